@@ -72,7 +72,8 @@ struct CacheComponent {
   uint64_t rowBytes = 0;
 };
 struct Cache {
-  std::string name /* "layers.3.window" */, kind /* window|compressed|index|state */;
+  std::string name /* "layers.3.window" */,
+      kind /* window|compressed|index|state */;
   std::string format; // f32 | fp8 | fp4
   uint64_t rows = 0;  // per sequence slot
   std::vector<CacheComponent> components;
@@ -114,7 +115,7 @@ struct Launch {
 
 /// An input or output of an entry: `rowBytes` per token or per logits row.
 struct Port {
-  std::string name; // ids, positions, slots, rows, streams | logits, streams
+  std::string name;  // ids, positions, slots, rows, streams | logits, streams
   std::string dtype; // I32, F32, BF16
   Count count = Count::Tokens;
   uint64_t rowBytes = 0;
