@@ -1,0 +1,44 @@
+# What every MLIR-using folder needs: MLIR 22, and one wrapper for libraries.
+find_package(MLIR 22.1 REQUIRED CONFIG HINTS /usr/lib/llvm-22/lib/cmake/mlir)
+list(APPEND CMAKE_MODULE_PATH ${MLIR_CMAKE_DIR} ${LLVM_CMAKE_DIR})
+set(LLVM_RUNTIME_OUTPUT_INTDIR ${CMAKE_BINARY_DIR}/bin)
+set(LLVM_LIBRARY_OUTPUT_INTDIR ${CMAKE_BINARY_DIR}/lib)
+set(MLIR_BINARY_DIR ${CMAKE_BINARY_DIR})
+include(TableGen)
+include(AddLLVM)
+include(AddMLIR)
+include(HandleLLVMOptions)
+include_directories(SYSTEM ${LLVM_INCLUDE_DIRS} ${MLIR_INCLUDE_DIRS})
+separate_arguments(llvm_definitions NATIVE_COMMAND "${LLVM_DEFINITIONS}")
+add_definitions(${llvm_definitions})
+
+# fathom_add_library(NAME SRCS ... [DEPENDS ...] [PROJECT_LIBS ...] [MLIR_LIBS ...])
+#
+# A static library of ours. All MLIR libraries go through here, as static
+# archives over the shared libLLVM, so that no option or type is linked twice.
+function(fathom_add_library name)
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPENDS;PROJECT_LIBS;MLIR_LIBS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SRCS})
+  if(ARG_DEPENDS)
+    add_dependencies(${name} ${ARG_DEPENDS})
+  endif()
+  target_link_libraries(${name} PUBLIC ${ARG_PROJECT_LIBS} ${ARG_MLIR_LIBS})
+  llvm_update_compile_flags(${name})
+endfunction()
+
+# fathom_tablegen_dialect(FILE.td NAME): ops, types, attributes, enums and the
+# dialect of one .td, generated at the same path under the build folder.
+macro(fathom_tablegen_dialect base dialect)
+  set(LLVM_TARGET_DEFINITIONS ${base}Ops.td)
+  mlir_tablegen(${base}Ops.h.inc -gen-op-decls)
+  mlir_tablegen(${base}Ops.cpp.inc -gen-op-defs)
+  mlir_tablegen(${base}Types.h.inc -gen-typedef-decls -typedefs-dialect=${dialect})
+  mlir_tablegen(${base}Types.cpp.inc -gen-typedef-defs -typedefs-dialect=${dialect})
+  mlir_tablegen(${base}Attrs.h.inc -gen-attrdef-decls -attrdefs-dialect=${dialect})
+  mlir_tablegen(${base}Attrs.cpp.inc -gen-attrdef-defs -attrdefs-dialect=${dialect})
+  mlir_tablegen(${base}Enums.h.inc -gen-enum-decls)
+  mlir_tablegen(${base}Enums.cpp.inc -gen-enum-defs)
+  mlir_tablegen(${base}Dialect.h.inc -gen-dialect-decls -dialect=${dialect})
+  mlir_tablegen(${base}Dialect.cpp.inc -gen-dialect-defs -dialect=${dialect})
+  add_public_tablegen_target(Fathom${base}IncGen)
+endmacro()
