@@ -42,3 +42,27 @@ macro(fathom_tablegen_dialect base dialect)
   mlir_tablegen(${base}Dialect.cpp.inc -gen-dialect-defs -dialect=${dialect})
   add_public_tablegen_target(Fathom${base}IncGen)
 endmacro()
+
+# fathom_add_tool(NAME SRCS ... [PROJECT_LIBS ...] [MLIR_LIBS ...])
+#
+# An executable in bin/. Names under OPTIONAL_LIBS are linked when they exist
+# and announce themselves to the source as FATHOM_HAVE_<NAME>.
+function(fathom_add_tool name)
+  cmake_parse_arguments(ARG "" "" "SRCS;PROJECT_LIBS;OPTIONAL_LIBS;MLIR_LIBS" ${ARGN})
+  add_executable(${name} ${ARG_SRCS})
+  foreach(library ${ARG_OPTIONAL_LIBS})
+    if(TARGET ${library})
+      target_link_libraries(${name} PRIVATE ${library})
+      target_compile_definitions(${name} PRIVATE FATHOM_HAVE_${library})
+    endif()
+  endforeach()
+  target_link_libraries(${name} PRIVATE ${ARG_PROJECT_LIBS} ${ARG_MLIR_LIBS})
+  llvm_update_compile_flags(${name})
+endfunction()
+
+# The upstream dialects that our IR uses, or is lowered to: what
+# tools/fathom-opt/Dialects.h registers.
+set(FATHOM_UPSTREAM_DIALECTS
+  MLIRAffineDialect MLIRArithDialect MLIRBufferizationDialect MLIRControlFlowDialect
+  MLIRFuncDialect MLIRLinalgDialect MLIRLLVMDialect MLIRMathDialect MLIRMemRefDialect
+  MLIRSCFDialect MLIRTensorDialect MLIRVectorDialect)

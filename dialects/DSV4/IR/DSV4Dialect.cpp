@@ -14,6 +14,8 @@ using namespace fathom::dsv4;
 #include "dialects/DSV4/IR/DSV4Attrs.cpp.inc"
 #define GET_TYPEDEF_CLASSES
 #include "dialects/DSV4/IR/DSV4Types.cpp.inc"
+#define GET_OP_CLASSES
+#include "dialects/DSV4/IR/DSV4Ops.cpp.inc"
 
 void DSV4Dialect::initialize() {
   addAttributes<

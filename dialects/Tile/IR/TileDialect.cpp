@@ -15,6 +15,8 @@ using namespace fathom::tile;
 #include "dialects/Tile/IR/TileAttrs.cpp.inc"
 #define GET_TYPEDEF_CLASSES
 #include "dialects/Tile/IR/TileTypes.cpp.inc"
+#define GET_OP_CLASSES
+#include "dialects/Tile/IR/TileOps.cpp.inc"
 
 void TileDialect::initialize() {
   addAttributes<

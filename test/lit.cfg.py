@@ -1,0 +1,33 @@
+# lit: IR tests (.mlir) and shell tests (.test). Python and gtest suites are
+# run by tools/test.
+import os
+import shutil
+
+import lit.formats
+
+config.name = "fathom"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["models", "oracle", "golden", "unit", "e2e", "fuzz", "Inputs"]
+config.test_source_root = os.path.join(config.fathom_source, "test")
+
+binaries = os.path.join(config.fathom_build, "bin")
+config.environment["PATH"] = os.pathsep.join(
+    [binaries, config.llvm_tools, config.environment.get("PATH", "")]
+)
+config.environment["FILECHECK_OPTS"] = "-enable-var-scope"
+config.substitutions += [
+    ("%source", config.fathom_source),
+    ("%build", config.fathom_build),
+    ("%models", os.path.join(config.fathom_source, "test", "models")),
+    ("%python", "/usr/bin/python3"),
+]
+
+# A test that needs a tool which is not there is unsupported, never passed.
+for tool in ["fathom", "fathomc", "fathom-opt", "fathom-translate",
+             "fathom-reduce", "fathom-lsp-server"]:
+    if os.access(os.path.join(binaries, tool), os.X_OK):
+        config.available_features.add(tool)
+for tool in ["readelf", "mlir-opt", "tileiras", "bishengir-compile"]:
+    if shutil.which(tool, path=config.environment["PATH"]):
+        config.available_features.add(tool)
