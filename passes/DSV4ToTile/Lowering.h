@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// State of lowering one function of dsv4 operations to a schedule, shared by
+// the files that know the operation groups.
+#pragma once
+
+#include "passes/DSV4ToTile/KernelBuilder.h"
+
+#include "llvm/ADT/StringMap.h"
+
+namespace fathom {
+
+/// Kernels of a module, one for every key; schedules share them.
+class KernelCache {
+public:
+  explicit KernelCache(mlir::ModuleOp module);
+  /// The kernel for these argument types and parameters; `write` fills a new
+  /// one. `params` tells apart what argument types do not, and is part of the
+  /// name: letters, digits and underscores.
+  tile::KernelOp get(llvm::StringRef base, const std::string &params,
+                     mlir::TypeRange arguments,
+                     llvm::function_ref<void(KernelBuilder &)> write);
+  unsigned size() const { return kernels.size(); }
+
+private:
+  mlir::ModuleOp module;
+  llvm::StringMap<tile::KernelOp> kernels;
+  llvm::StringMap<unsigned> names;
+};
+
+class Lowering {
+public:
+  Lowering(KernelCache &kernels, OpBuilder &builder, int64_t maxTokens)
+      : kernels(kernels), b(builder), maxTokens(maxTokens) {}
+
+  /// A buffer and what its leading dimension counts.
+  struct Buffer {
+    Value memref;
+    bool rows = false; // logits rows, not tokens
+  };
+
+  void bind(Value tensor, Value memref, bool rows = false) {
+    buffers[tensor] = {memref, rows};
+  }
+  void bindCount(Value tokens, Value rowCount) {
+    this->tokens = tokens;
+    this->rowCount = rowCount;
+  }
+  Value buffer(Value tensor);
+  bool countsRows(Value tensor) { return buffers.lookup(tensor).rows; }
+  /// Buffer of a result: the output it is returned as, or a new one. `like`
+  /// decides what the leading dimension counts.
+  Value result(Value tensor, Value like);
+  /// Workspace of count(like) * multiple rows of `shape`.
+  Value workspace(Value like, int64_t multiple, Shape shape, Type element);
+  Value count(Value like) { return countsRows(like) ? rowCount : tokens; }
+  /// View [T, a, b] as [T, a*b] or [T*a*b]: `groups` as in collapse_shape.
+  Value collapse(Value memref, llvm::ArrayRef<mlir::ReassociationIndices> groups);
+  Value flat(Value memref);
+  Value expand(Value memref, Shape inner);
+  Value cache(Value cacheArgument, llvm::StringRef component, Type element, int64_t width);
+
+  /// Launches `kernel` over ceil(count(like)/perProgram) * multiply programs
+  /// along axis `tokenAxis`, and `others` (in order) along the other axes.
+  struct Grid {
+    Value like;
+    int tokenAxis = 0;
+    int64_t perProgram = 1, multiply = 1;
+    int64_t others[2] = {1, 1};
+  };
+  void launch(tile::KernelOp kernel, const Grid &grid, ValueRange operands);
+
+  mlir::LogicalResult lower(mlir::Operation *op);
+
+  KernelCache &kernels;
+  OpBuilder &b;
+  int64_t maxTokens;
+  unsigned launches = 0;
+  Location loc() { return b.getUnknownLoc(); }
+  /// Tokens that one program of a matrix kernel takes.
+  int64_t tokenTile() const { return maxTokens == 1 ? 1 : 16; }
+
+private:
+  llvm::DenseMap<Value, Buffer> buffers;
+  Value tokens, rowCount;
+};
+
+// One function per operation; each in the file of its group.
+void lowerEmbed(Lowering &, dsv4::EmbedOp);
+void lowerSelectRows(Lowering &, dsv4::SelectRowsOp);
+void lowerRMSNorm(Lowering &, dsv4::RMSNormOp);
+void lowerHeadNorm(Lowering &, dsv4::HeadNormOp);
+void lowerScale(Lowering &, dsv4::ScaleOp);
+void lowerAddStreams(Lowering &, dsv4::AddStreamsOp);
+void lowerSwiGLU(Lowering &, dsv4::SwiGLUOp);
+void lowerMoECombine(Lowering &, dsv4::MoECombineOp);
+void lowerRopeTable(Lowering &, dsv4::RopeTableOp);
+void lowerRope(Lowering &, dsv4::RopeOp);
+void lowerHadamard(Lowering &, dsv4::HadamardOp);
+void lowerFakeQuantize(Lowering &, dsv4::FakeQuantizeOp);
+void lowerLinear(Lowering &, dsv4::LinearOp);
+void lowerGroupedLinear(Lowering &, dsv4::GroupedLinearOp);
+void lowerGate(Lowering &, dsv4::GateOp);
+void lowerHCExpand(Lowering &, dsv4::HCExpandOp);
+void lowerHCPre(Lowering &, dsv4::HCPreOp);
+void lowerHCPost(Lowering &, dsv4::HCPostOp);
+void lowerHCHead(Lowering &, dsv4::HCHeadOp);
+void lowerWindowInsert(Lowering &, dsv4::WindowInsertOp);
+void lowerCompressedInsert(Lowering &, dsv4::CompressedInsertOp);
+void lowerCompressPool(Lowering &, dsv4::CompressPoolOp);
+void lowerStateUpdate(Lowering &, dsv4::StateUpdateOp);
+void lowerIndexScores(Lowering &, dsv4::IndexScoresOp);
+void lowerSelectTopK(Lowering &, dsv4::SelectTopKOp);
+void lowerAttention(Lowering &, dsv4::AttentionOp);
+void lowerRouteTopK(Lowering &, dsv4::RouteTopKOp);
+void lowerRouteHash(Lowering &, dsv4::RouteHashOp);
+void lowerExperts(Lowering &, dsv4::ExpertsOp);
+
+// Pieces that several groups use.
+
+/// Quantise-dequantise pieces of one block row: scale of each row of `x`
+/// ([n, block] f32) and the values over the scale, clipped, not yet rounded.
+struct ScaledBlock {
+  Value scale;  // [n]
+  Value scaled; // [n, block], within the format's range
+};
+ScaledBlock scaleBlock(KernelBuilder &k, Value x, dsv4::QuantFormat format);
+/// Rounds `x` f32 to the grid of the format and back.
+Value roundToGrid(KernelBuilder &k, Value x, dsv4::QuantFormat format);
+/// A tile of cache rows, f32 [rows, width]: columns `column` .. of the rows in
+/// `rows`. fp8 and f32 caches; `column` and `width` do not straddle the rope part.
+struct CacheReader {
+  dsv4::CacheType type;
+  unsigned firstArg; // kernel argument of its first component
+  static llvm::SmallVector<Value> operands(Lowering &, Value cache);
+  unsigned components() const;
+  Value read(KernelBuilder &k, Value rows, int64_t column, int64_t width) const;
+};
+
+} // namespace fathom
