@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "runtime/drivers/host/Cpu.h"
+
+#include <cstdint>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace fathom::rt {
+
+int isaRank(const std::string &isa) {
+  if (isa == "x86-64-v3")
+    return 3;
+  if (isa == "x86-64-v4")
+    return 4;
+  return 0;
+}
+
+#if defined(__x86_64__)
+
+namespace {
+
+struct Leaves {
+  uint32_t basicEcx = 0, extendedEbx = 0, amdEcx = 0, xcr0 = 0;
+};
+
+Leaves readLeaves() {
+  Leaves out;
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid(1, &a, &b, &c, &d))
+    out.basicEcx = c;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d))
+    out.extendedEbx = b;
+  if (__get_cpuid(0x80000001u, &a, &b, &c, &d))
+    out.amdEcx = c;
+  if (out.basicEcx & (1u << 27)) { // OSXSAVE: xgetbv may be executed
+    uint32_t low = 0, high = 0;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    out.xcr0 = low;
+  }
+  return out;
+}
+
+} // namespace
+
+std::string missingForV3() {
+  const Leaves cpu = readLeaves();
+  std::string missing;
+  auto need = [&](bool present, const char *name) {
+    if (!present)
+      missing += (missing.empty() ? "" : ", ") + std::string(name);
+  };
+  need(cpu.basicEcx >> 12 & 1, "FMA");
+  need(cpu.basicEcx >> 22 & 1, "MOVBE");
+  need(cpu.basicEcx >> 28 & 1, "AVX");
+  need(cpu.basicEcx >> 29 & 1, "F16C");
+  need(cpu.extendedEbx >> 5 & 1, "AVX2");
+  need(cpu.extendedEbx >> 3 & 1, "BMI1");
+  need(cpu.extendedEbx >> 8 & 1, "BMI2");
+  need(cpu.amdEcx >> 5 & 1, "LZCNT");
+  need((cpu.xcr0 & 0x6) == 0x6, "AVX state enabled by the system (XCR0)");
+  return missing;
+}
+
+int cpuRank() {
+  if (!missingForV3().empty())
+    return 0;
+  const Leaves cpu = readLeaves();
+  // AVX512 F, DQ, CD, BW, VL, and their registers enabled.
+  const uint32_t wanted = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31;
+  bool v4 = (cpu.extendedEbx & wanted) == wanted && (cpu.xcr0 & 0xe6) == 0xe6;
+  return v4 ? 4 : 3;
+}
+
+#else
+
+std::string missingForV3() { return "an x86-64 processor"; }
+int cpuRank() { return 0; }
+
+#endif
+
+} // namespace fathom::rt

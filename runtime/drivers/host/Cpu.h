@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What this CPU, and the operating system on it, can execute.
+#pragma once
+
+#include <string>
+
+namespace fathom::rt {
+
+/// Rank of an instruction-set level by name ("x86-64-v3": 3, "x86-64-v4": 4),
+/// 0 for a name that this runtime does not know.
+int isaRank(const std::string &isa);
+
+/// The rank of the best level that can run here: 0 when not even x86-64-v3
+/// (CPU flags by cpuid, register state enabled by the system by XCR0).
+int cpuRank();
+
+/// What x86-64-v3 needs and this CPU lacks ("AVX2, FMA"), "" if nothing.
+std::string missingForV3();
+
+} // namespace fathom::rt

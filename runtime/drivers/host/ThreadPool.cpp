@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "runtime/drivers/host/ThreadPool.h"
+
+#include <climits>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <system_error>
+#include <time.h>
+#include <unistd.h>
+
+namespace fathom::rt {
+
+namespace {
+
+/// How long an idle thread spins. A launch that follows within this time costs
+/// no system call; the steps of a model follow within microseconds.
+constexpr int64_t kSpinNanoseconds = 20000;
+
+int64_t now() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return int64_t(t.tv_sec) * 1000000000 + t.tv_nsec;
+}
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t),
+              "a futex word is a plain 32-bit integer");
+
+void futexWait(std::atomic<uint32_t> &word, uint32_t expected) {
+  syscall(SYS_futex, reinterpret_cast<uint32_t *>(&word), FUTEX_WAIT_PRIVATE,
+          expected, nullptr, nullptr, 0);
+}
+
+void futexWake(std::atomic<uint32_t> &word, int count) {
+  syscall(SYS_futex, reinterpret_cast<uint32_t *>(&word), FUTEX_WAKE_PRIVATE,
+          count, nullptr, nullptr, 0);
+}
+
+/// Spins until `ready()` or the time is up.
+template <typename Ready> bool spin(Ready ready) {
+  if (ready())
+    return true;
+  const int64_t end = now() + kSpinNanoseconds;
+  do {
+    for (int i = 0; i < 32; ++i) {
+      if (ready())
+        return true;
+      relax();
+    }
+  } while (now() < end);
+  return ready();
+}
+
+/// CPUs of this process other than the one that runs now, for the workers.
+std::vector<int> otherCpus() {
+  std::vector<int> cpus;
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+    return cpus;
+  const int here = sched_getcpu();
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (cpu != here && CPU_ISSET(cpu, &allowed))
+      cpus.push_back(cpu);
+  return cpus;
+}
+
+} // namespace
+
+Status ThreadPool::start(int threads) {
+  threadCount = threads;
+  const std::vector<int> cpus = otherCpus();
+  workers.reserve(threads - 1);
+  for (int i = 1; i < threads; ++i) {
+    try {
+      workers.emplace_back([this, i] { work(i); });
+    } catch (const std::system_error &error) {
+      return Status(FATHOM_RESOURCES,
+                    "cannot start thread " + std::to_string(i + 1) + " of " +
+                        std::to_string(threads) + ": " + error.what() +
+                        "; ask for fewer threads");
+    }
+    if (threads - 1 <= static_cast<int>(cpus.size())) {
+      cpu_set_t one;
+      CPU_ZERO(&one);
+      CPU_SET(cpus[i - 1], &one);
+      // A wish: where it is refused the kernel chooses.
+      (void)pthread_setaffinity_np(workers.back().native_handle(), sizeof(one),
+                                   &one);
+    }
+  }
+  return Status();
+}
+
+ThreadPool::~ThreadPool() {
+  stopping.store(true);
+  jobNumber.fetch_add(1);
+  futexWake(jobNumber, INT_MAX);
+  for (std::thread &worker : workers)
+    worker.join();
+}
+
+void ThreadPool::run(Body body, void *context, int64_t count) {
+  if (count <= 0)
+    return;
+  if (threadCount == 1 || count == 1) {
+    body(context, 0, count, 0);
+    return;
+  }
+  // Several ranges a thread even out programs of unequal length.
+  int64_t ranges = int64_t(threadCount) * 8;
+  if (ranges > count)
+    ranges = count;
+  jobBody.store(body, std::memory_order_relaxed);
+  jobContext.store(context, std::memory_order_relaxed);
+  jobCount.store(count, std::memory_order_relaxed);
+  jobRanges.store(static_cast<uint32_t>(ranges), std::memory_order_relaxed);
+  finished.store(0, std::memory_order_relaxed);
+  const uint32_t number =
+      static_cast<uint32_t>(ticket.load(std::memory_order_relaxed) >> 32) + 1;
+  const uint64_t first = uint64_t(number) << 32 | uint64_t(ranges);
+  ticket.store(first, std::memory_order_release);
+  // A worker counts itself as a sleeper before it looks at jobNumber for the
+  // last time; both in one total order, so none is missed.
+  jobNumber.store(number);
+  if (uint32_t asleep = sleepers.load())
+    futexWake(jobNumber,
+              static_cast<int>(ranges - 1 < asleep ? ranges - 1 : asleep));
+  while (takeRange(uint64_t(number) << 32, 0)) {
+  }
+  auto done = [&] {
+    return finished.load(std::memory_order_acquire) == ranges;
+  };
+  if (spin(done))
+    return;
+  callerSleeps.store(1);
+  for (;;) {
+    uint32_t seen = finished.load();
+    if (seen == ranges)
+      break;
+    futexWait(finished, seen);
+  }
+  callerSleeps.store(0);
+}
+
+bool ThreadPool::takeRange(uint64_t number, int thread) {
+  uint64_t current = ticket.load(std::memory_order_acquire);
+  for (;;) {
+    const uint64_t left = current & 0xffffffffu;
+    if ((current & ~uint64_t(0xffffffffu)) != number || left == 0)
+      return false;
+    const Body body = jobBody.load(std::memory_order_relaxed);
+    void *context = jobContext.load(std::memory_order_relaxed);
+    const int64_t count = jobCount.load(std::memory_order_relaxed);
+    const int64_t ranges = jobRanges.load(std::memory_order_relaxed);
+    if (!ticket.compare_exchange_weak(current, current - 1,
+                                      std::memory_order_acq_rel,
+                                      std::memory_order_acquire))
+      continue;
+    const int64_t index = ranges - static_cast<int64_t>(left);
+    // Ranges differ by at most one program.
+    const int64_t share = count / ranges, rest = count % ranges;
+    const int64_t begin = index * share + (index < rest ? index : rest);
+    const int64_t end = begin + share + (index < rest ? 1 : 0);
+    body(context, begin, end, thread);
+    const uint32_t before = finished.fetch_add(1);
+    // Waking per range would cost a system call each: only the last one does.
+    if (thread != 0 && before + 1 == ranges && callerSleeps.load())
+      futexWake(finished, 1);
+    return true;
+  }
+}
+
+void ThreadPool::work(int thread) {
+  uint32_t seen = 0;
+  for (;;) {
+    auto ready = [&] {
+      return jobNumber.load(std::memory_order_acquire) != seen;
+    };
+    if (!spin(ready)) {
+      sleepers.fetch_add(1);
+      while (jobNumber.load() == seen)
+        futexWait(jobNumber, seen);
+      sleepers.fetch_sub(1);
+    }
+    if (stopping.load(std::memory_order_acquire))
+      return;
+    seen = jobNumber.load(std::memory_order_acquire);
+    while (takeRange(uint64_t(seen) << 32, thread)) {
+    }
+  }
+}
+
+} // namespace fathom::rt

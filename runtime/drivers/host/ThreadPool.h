@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A pool that runs grids of programs. The calling thread works too. Nothing
+// allocates per launch; idle workers spin briefly, then sleep, because on
+// shared cores spinning pools bring each other to a standstill.
+#pragma once
+
+#include "runtime/src/Status.h"
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace fathom::rt {
+
+class ThreadPool {
+public:
+  /// Runs programs [begin, end) of a job, as thread number `thread`.
+  using Body = void (*)(void *context, int64_t begin, int64_t end, int thread);
+
+  ThreadPool() = default;
+  ~ThreadPool();
+  ThreadPool(const ThreadPool &) = delete;
+  ThreadPool &operator=(const ThreadPool &) = delete;
+
+  /// Starts `threads - 1` workers; `threads` is at least 1. Each worker gets a
+  /// CPU of its own when there are enough (two threads woken onto one core
+  /// cost more than a launch).
+  Status start(int threads);
+
+  int threads() const { return threadCount; }
+
+  /// Runs `count` programs in ranges and returns when all are done. One caller
+  /// at a time. Which thread runs what is not defined.
+  void run(Body body, void *context, int64_t count);
+
+private:
+  void work(int thread);
+  bool takeRange(uint64_t seen, int thread);
+
+  int threadCount = 1;
+  std::vector<std::thread> workers;
+  std::atomic<bool> stopping{false};
+
+  // One job. `ticket` holds its number (high half) and how many ranges are
+  // still to be taken (low half); the other fields are written only while no
+  // range is left, and a range is taken by compare-and-swap on the whole
+  // ticket, so whoever gets one has read the fields of that very job.
+  alignas(64) std::atomic<uint64_t> ticket{0};
+  std::atomic<Body> jobBody{nullptr};
+  std::atomic<void *> jobContext{nullptr};
+  std::atomic<int64_t> jobCount{0};
+  std::atomic<uint32_t> jobRanges{0};
+
+  alignas(64) std::atomic<uint32_t> finished{0}; // ranges; futex word
+  std::atomic<uint32_t> callerSleeps{0};
+  alignas(64) std::atomic<uint32_t> jobNumber{0}; // futex word
+  std::atomic<uint32_t> sleepers{0};
+};
+
+} // namespace fathom::rt

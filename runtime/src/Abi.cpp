@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The C ABI: handles around the C++ objects. No exception leaves it.
+#include "runtime/include/fathom.h"
+#include "runtime/src/Detokenizer.h"
+#include "runtime/src/Engine.h"
+#include "runtime/src/Session.h"
+
+#include <algorithm>
+#include <exception>
+#include <new>
+
+using namespace fathom::rt;
+
+struct fathom_engine {
+  std::shared_ptr<Engine> engine;
+};
+struct fathom_session {
+  std::unique_ptr<Session> session;
+};
+struct fathom_detokenizer {
+  Detokenizer decoder;
+};
+
+namespace {
+
+template <typename Body> fathom_status guarded(Body body) {
+  try {
+    return body().toC();
+  } catch (const std::bad_alloc &) {
+    return Status(FATHOM_RESOURCES, "out of memory").toC();
+  } catch (const std::exception &error) {
+    return Status(FATHOM_FAILED, std::string("internal error: ") + error.what())
+        .toC();
+  }
+}
+
+Status missing(const char *what) {
+  return Status(FATHOM_USAGE, std::string(what) + " is NULL");
+}
+
+bool hasTokenizer(const Engine &engine) {
+  const auto &files = engine.manifest().extraFiles;
+  return std::find(files.begin(), files.end(), "tokenizer.json") != files.end();
+}
+
+} // namespace
+
+fathom_status fathom_engine_create(const char *package,
+                                   const fathom_engine_options *options,
+                                   fathom_engine **engine) {
+  return guarded([&]() -> Status {
+    if (!engine)
+      return missing("engine");
+    *engine = nullptr;
+    if (!package)
+      return missing("package");
+    std::shared_ptr<Engine> made;
+    if (Status s = Engine::create(
+            package, options ? *options : fathom_engine_options{}, made);
+        s.failed())
+      return s;
+    *engine = new fathom_engine{std::move(made)};
+    return Status();
+  });
+}
+
+void fathom_engine_destroy(fathom_engine *engine) { delete engine; }
+
+void fathom_engine_info(const fathom_engine *handle, fathom_model_info *info) {
+  const Engine &engine = *handle->engine;
+  const fathom::format::Manifest &m = engine.manifest();
+  info->architecture = m.model.architecture.c_str();
+  info->numerics = m.model.numerics.c_str();
+  info->isa = engine.library().isa.c_str();
+  info->producer = m.producer.c_str();
+  info->vocabulary_size = m.model.vocabularySize;
+  info->hidden_size = m.model.hiddenSize;
+  info->layers = m.model.layers;
+  info->mtp_layers = engine.mtpLayers();
+  info->max_context = m.limits.maxContext;
+  info->max_sequences = m.limits.maxSequences;
+  info->max_step_tokens = m.limits.maxStepTokens;
+  info->bos_token = m.model.bosToken;
+  info->eos_tokens = m.model.eosTokens.data();
+  info->eos_token_count = m.model.eosTokens.size();
+  info->weight_bytes = engine.mappedBytes();
+  info->threads = engine.threads();
+  info->has_tokenizer = hasTokenizer(engine);
+}
+
+fathom_status fathom_engine_read_bandwidth(fathom_engine *engine,
+                                           double seconds,
+                                           double *bytes_per_second) {
+  return guarded([&]() -> Status {
+    if (!engine || !bytes_per_second)
+      return missing("an argument");
+    *bytes_per_second = engine->engine->readBandwidth(seconds);
+    return Status();
+  });
+}
+
+uint64_t fathom_engine_step_weight_bytes(const fathom_engine *engine,
+                                         int64_t tokens) {
+  return engine->engine->stepWeightBytes(tokens);
+}
+
+fathom_status fathom_session_memory_for(const fathom_engine *engine,
+                                        const fathom_session_options *options,
+                                        fathom_session_memory *memory) {
+  return guarded([&]() -> Status {
+    if (!engine || !memory)
+      return missing("an argument");
+    return Session::memoryFor(*engine->engine,
+                              options ? *options : fathom_session_options{},
+                              *memory);
+  });
+}
+
+fathom_status fathom_session_create(fathom_engine *engine,
+                                    const fathom_session_options *options,
+                                    fathom_session **session) {
+  return guarded([&]() -> Status {
+    if (!session)
+      return missing("session");
+    *session = nullptr;
+    if (!engine)
+      return missing("engine");
+    std::unique_ptr<Session> made;
+    if (Status s = Session::create(
+            engine->engine, options ? *options : fathom_session_options{},
+            made);
+        s.failed())
+      return s;
+    *session = new fathom_session{std::move(made)};
+    return Status();
+  });
+}
+
+void fathom_session_destroy(fathom_session *session) { delete session; }
+
+fathom_status fathom_session_add(fathom_session *session, int32_t *slot) {
+  return guarded([&]() -> Status {
+    if (!session || !slot)
+      return missing("an argument");
+    return session->session->add(*slot);
+  });
+}
+
+fathom_status fathom_session_remove(fathom_session *session, int32_t slot) {
+  return guarded([&]() -> Status {
+    if (!session)
+      return missing("session");
+    return session->session->remove(slot);
+  });
+}
+
+int64_t fathom_session_length(const fathom_session *session, int32_t slot) {
+  return session->session->length(slot);
+}
+
+int64_t fathom_session_mtp_length(const fathom_session *session, int32_t layer,
+                                  int32_t slot) {
+  return session->session->mtpLength(layer, slot);
+}
+
+fathom_status fathom_session_fill_synthetic(fathom_session *session,
+                                            int32_t slot, int64_t length) {
+  return guarded([&]() -> Status {
+    if (!session)
+      return missing("session");
+    return session->session->fillSynthetic(slot, length);
+  });
+}
+
+fathom_status fathom_step(fathom_session *session,
+                          const fathom_tokens *sequences, size_t sequence_count,
+                          float *logits, const float **rows) {
+  return guarded([&]() -> Status {
+    if (!session)
+      return missing("session");
+    return session->session->feed(0, sequences, sequence_count, logits, rows);
+  });
+}
+
+fathom_status fathom_mtp(fathom_session *session, int32_t layer,
+                         const fathom_tokens *sequences, size_t sequence_count,
+                         float *logits, const float **rows) {
+  return guarded([&]() -> Status {
+    if (!session)
+      return missing("session");
+    const int layers = session->session->stages() - 1;
+    if (layer < 0 || layer >= layers)
+      return Status(FATHOM_UNSUPPORTED, "MTP layer " + std::to_string(layer) +
+                                            " was asked for, the package has " +
+                                            std::to_string(layers));
+    return session->session->feed(layer + 1, sequences, sequence_count, logits,
+                                  rows);
+  });
+}
+
+void fathom_session_profile(fathom_session *session, int32_t enable) {
+  session->session->profile(enable != 0);
+}
+
+size_t fathom_session_kernel_times(const fathom_session *session,
+                                   fathom_kernel_time *records,
+                                   size_t capacity) {
+  try {
+    const std::vector<fathom_kernel_time> all = session->session->kernelTimes();
+    std::copy_n(all.begin(), std::min(capacity, all.size()), records);
+    return all.size();
+  } catch (const std::bad_alloc &) {
+    return 0;
+  }
+}
+
+fathom_status fathom_detokenizer_create(const fathom_engine *engine,
+                                        fathom_detokenizer **detokenizer) {
+  return guarded([&]() -> Status {
+    if (!detokenizer)
+      return missing("detokenizer");
+    *detokenizer = nullptr;
+    if (!engine)
+      return missing("engine");
+    if (!hasTokenizer(*engine->engine))
+      return Status(FATHOM_UNSUPPORTED, "the package has no tokenizer.json");
+    std::string text;
+    if (Status s =
+            readFile(joinPath(engine->engine->directory(), "tokenizer.json"),
+                     uint64_t(256) << 20, text);
+        s.failed())
+      return s;
+    auto made = std::make_unique<fathom_detokenizer>();
+    if (Status s = made->decoder.load(text); s.failed())
+      return s;
+    *detokenizer = made.release();
+    return Status();
+  });
+}
+
+void fathom_detokenizer_destroy(fathom_detokenizer *detokenizer) {
+  delete detokenizer;
+}
+
+namespace {
+
+template <typename Call>
+fathom_status decode(fathom_detokenizer *detokenizer, const char **text,
+                     size_t *size, Call call) {
+  return guarded([&]() -> Status {
+    if (!detokenizer || !text || !size)
+      return missing("an argument");
+    const std::string_view out = call(detokenizer->decoder);
+    *text = out.data();
+    *size = out.size();
+    return Status();
+  });
+}
+
+} // namespace
+
+fathom_status fathom_detokenizer_add(fathom_detokenizer *detokenizer,
+                                     int32_t id, const char **text,
+                                     size_t *size) {
+  return decode(detokenizer, text, size,
+                [&](Detokenizer &decoder) { return decoder.add(id); });
+}
+
+fathom_status fathom_detokenizer_flush(fathom_detokenizer *detokenizer,
+                                       const char **text, size_t *size) {
+  return decode(detokenizer, text, size,
+                [&](Detokenizer &decoder) { return decoder.flush(); });
+}
+
+const char *fathom_version(void) { return FATHOM_VERSION; }

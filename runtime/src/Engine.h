@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A loaded package: manifest, kernels, mapped weights, threads. Immutable once
+// created, apart from the threads, which one step at a time uses.
+#pragma once
+
+#include "runtime/drivers/host/HostDriver.h"
+#include "runtime/format/Manifest.h"
+#include "runtime/src/Files.h"
+#include "runtime/src/Status.h"
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace fathom::rt {
+
+/// The ports that the runtime provides, by position in an entry; -1: absent.
+struct PortMap {
+  int ids = -1, positions = -1, slots = -1, rows = -1, streamsIn = -1;
+  int logits = -1, streamsOut = -1;
+};
+
+class Engine {
+public:
+  static Status create(const std::string &package,
+                       const fathom_engine_options &options,
+                       std::shared_ptr<Engine> &out);
+
+  const format::Manifest &manifest() const { return content; }
+  const format::Library &library() const { return content.libraries[chosen]; }
+  const std::string &directory() const { return packageDirectory; }
+  Driver driver() { return host.driver(); }
+  ThreadPool &pool() { return host.pool(); }
+  int threads() const { return threadCount; }
+  uint64_t scratchBytes() const { return host.scratchBytes(); }
+  /// Held while a step uses the threads.
+  std::mutex &stepMutex() { return stepLock; }
+
+  void *kernel(const std::string &name) const { return kernels.at(name); }
+  const void *weight(uint32_t index) const { return weights[index]; }
+  /// Array of pointers, one per stacked weight.
+  const void *const *table(uint32_t index) const {
+    return tables[index].data();
+  }
+  /// Entry "step" is number stepEntry(), MTP layer j is mtpEntry(j).
+  int stepEntry() const { return step; }
+  int mtpLayers() const { return static_cast<int>(mtp.size()); }
+  int mtpEntry(int layer) const { return mtp[layer]; }
+  const PortMap &ports(int entry) const { return portMaps[entry]; }
+
+  uint64_t mappedBytes() const;
+  uint64_t stepWeightBytes(int64_t tokens) const;
+  /// Bytes per second over at most 1 GiB of the mapping.
+  double readBandwidth(double seconds);
+
+private:
+  Status loadManifest();
+  Status chooseLibrary(const std::string &wanted);
+  Status loadKernels();
+  Status mapWeights(const std::string &checkpoint);
+  Status checkEntries();
+  Status checkGrids();
+  void prefault();
+
+  std::string packageDirectory;
+  format::Manifest content;
+  size_t chosen = 0;
+  int threadCount = 1;
+  HostDriver host;
+  std::mutex stepLock;
+  std::unordered_map<std::string, void *> kernels;
+  std::vector<MappedFile> files;
+  std::vector<const void *> weights;
+  std::vector<std::vector<const void *>> tables;
+  std::vector<PortMap> portMaps;
+  int step = -1;
+  std::vector<int> mtp;
+};
+
+/// CPUs that this process may use.
+int availableCpus();
+
+} // namespace fathom::rt
