@@ -3,6 +3,19 @@
 #define FATHOM_PASSES
 include "mlir/Pass/PassBase.td"
 
+def DSV4ToTilePass : Pass<"fathom-dsv4-to-tile", "::mlir::ModuleOp"> {
+  let summary = "turn what the model computes into step schedules and kernels";
+  let description = [{
+    Every function of dsv4 operations becomes step schedules for at most 1, at
+    most 16 and at most `max_step_tokens` tokens, over kernels of the tile
+    dialect that the schedules of a module share.
+  }];
+  let dependentDialects = [
+    "::fathom::tile::TileDialect", "::mlir::arith::ArithDialect",
+    "::mlir::func::FuncDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
+}
+
 def PlanMemoryPass : Pass<"fathom-plan-memory", "::mlir::ModuleOp"> {
   let summary = "place the intermediates of step schedules in a workspace";
   let description = [{

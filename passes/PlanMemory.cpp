@@ -31,8 +31,8 @@ int64_t fathom::tile::assignOffsets(MutableArrayRef<PlannedBuffer> buffers) {
   SmallVector<PlannedBuffer *> order;
   for (PlannedBuffer &buffer : buffers)
     order.push_back(&buffer);
-  llvm::stable_sort(order, [](const PlannedBuffer *a, const PlannedBuffer *b) {
-    return a->bytes > b->bytes;
+  llvm::sort(order, [](const PlannedBuffer *a, const PlannedBuffer *b) {
+    return a->bytes != b->bytes ? a->bytes > b->bytes : a < b;
   });
 
   SmallVector<PlannedBuffer *> placed; // sorted by offset
@@ -231,9 +231,9 @@ LogicalResult Lives::collect(func::FuncOp schedule, int64_t tokens) {
     }
     if (op.getNumRegions() != 0)
       return op.emitOpError("has a region; a step schedule is straight-line");
-    // Anything else may look at a buffer only to make a view of it or to end
-    // its life, which the launches tell more precisely.
-    if (isa<ViewLikeOpInterface, memref::DeallocOp>(op))
+    // Anything else may look at a buffer only to make a view of it, for its
+    // size, or to end its life, which the launches tell more precisely.
+    if (isa<ViewLikeOpInterface, memref::DeallocOp, memref::DimOp>(op))
       continue;
     for (Value operand : op.getOperands())
       if (isa<MemRefType>(operand.getType()))
