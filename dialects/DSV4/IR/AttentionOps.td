@@ -4,7 +4,7 @@
 include "dialects/DSV4/IR/DSV4Base.td"
 include "dialects/DSV4/IR/CacheOps.td"
 
-def DSV4_IndexScoresOp : DSV4_Op<"index_scores"> {
+def DSV4_IndexScoresOp : DSV4_Op<"index_scores", [DSV4_Infers]> {
   let summary = "lightning indexer: a score for every compressed block";
   let description = [{
     score[t,b] = sum_h w[t,h] * relu(q[t,h] . key_b), with q.key, the product
@@ -17,13 +17,13 @@ def DSV4_IndexScoresOp : DSV4_Op<"index_scores"> {
   let results = (outs DSV4_F32Tensor:$scores /* T x rows */);
 }
 
-def DSV4_SelectTopKOp : DSV4_PureOp<"select_topk"> {
+def DSV4_SelectTopKOp : DSV4_PureOp<"select_topk", [DSV4_Infers]> {
   let summary = "the k best visible blocks, ascending, then -1";
   let description = [{Visible: b < (position+1)/ratio. Ties go to the lower
     index; all visible blocks if there are no more than k.}];
   let arguments = (ins DSV4_F32Tensor:$scores /* TxNb */, DSV4_I32Tensor:$positions,
                        I64Attr:$k, I64Attr:$ratio);
-  let results = (outs TensorOf<[I32]>:$indices /* Txk */);
+  let results = (outs RankedTensorOf<[I32]>:$indices /* Txk */);
 }
 
 def DSV4_AttentionOp : DSV4_Op<"attention", [AttrSizedOperandSegments]> {
@@ -38,7 +38,7 @@ def DSV4_AttentionOp : DSV4_Op<"attention", [AttrSizedOperandSegments]> {
   }];
   let arguments = (ins DSV4_Carrier:$q /* TxHxd */, DSV4_ReadsCache:$windowCache,
                        Optional<DSV4_CacheType>:$compressed,
-                       Optional<TensorOf<[I32]>>:$indices /* Txk */,
+                       Optional<RankedTensorOf<[I32]>>:$indices /* Txk */,
                        DSV4_F32Tensor:$sink /* H */, DSV4_I32Tensor:$positions,
                        DSV4_I32Tensor:$slots,
                        I64Attr:$window, I64Attr:$ratio, F64Attr:$scale);

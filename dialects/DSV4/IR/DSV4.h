@@ -18,6 +18,9 @@ namespace fathom::dsv4 {
 struct CacheResource : mlir::SideEffects::Resource::Base<CacheResource> {
   llvm::StringRef getName() final { return "dsv4.cache"; }
 };
+/// Whether the types are pairwise tensors of one element type and rank, with
+/// equal dimensions wherever both are static.
+bool agree(mlir::TypeRange left, mlir::TypeRange right);
 /// Names of the module and function attributes that the dialect knows.
 constexpr llvm::StringLiteral kModelAttrName = "dsv4.model";
 /// On a function argument of cache type: the cache's name, "layers.3.window".

@@ -21,7 +21,8 @@ def DSV4_Dialect : Dialect {
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
-  let dependentDialects = [];
+  let hasOperationAttrVerify = 1;
+  let hasRegionArgAttrVerify = 1;
 }
 
 // Effects: caches are one resource, apart from everything else.
@@ -36,6 +37,15 @@ class DSV4_Op<string mnemonic, list<Trait> traits = []>
 }
 class DSV4_PureOp<string mnemonic, list<Trait> traits = []>
     : DSV4_Op<mnemonic, !listconcat([Pure], traits)>;
+
+// Operations whose result types follow from their operands. An explicit type
+// must agree: same element type, same rank, equal dimensions where both are
+// static.
+def DSV4_Infers : InferTypeOpAdaptorBase<[{
+  static bool isCompatibleReturnTypes(::mlir::TypeRange l, ::mlir::TypeRange r) {
+    return ::fathom::dsv4::agree(l, r);
+  }
+}]>;
 
 //===-- Enums ------------------------------------------------------------===//
 
@@ -116,6 +126,7 @@ def DSV4_ModelAttr : DSV4_Attr<"Model", "model"> {
     `bos` `=` $bos `,` `eos` `=` $eos `,`
     `ratios` `=` $ratios `,` `max_context` `=` $maxContext `,`
     `max_sequences` `=` $maxSequences `,` `max_step_tokens` `=` $maxStepTokens `>` }];
+  let genVerifyDecl = 1;
 }
 
 //===-- Types ------------------------------------------------------------===//
@@ -138,10 +149,10 @@ def DSV4_CacheType : TypeDef<DSV4_Dialect, "Cache"> {
 
 //===-- Constraints ------------------------------------------------------===//
 
-def DSV4_Carrier : TensorOf<[F32, BF16]>;
-def DSV4_F32Tensor : TensorOf<[F32]>;
+def DSV4_Carrier : RankedTensorOf<[F32, BF16]>;
+def DSV4_F32Tensor : RankedTensorOf<[F32]>;
 def DSV4_I32Tensor : 1DTensorOf<[I32]>;
-def DSV4_Weight : TensorOf<[F32, BF16, F8E4M3FN, I8]>;
-def DSV4_Scale : TensorOf<[F8E8M0FNU]>;
+def DSV4_Weight : RankedTensorOf<[F32, BF16, F8E4M3FN, I8]>;
+def DSV4_Scale : RankedTensorOf<[F8E8M0FNU]>;
 
 #endif

@@ -9,7 +9,7 @@ def DSV4_HCExpandOp : DSV4_PureOp<"hc_expand"> {
   let results = (outs DSV4_Carrier:$result /* TxnxD */);
 }
 
-def DSV4_HCPreOp : DSV4_PureOp<"hc_pre"> {
+def DSV4_HCPreOp : DSV4_PureOp<"hc_pre", [DSV4_Infers]> {
   let summary = "mix of the streams into a sub-layer's input, and the mix back";
   let description = [{Spec section 2: `x` = sum_j pre_j h_j; `post` and the
     Sinkhorn-normalised `comb` (source stream x destination) stay f32.}];
@@ -21,14 +21,14 @@ def DSV4_HCPreOp : DSV4_PureOp<"hc_pre"> {
                       DSV4_F32Tensor:$comb /* Txnxn */);
 }
 
-def DSV4_HCPostOp : DSV4_PureOp<"hc_post"> {
+def DSV4_HCPostOp : DSV4_PureOp<"hc_post", [DSV4_Infers]> {
   let summary = "h'_j = post_j y + sum_i comb[i,j] h_i";
   let arguments = (ins DSV4_Carrier:$y /* TxD */, DSV4_Carrier:$h /* TxnxD */,
                        DSV4_F32Tensor:$post, DSV4_F32Tensor:$comb);
   let results = (outs DSV4_Carrier:$result /* TxnxD */);
 }
 
-def DSV4_HCHeadOp : DSV4_PureOp<"hc_head"> {
+def DSV4_HCHeadOp : DSV4_PureOp<"hc_head", [DSV4_Infers]> {
   let summary = "final mix of the streams";
   let arguments = (ins DSV4_Carrier:$h /* RxnxD */, DSV4_F32Tensor:$fn /* n x nD */,
                        DSV4_F32Tensor:$base /* n */, DSV4_F32Tensor:$scale /* 1 */,
@@ -36,7 +36,7 @@ def DSV4_HCHeadOp : DSV4_PureOp<"hc_head"> {
   let results = (outs DSV4_Carrier:$result /* RxD */);
 }
 
-def DSV4_AddStreamsOp : DSV4_PureOp<"add_streams"> {
+def DSV4_AddStreamsOp : DSV4_PureOp<"add_streams", [DSV4_Infers]> {
   let summary = "e + h_j for every stream: the MTP block's input";
   let arguments = (ins DSV4_Carrier:$e /* TxD */, DSV4_Carrier:$h /* TxnxD */);
   let results = (outs DSV4_Carrier:$result /* TxnxD */);

@@ -28,7 +28,7 @@ def DSV4_EmbedOp : DSV4_PureOp<"embed"> {
   let results = (outs DSV4_Carrier:$result /* TxD */);
 }
 
-def DSV4_SelectRowsOp : DSV4_PureOp<"select_rows"> {
+def DSV4_SelectRowsOp : DSV4_PureOp<"select_rows", [DSV4_Infers]> {
   let summary = "rows of the tokens whose logits are wanted";
   let arguments = (ins DSV4_Carrier:$x /* T x ... */, DSV4_I32Tensor:$rows /* R */);
   let results = (outs DSV4_Carrier:$result /* R x ... */);
@@ -40,7 +40,7 @@ def DSV4_RMSNormOp : DSV4_PureOp<"rms_norm"> {
   let results = (outs DSV4_Carrier:$result);
 }
 
-def DSV4_HeadNormOp : DSV4_PureOp<"head_norm"> {
+def DSV4_HeadNormOp : DSV4_PureOp<"head_norm", [DSV4_Infers]> {
   let summary = "per-head norm of queries, without weight";
   let arguments = (ins DSV4_Carrier:$x /* TxHxd */, F64Attr:$eps);
   let results = (outs DSV4_Carrier:$result);
@@ -56,7 +56,9 @@ def DSV4_LinearOp : DSV4_PureOp<"linear"> {
     | NxK bf16 or f32 | - | itself |
 
     `x` may have any rank of at least 2; the last dimension is contracted, in
-    f32. The result is rounded once to its element type.
+    f32. The result has x's other dimensions and then N, which may be written as
+    several dimensions (heads and their width). It is rounded once to its
+    element type.
   }];
   let arguments = (ins DSV4_Carrier:$x, DSV4_Weight:$weight, Optional<DSV4_Scale>:$scale);
   let results = (outs DSV4_Carrier:$result);
@@ -74,13 +76,13 @@ def DSV4_GroupedLinearOp : DSV4_PureOp<"grouped_linear"> {
   let results = (outs DSV4_Carrier:$result);
 }
 
-def DSV4_ScaleOp : DSV4_PureOp<"scale"> {
+def DSV4_ScaleOp : DSV4_PureOp<"scale", [DSV4_Infers]> {
   let summary = "multiplication by a constant";
   let arguments = (ins DSV4_Carrier:$x, F64Attr:$factor);
   let results = (outs DSV4_Carrier:$result);
 }
 
-def DSV4_RopeTableOp : DSV4_PureOp<"rope_table"> {
+def DSV4_RopeTableOp : DSV4_PureOp<"rope_table", [DSV4_Infers]> {
   let summary = "cosines and sines of every token's angles";
   let description = [{
     Angle m of token i: f32(p) * f_m rounded to f32; cosine and sine of that
@@ -92,20 +94,20 @@ def DSV4_RopeTableOp : DSV4_PureOp<"rope_table"> {
   let results = (outs DSV4_F32Tensor:$cos /* T x rd/2 */, DSV4_F32Tensor:$sin);
 }
 
-def DSV4_RopeOp : DSV4_PureOp<"rope"> {
+def DSV4_RopeOp : DSV4_PureOp<"rope", [DSV4_Infers]> {
   let summary = "rotation of the last channels, adjacent pairs";
   let arguments = (ins DSV4_Carrier:$x /* T(xH)xd */, DSV4_F32Tensor:$cos,
                        DSV4_F32Tensor:$sin, UnitAttr:$inverse);
   let results = (outs DSV4_Carrier:$result);
 }
 
-def DSV4_HadamardOp : DSV4_PureOp<"hadamard"> {
+def DSV4_HadamardOp : DSV4_PureOp<"hadamard", [DSV4_Infers]> {
   let summary = "Sylvester-Hadamard transform of the last dimension, times n^-1/2";
   let arguments = (ins DSV4_Carrier:$x);
   let results = (outs DSV4_Carrier:$result);
 }
 
-def DSV4_FakeQuantizeOp : DSV4_PureOp<"fake_quantize"> {
+def DSV4_FakeQuantizeOp : DSV4_PureOp<"fake_quantize", [DSV4_Infers]> {
   let summary = "round to a block-scaled grid and back";
   let description = [{
     The first `channels` channels of the last dimension in blocks of `block`,
