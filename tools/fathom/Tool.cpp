@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "tools/fathom/Tool.h"
+
+#include <CLI/CLI.hpp>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+namespace fathom::tool {
+
+Failure systemFailure(const std::string &what, int error) {
+  bool scarce = error == ENOSPC || error == EDQUOT || error == EFBIG ||
+                error == ENOMEM || error == EMFILE || error == ENFILE;
+  return {scarce ? FATHOM_RESOURCES : FATHOM_FAILED,
+          what + ": " + std::strerror(error), ""};
+}
+
+int fail(const Failure &failure) {
+  std::fflush(stdout);
+  std::fprintf(stderr, "error: %s\n", failure.message.c_str());
+  if (!failure.help.empty())
+    std::fprintf(stderr, "help: %s\n", failure.help.c_str());
+  return failure.code;
+}
+
+void EngineOptions::addTo(CLI::App &app) {
+  app.add_option("PACKAGE", package, "The compiled model, NAME.fathom")
+      ->required();
+  app.add_option("--checkpoint", checkpoint,
+                 "Directory of the weights, if not where the package says")
+      ->type_name("DIR");
+  app.add_option("--threads", threads,
+                 "Threads; 0, the default: as many as there are CPUs")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1024));
+}
+
+Failure openEngine(const EngineOptions &options, EnginePtr &out) {
+  fathom_engine_options c = {};
+  c.checkpoint =
+      options.checkpoint.empty() ? nullptr : options.checkpoint.c_str();
+  c.threads = options.threads;
+  fathom_engine *engine = nullptr;
+  fathom_status status =
+      fathom_engine_create(options.package.c_str(), &c, &engine);
+  out.reset(engine);
+  return failure(status);
+}
+
+Failure parseTokens(const std::string &text, const std::string &where,
+                    std::vector<int32_t> &out) {
+  out.clear();
+  auto bad = [&](size_t at, const std::string &why) {
+    return Failure{FATHOM_USAGE,
+                   where + ", column " + std::to_string(at + 1) + ": " + why,
+                   "give token ids separated by commas, such as 5,17,3"};
+  };
+  auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r'; };
+  size_t at = 0;
+  for (;;) {
+    while (at < text.size() && blank(text[at]))
+      ++at;
+    const size_t begin = at;
+    int64_t value = 0;
+    while (at < text.size() && text[at] >= '0' && text[at] <= '9') {
+      value = value * 10 + (text[at] - '0');
+      if (value > INT32_MAX)
+        return bad(begin, "the token id is out of range");
+      ++at;
+    }
+    if (at == begin)
+      return bad(at, at < text.size()
+                         ? std::string("expected a token id, found '") +
+                               text[at] + "'"
+                         : "expected a token id, found the end");
+    out.push_back(static_cast<int32_t>(value));
+    while (at < text.size() && blank(text[at]))
+      ++at;
+    if (at == text.size())
+      return {};
+    if (text[at] != ',')
+      return bad(at, std::string("expected a comma, found '") + text[at] + "'");
+    ++at;
+  }
+}
+
+Failure readTokensFile(const std::string &path,
+                       std::vector<std::vector<int32_t>> &out) {
+  std::unique_ptr<FILE, int (*)(FILE *)> file(std::fopen(path.c_str(), "re"),
+                                              std::fclose);
+  struct stat info;
+  if (!file || fstat(fileno(file.get()), &info) != 0)
+    return systemFailure("cannot open '" + path + "'", errno);
+  if (S_ISDIR(info.st_mode))
+    return systemFailure("cannot read '" + path + "'", EISDIR);
+  char *line = nullptr;
+  size_t capacity = 0, number = 0;
+  ssize_t size = 0;
+  Failure failed;
+  while (!failed && (size = getline(&line, &capacity, file.get())) >= 0) {
+    ++number;
+    std::string text(line, size_t(size));
+    while (!text.empty() && (text.back() == '\n' || text.back() == '\r'))
+      text.pop_back();
+    if (text.find_first_not_of(" \t") == std::string::npos)
+      continue;
+    std::vector<int32_t> ids;
+    failed = parseTokens(text, "'" + path + "', line " + std::to_string(number),
+                         ids);
+    if (failed) // the command line is right, the file is not
+      failed.code = FATHOM_BAD_FILE;
+    out.push_back(std::move(ids));
+  }
+  if (!failed && std::ferror(file.get()))
+    failed = systemFailure("cannot read '" + path + "'", errno);
+  std::free(line);
+  if (!failed && out.empty())
+    failed = {FATHOM_BAD_FILE, "'" + path + "' has no tokens",
+              "write one sequence a line, its ids separated by commas"};
+  return failed;
+}
+
+int32_t argmax(const float *values, int64_t count) {
+  int64_t best = -1;
+  for (int64_t i = 0; i < count; ++i)
+    if (values[i] == values[i] && (best < 0 || values[i] > values[best]))
+      best = i;
+  return static_cast<int32_t>(best < 0 ? 0 : best);
+}
+
+Failure printOut(const std::string &text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size())
+    return systemFailure("cannot write to standard output", errno);
+  return {};
+}
+
+Failure flushOut() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout))
+    return systemFailure("cannot write to standard output", errno);
+  return {};
+}
+
+double seconds() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return double(t.tv_sec) + double(t.tv_nsec) * 1e-9;
+}
+
+Progress::Progress(std::string what)
+    : what(std::move(what)), started(int64_t(seconds())), last(started + 1),
+      terminal(isatty(STDERR_FILENO)) {}
+
+Progress::~Progress() {
+  if (shown && terminal)
+    std::fputc('\n', stderr);
+}
+
+void Progress::update(int64_t done, int64_t total) {
+  const int64_t now = int64_t(seconds());
+  // On a terminal a line is written over; in a log, one each ten seconds.
+  if (now - last < (terminal ? 1 : 10))
+    return;
+  last = now;
+  shown = true;
+  std::fprintf(stderr, "%s%s: %lld of %lld, %lld s%s", terminal ? "\r" : "",
+               what.c_str(), static_cast<long long>(done),
+               static_cast<long long>(total),
+               static_cast<long long>(now - started), terminal ? " " : "\n");
+  std::fflush(stderr);
+}
+
+} // namespace fathom::tool
