@@ -14,6 +14,12 @@ def DSV4ToTilePass : Pass<"fathom-dsv4-to-tile", "::mlir::ModuleOp"> {
     "::fathom::tile::TileDialect", "::mlir::arith::ArithDialect",
     "::mlir::func::FuncDialect", "::mlir::math::MathDialect",
     "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
+  let options = [ListOption<"buckets", "buckets", "int64_t",
+      "tokens of a step that schedules are made for, ascending; by default 1, "
+      "16 and the model's max_step_tokens">];
+  let statistics = [
+    Statistic<"numKernels", "kernels", "kernels written">,
+    Statistic<"numLaunches", "launches", "launches over all schedules">];
 }
 
 def PlanMemoryPass : Pass<"fathom-plan-memory", "::mlir::ModuleOp"> {

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Puts a package together and writes it: everything goes into a hidden
+// directory beside the destination, which then takes its place in one rename,
+// so that there is never half a package. Equal inputs give equal bytes: no
+// times, no absolute paths.
+#ifndef FATHOM_CODEGEN_COMMON_PACKAGEWRITER_H
+#define FATHOM_CODEGEN_COMMON_PACKAGEWRITER_H
+
+#include "codegen/Common/TargetRegistry.h"
+#include "dialects/DSV4/IR/DSV4.h"
+#include "runtime/format/Manifest.h"
+
+namespace fathom {
+
+/// model, limits and producer of a manifest from the module attribute
+/// dsv4.model. `architecture` as in config.json.
+void describeModel(dsv4::ModelAttr model, llvm::StringRef architecture,
+                   format::Manifest &manifest);
+
+/// `directory` as seen from inside the package directory `package` (which need
+/// not exist, but the directory that holds it must): what checkpointDirectory
+/// says. Symbolic links on the way are resolved, since ".." is physical.
+llvm::Expected<std::string> relativeToPackage(llvm::StringRef directory,
+                                              llvm::StringRef package);
+
+/// Fails early, before minutes of work, where writing `package` cannot succeed:
+/// no such parent directory, no permission, or something there that is not a
+/// package and must not be replaced.
+llvm::Error checkPackageDestination(llvm::StringRef package);
+
+/// Writes manifest, libraries, and those of tokenizer.json,
+/// tokenizer_config.json, generation_config.json and config.json that
+/// `checkpoint` has; fills libraries, extraFiles and contentBlake3 of the
+/// manifest. An existing package of this name is replaced. Returns the bytes
+/// written. On error nothing is left and what was there is as before.
+llvm::Expected<uint64_t>
+writePackage(llvm::StringRef package, format::Manifest manifest,
+             llvm::StringRef target, llvm::ArrayRef<CompiledLibrary> libraries,
+             llvm::StringRef checkpoint);
+
+} // namespace fathom
+
+#endif // FATHOM_CODEGEN_COMMON_PACKAGEWRITER_H

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// fathomc's command line. The parser throws, the compiler is built without
+// exceptions: this header is all that the two share.
+#ifndef FATHOM_TOOLS_FATHOMC_COMMANDLINE_H
+#define FATHOM_TOOLS_FATHOMC_COMMANDLINE_H
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace fathom {
+
+enum class Phase { Import, Tile, Plan, All };
+
+struct CompileOptions {
+  std::string checkpoint; // a directory
+  std::string output;     // the package; with stopAfter a file of IR, or empty
+  std::string target = "cpu";
+  std::string numerics = "bf16";
+  std::optional<int64_t> maxContext, maxSequences, maxStepTokens;
+  std::vector<std::string> levels; // empty: the target's default
+  Phase stopAfter = Phase::All;
+  std::string dumpDirectory; // empty: none
+  bool json = false, quiet = false;
+};
+
+/// Fills `options` and returns -1, or prints what was asked for or is wrong
+/// and returns the exit code: 0 after --help and --version, 2 for usage.
+/// Nothing is thrown.
+int parseCommandLine(int argc, char **argv, CompileOptions &options);
+
+} // namespace fathom
+
+#endif // FATHOM_TOOLS_FATHOMC_COMMANDLINE_H

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "tools/fathomc/Compile.h"
+
+#include "codegen/Common/PackageWriter.h"
+#include "codegen/Common/StepSchedule.h"
+#include "dialects/Tile/IR/Tile.h"
+#include "frontends/Checkpoint/Importer.h"
+#include "frontends/Support/FrontendError.h"
+#include "passes/Passes.h"
+#include "tools/fathom-opt/Dialects.h"
+
+#include "mlir/Pass/PassManager.h"
+#include "llvm/ADT/SmallString.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <sys/resource.h>
+
+using namespace llvm;
+
+namespace fathom {
+
+namespace {
+
+/// One run of the compiler; each phase returns whether to go on and leaves the
+/// exit code otherwise.
+class Compilation {
+public:
+  Compilation(const CompileOptions &options, const TargetRegistry &targets)
+      : options(options), targets(targets), progress(options.quiet),
+        context(makeRegistry()) {}
+
+  int run();
+
+private:
+  static mlir::DialectRegistry makeRegistry() {
+    mlir::DialectRegistry registry;
+    registerToolDialects(registry);
+    return registry;
+  }
+  bool fail(Error error) {
+    code = reportError(std::move(error), errs(), "fathomc");
+    return false;
+  }
+  bool chooseTarget();
+  bool import();
+  bool runPass(StringRef phase, std::unique_ptr<mlir::Pass> pass);
+  bool lower();
+  bool generate();
+  bool write();
+  /// Dumps the IR after a phase; false where the run stops here.
+  bool afterPhase(StringRef name, Phase phase);
+  bool writeIR(StringRef path);
+  void printSummary(uint64_t packageBytes);
+
+  const CompileOptions &options;
+  const TargetRegistry &targets;
+  Progress progress;
+  mlir::MLIRContext context;
+  const TargetBackend *target = nullptr;
+  std::vector<std::string> levels;
+  std::optional<ModelConfig> config;
+  std::optional<Checkpoint> checkpoint;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  format::Manifest manifest;
+  std::vector<CompiledLibrary> libraries;
+  int code = 0;
+};
+
+} // namespace
+
+bool Compilation::chooseTarget() {
+  target = targets.find(options.target);
+  if (!target)
+    return fail(makeError(
+        FailureKind::Unsupported, "unsupported target " + quoted(options.target),
+        "--target", "this build compiles for: " + targets.names(),
+        "leave --target out, or name one of these"));
+  levels = options.levels;
+  std::string unknown = TargetRegistry::resolveLevels(*target, levels);
+  if (unknown.empty())
+    return true;
+  std::string known;
+  for (const std::string &level : target->levels())
+    known += (known.empty() ? "" : ", ") + level;
+  return fail(makeError(FailureKind::Unsupported,
+                        "unsupported instruction-set level " + quoted(unknown),
+                        "--cpu", "target '" + options.target + "' has: " + known,
+                        "leave --cpu out, or name one of these"));
+}
+
+bool Compilation::import() {
+  progress.begin("import");
+  Expected<ModelConfig> loaded = loadModelConfig(options.checkpoint);
+  if (!loaded)
+    return fail(loaded.takeError());
+  config = std::move(*loaded);
+  for (const std::string &notice : config->notices)
+    progress.note(notice);
+  Expected<CompileLimits> limits =
+      resolveLimits(*config, options.maxContext, options.maxSequences,
+                    options.maxStepTokens);
+  if (!limits)
+    return fail(limits.takeError());
+  if (!options.maxContext && limits->maxContext < 32768)
+    progress.note(formatv("context is limited to {0} tokens, all that the "
+                          "model has",
+                          limits->maxContext)
+                      .str());
+  Expected<Checkpoint> opened = Checkpoint::open(options.checkpoint);
+  if (!opened)
+    return fail(opened.takeError());
+  checkpoint.emplace(std::move(*opened));
+
+  std::vector<std::string> notices;
+  ImportOptions importOptions{*parseNumerics(options.numerics), *limits};
+  DiagnosticReport report(context);
+  Expected<mlir::OwningOpRef<mlir::ModuleOp>> imported =
+      importModel(context, *config, *checkpoint, importOptions, &notices);
+  if (!imported)
+    return fail(imported.takeError());
+  for (const std::string &notice : notices)
+    progress.note(notice);
+  module = std::move(*imported);
+  mlir::FailureOr<std::vector<format::Cache>> caches = collectCaches(*module);
+  if (mlir::failed(caches)) {
+    code = report.finish("import");
+    return false;
+  }
+  manifest.caches = std::move(*caches);
+  auto model =
+      module->getOperation()->getAttrOfType<dsv4::ModelAttr>(
+          dsv4::kModelAttrName);
+  describeModel(model, config->architecture, manifest);
+  progress.end(formatv("{0} tensors in {1} files, {2} layers, numerics {3}",
+                       checkpoint->tensors().size(),
+                       checkpoint->files().size(), config->layers,
+                       options.numerics)
+                   .str());
+  return afterPhase("import", Phase::Import);
+}
+
+bool Compilation::writeIR(StringRef path) {
+  std::error_code error;
+  raw_fd_ostream os(path, error);
+  if (!error) {
+    module->getOperation()->print(os, mlir::OpPrintingFlags().useLocalScope());
+    os.flush();
+    error = os.error();
+    os.clear_error();
+  }
+  if (!error)
+    return true;
+  return fail(makeError(FailureKind::Resources, "cannot write the IR",
+                        quoted(path), error.message(),
+                        "choose another place"));
+}
+
+bool Compilation::afterPhase(StringRef name, Phase phase) {
+  if (!options.dumpDirectory.empty()) {
+    if (std::error_code error =
+            sys::fs::create_directories(options.dumpDirectory))
+      return fail(makeError(FailureKind::Resources, "cannot create a directory",
+                            quoted(options.dumpDirectory), error.message(),
+                            "choose another one with --dump-ir"));
+    SmallString<256> path(options.dumpDirectory);
+    sys::path::append(path, name + ".mlir");
+    if (!writeIR(path))
+      return false;
+  }
+  if (options.stopAfter != phase)
+    return true;
+  writeIR(options.output.empty() ? "-" : StringRef(options.output));
+  return false;
+}
+
+bool Compilation::runPass(StringRef phase, std::unique_ptr<mlir::Pass> pass) {
+  DiagnosticReport report(context);
+  mlir::PassManager passes(&context);
+  passes.addPass(std::move(pass));
+  if (mlir::succeeded(passes.run(*module)))
+    return true;
+  code = report.finish(phase);
+  return false;
+}
+
+bool Compilation::lower() {
+  progress.begin("tile");
+  if (!runPass("tile", createDSV4ToTilePass()))
+    return false;
+  auto kernels = module->getOps<tile::KernelOp>();
+  progress.end(
+      formatv("{0} kernels", std::distance(kernels.begin(), kernels.end()))
+          .str());
+  if (!afterPhase("tile", Phase::Tile))
+    return false;
+
+  progress.begin("plan");
+  if (!runPass("plan", createPlanMemoryPass()))
+    return false;
+  DiagnosticReport report(context);
+  if (mlir::failed(scheduleEntries(*module, *checkpoint, manifest))) {
+    code = report.finish("plan");
+    return false;
+  }
+  uint64_t launches = 0, workspace = 0;
+  for (const format::Entry &entry : manifest.entries)
+    for (const format::Specialisation &s : entry.specialisations) {
+      launches += s.launches.size();
+      workspace = std::max(workspace, s.workspaceBytes);
+    }
+  progress.end(formatv("{0} launch records, workspace {1:F1} MB", launches,
+                       workspace / 1e6)
+                   .str());
+  return afterPhase("plan", Phase::Plan);
+}
+
+bool Compilation::generate() {
+  progress.begin("codegen");
+  DiagnosticReport report(context);
+  Expected<std::vector<CompiledLibrary>> compiled =
+      target->compile(*module, levels);
+  if (!compiled) {
+    fail(compiled.takeError());
+    if (code == 1)
+      code = report.finish("codegen");
+    return false;
+  }
+  libraries = std::move(*compiled);
+  uint64_t bytes = 0;
+  std::string names;
+  for (const CompiledLibrary &library : libraries) {
+    bytes += library.bytes.size();
+    names += (names.empty() ? "" : ", ") + library.isa;
+  }
+  progress.end(formatv("{0}: {1:F1} MB of code", names, bytes / 1e6).str());
+  return true;
+}
+
+void Compilation::printSummary(uint64_t packageBytes) {
+  uint64_t weightBytes = 0;
+  for (const format::Weight &weight : manifest.weights)
+    weightBytes += weight.bytes;
+  json::Object seconds;
+  double total = 0;
+  for (const auto &[phase, time] : progress.seconds()) {
+    seconds[phase] = time;
+    total += time;
+  }
+  json::Object entries;
+  for (const format::Entry &entry : manifest.entries) {
+    json::Array list;
+    for (const format::Specialisation &s : entry.specialisations)
+      list.push_back(json::Object{
+          {"max_tokens", s.maxTokens},
+          {"launches", static_cast<int64_t>(s.launches.size())},
+          {"workspace_bytes", static_cast<int64_t>(s.workspaceBytes)}});
+    entries[entry.name] = std::move(list);
+  }
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  json::Object summary{
+      {"package", options.output},
+      {"target", options.target},
+      {"numerics", options.numerics},
+      {"max_context", manifest.limits.maxContext},
+      {"max_sequences", manifest.limits.maxSequences},
+      {"max_step_tokens", manifest.limits.maxStepTokens},
+      {"weights", static_cast<int64_t>(manifest.weights.size())},
+      {"weight_bytes", static_cast<int64_t>(weightBytes)},
+      {"package_bytes", static_cast<int64_t>(packageBytes)},
+      {"entries", std::move(entries)},
+      {"seconds", std::move(seconds)},
+      {"total_seconds", total},
+      {"peak_resident_bytes", static_cast<int64_t>(usage.ru_maxrss) * 1024}};
+  outs() << formatv("{0:2}\n", json::Value(std::move(summary)));
+  outs().flush();
+}
+
+bool Compilation::write() {
+  progress.begin("package");
+  Expected<std::string> directory =
+      relativeToPackage(options.checkpoint, options.output);
+  if (!directory)
+    return fail(directory.takeError());
+  manifest.checkpointDirectory = *directory;
+  Expected<uint64_t> bytes = writePackage(options.output, manifest,
+                                          options.target, libraries,
+                                          options.checkpoint);
+  if (!bytes)
+    return fail(bytes.takeError());
+  progress.end(
+      formatv("{0}, {1:F1} MB", options.output, *bytes / 1e6).str());
+  if (options.json)
+    printSummary(*bytes);
+  return true;
+}
+
+int Compilation::run() {
+  if (!chooseTarget())
+    return code;
+  // Told at once, not after the work.
+  if (options.stopAfter == Phase::All)
+    if (Error error = checkPackageDestination(options.output))
+      return fail(std::move(error)), code;
+  if (import() && lower() && generate())
+    write();
+  return code;
+}
+
+int compileCheckpoint(const CompileOptions &options,
+                      const TargetRegistry &targets) {
+  return Compilation(options, targets).run();
+}
+
+} // namespace fathom
