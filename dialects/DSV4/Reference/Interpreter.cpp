@@ -167,10 +167,10 @@ namespace {
 /// The values of one call.
 class Frame final : public EvaluationContext {
 public:
-  using ParameterLookup = llvm::function_ref<llvm::Expected<TensorRef>(
+  using ParameterLookup = std::function<llvm::Expected<TensorRef>(
       StringRef, RankedTensorType, bool)>;
   Frame(int64_t slots, ParameterLookup lookup)
-      : slotCount(slots), lookup(lookup) {}
+      : slotCount(slots), lookup(std::move(lookup)) {}
 
   void bind(Value value, TensorRef tensor) {
     tensors[value] = std::move(tensor);
