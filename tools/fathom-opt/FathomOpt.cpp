@@ -21,7 +21,8 @@ int main(int argc, char **argv) {
   fathom::registerFathomPasses();
 #endif
 #ifdef FATHOM_HAVE_FathomCodegenCPU
-  fathom::registerCPUPasses();
+  fathom::cpu::registerCPUDialects(registry);
+  fathom::cpu::registerCPUPassesAndPipelines();
 #endif
   return mlir::asMainReturnCode(mlir::MlirOptMain(
       argc, argv, "Fathom's pass driver: dsv4 and tile IR\n", registry));

@@ -7,7 +7,20 @@ def Tile_KernelOp : Tile_Op<"kernel", [IsolatedFromAbove, FunctionOpInterface, S
   let summary = "a grid of programs over buffers";
   let description = [{
     Arguments are memrefs (identity layout, only the leading dimension may be
-    dynamic), tables of them, and counts of type `index`.
+    dynamic), tables of them, and counts of type `index`. One block, ended by
+    `tile.return`. The kernel reads an argument or writes it, never both; a
+    buffer selected from a table counts as the table.
+
+    ```mlir
+    tile.kernel @double(%x: memref<?x64xf32>, %y: memref<?x64xf32>) {
+      %i = tile.program_id 0
+      %zero = arith.constant 0 : index
+      %v = tile.load %x[%i, %zero] : memref<?x64xf32> -> tensor<64xf32>
+      %w = arith.addf %v, %v : tensor<64xf32>
+      tile.store %w, %y[%i, %zero] : tensor<64xf32>, memref<?x64xf32>
+      tile.return
+    }
+    ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name,
                        TypeAttrOf<FunctionType>:$function_type,
@@ -22,6 +35,7 @@ def Tile_KernelOp : Tile_Op<"kernel", [IsolatedFromAbove, FunctionOpInterface, S
   }];
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
+  let hasRegionVerifier = 1;
   let skipDefaultBuilders = 1;
 }
 

@@ -3,6 +3,9 @@
 #define FATHOM_TILE_MEMORY_OPS
 include "dialects/Tile/IR/TileBase.td"
 
+def Tile_ReadBuffer : Arg<AnyMemRef, "", [MemRead]>;
+def Tile_WrittenBuffer : Arg<AnyMemRef, "", [MemWrite]>;
+
 def Tile_SelectBufferOp : Tile_Op<"select_buffer", [Pure]> {
   let summary = "one buffer of a table";
   let arguments = (ins Tile_TableType:$table, Index:$index);
@@ -11,7 +14,7 @@ def Tile_SelectBufferOp : Tile_Op<"select_buffer", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Tile_LoadOp : Tile_Op<"load", [AttrSizedOperandSegments, MemoryEffects<[MemRead]>]> {
+def Tile_LoadOp : Tile_Op<"load", [AttrSizedOperandSegments]> {
   let summary = "a rectangle of a buffer";
   let description = [{
     `indices` (one per dimension of the buffer) are element offsets. The tile
@@ -20,42 +23,42 @@ def Tile_LoadOp : Tile_Op<"load", [AttrSizedOperandSegments, MemoryEffects<[MemR
     coordinate along that dimension is at or beyond its bound is zero and is
     not read. Without bounds the rectangle lies inside the buffer.
   }];
-  let arguments = (ins AnyMemRef:$buffer, Variadic<Index>:$indices, Variadic<Index>:$bounds);
+  let arguments = (ins Tile_ReadBuffer:$buffer, Variadic<Index>:$indices, Variadic<Index>:$bounds);
   let results = (outs Tile_Tile:$result);
   let assemblyFormat = [{$buffer `[` $indices `]` (`bounds` `[` $bounds^ `]`)? attr-dict
     `:` type($buffer) `->` type($result)}];
   let hasVerifier = 1;
 }
 
-def Tile_StoreOp : Tile_Op<"store", [AttrSizedOperandSegments, MemoryEffects<[MemWrite]>]> {
+def Tile_StoreOp : Tile_Op<"store", [AttrSizedOperandSegments]> {
   let summary = "write a rectangle of a buffer";
   let description = [{As `load`; elements at or beyond a bound are not written.}];
-  let arguments = (ins Tile_Tile:$value, AnyMemRef:$buffer, Variadic<Index>:$indices,
+  let arguments = (ins Tile_Tile:$value, Tile_WrittenBuffer:$buffer, Variadic<Index>:$indices,
                        Variadic<Index>:$bounds);
   let assemblyFormat = [{$value `,` $buffer `[` $indices `]` (`bounds` `[` $bounds^ `]`)? attr-dict
     `:` type($value) `,` type($buffer)}];
   let hasVerifier = 1;
 }
 
-def Tile_GatherOp : Tile_Op<"gather", [MemoryEffects<[MemRead]>]> {
+def Tile_GatherOp : Tile_Op<"gather"> {
   let summary = "rows of a buffer by a tile of row numbers";
   let description = [{
     Buffer RxC (or R): tile N x c (or N) whose row i is columns
     column .. column+c-1 of row rows[i]. A negative row number, and a column at
     or beyond the buffer's width, give zero and are not read.
   }];
-  let arguments = (ins AnyMemRef:$buffer, Tile_IndexTile:$rows, Optional<Index>:$column);
+  let arguments = (ins Tile_ReadBuffer:$buffer, Tile_IndexTile:$rows, Optional<Index>:$column);
   let results = (outs Tile_Tile:$result);
   let assemblyFormat = [{$buffer `[` $rows (`,` $column^)? `]` attr-dict
     `:` type($buffer) `,` type($rows) `->` type($result)}];
   let hasVerifier = 1;
 }
 
-def Tile_ScatterOp : Tile_Op<"scatter", [MemoryEffects<[MemWrite]>]> {
+def Tile_ScatterOp : Tile_Op<"scatter"> {
   let summary = "write rows of a buffer by a tile of row numbers";
   let description = [{The inverse of `gather`: rows with a negative number and
     columns beyond the width are not written. Row numbers are distinct.}];
-  let arguments = (ins Tile_Tile:$value, AnyMemRef:$buffer, Tile_IndexTile:$rows,
+  let arguments = (ins Tile_Tile:$value, Tile_WrittenBuffer:$buffer, Tile_IndexTile:$rows,
                        Optional<Index>:$column);
   let assemblyFormat = [{$value `,` $buffer `[` $rows (`,` $column^)? `]` attr-dict
     `:` type($value) `,` type($buffer) `,` type($rows)}];

@@ -13,6 +13,7 @@ def Tile_WeightOp : Tile_Op<"weight", [Pure]> {
   let arguments = (ins StrAttr:$name);
   let results = (outs AnyMemRef:$result);
   let assemblyFormat = "$name attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 
 def Tile_WeightTableOp : Tile_Op<"weight_table", [Pure]> {
@@ -20,6 +21,7 @@ def Tile_WeightTableOp : Tile_Op<"weight_table", [Pure]> {
   let arguments = (ins StrAttr:$name);
   let results = (outs Tile_TableType:$result);
   let assemblyFormat = "$name attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 
 def Tile_CacheOp : Tile_Op<"cache", [Pure]> {
@@ -27,6 +29,7 @@ def Tile_CacheOp : Tile_Op<"cache", [Pure]> {
   let arguments = (ins StrAttr:$name, StrAttr:$component);
   let results = (outs AnyMemRef:$result);
   let assemblyFormat = "$name $component attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 
 def Tile_LaunchOp : Tile_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {

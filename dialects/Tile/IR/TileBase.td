@@ -24,6 +24,7 @@ def Tile_Dialect : Dialect {
     leading dimension may be dynamic. There are no threads, no shared memory
     and no barriers. One buffer is either read or written by a kernel, never
     both, so the order of loads and stores in a program does not matter.
+    Why it is so: docs/Rationale.md.
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
@@ -57,6 +58,7 @@ def Tile_TableType : TypeDef<Tile_Dialect, "Table"> {
   let summary = "buffers of one type that lie anywhere in memory";
   let parameters = (ins "int64_t":$count, "::mlir::MemRefType":$buffer);
   let assemblyFormat = "`<` $count `of` $buffer `>`";
+  let genVerifyDecl = 1;
 }
 
 def Tile_Tile : StaticShapeTensorOf<[AnyType]>;

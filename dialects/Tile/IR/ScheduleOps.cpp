@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What a step schedule is made of. Tags refer to ../docs/Rationale.md's table
+// of rules.
+#include "dialects/Tile/IR/TileRules.h"
+
+#include "mlir/IR/AffineExpr.h"
+#include "mlir/IR/AffineMap.h"
+
+using namespace mlir;
+using namespace fathom::tile;
+
+LogicalResult WeightOp::verify() {
+  // weight_c1
+  if (getName().empty())
+    return emitOpError() << "attribute 'name' must not be empty";
+  // weight_c2
+  auto type = cast<MemRefType>(getResult().getType());
+  if (type.hasStaticShape() && type.getLayout().isIdentity())
+    return success();
+  return emitOpError() << "result must have a static shape and identity "
+                          "layout, found "
+                       << type;
+}
+
+LogicalResult WeightTableOp::verify() {
+  // weight_table_c1
+  if (getName().count("{}") == 1)
+    return success();
+  return emitOpError() << "attribute 'name' must have one '{}', found \""
+                       << getName() << "\"";
+}
+
+LogicalResult CacheOp::verify() {
+  // cache_c1
+  if (getName().empty() || getComponent().empty())
+    return emitOpError()
+           << "attributes 'name' and 'component' must not be empty";
+  // cache_c2
+  if (isBuffer(getResult().getType()))
+    return success();
+  return emitOpError() << "result must be " << kBufferRule << ", found "
+                       << getResult().getType();
+}
+
+/// Affine maps and expressions are no arguments of diagnostics.
+template <typename T> static std::string textOf(const T &value) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << value;
+  return text;
+}
+
+static bool isPositive(AffineExpr expr) {
+  auto constant = dyn_cast<AffineConstantExpr>(expr);
+  return constant && constant.getValue() > 0;
+}
+
+/// c, d, d ceildiv k, and c times either, with positive c and k.
+static bool isGridForm(AffineExpr expr) {
+  if (isPositive(expr))
+    return true;
+  auto times = dyn_cast<AffineBinaryOpExpr>(expr);
+  if (times && times.getKind() == AffineExprKind::Mul) {
+    if (!isPositive(times.getRHS()))
+      return false;
+    expr = times.getLHS();
+  }
+  auto parts = dyn_cast<AffineBinaryOpExpr>(expr);
+  if (parts && parts.getKind() == AffineExprKind::CeilDiv) {
+    if (!isPositive(parts.getRHS()))
+      return false;
+    expr = parts.getLHS();
+  }
+  return isa<AffineDimExpr>(expr);
+}
+
+static LogicalResult verifyGrid(LaunchOp op) {
+  // launch_c1
+  AffineMap grid = op.getGrid();
+  if (grid.getNumDims() != 2 || grid.getNumSymbols() != 0 ||
+      grid.getNumResults() != 3)
+    return op.emitOpError() << "attribute 'grid' must map (tokens, rows) to "
+                               "three numbers of programs, found "
+                            << textOf(grid);
+  // launch_c2
+  for (AffineExpr expr : grid.getResults())
+    if (!isGridForm(expr))
+      return op.emitOpError()
+             << "attribute 'grid' must have results of the form c, d or "
+                "c * (d ceildiv k), found "
+             << textOf(expr);
+  return success();
+}
+
+LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (failed(verifyGrid(*this)))
+    return failure();
+  // launch_c3
+  auto kernel =
+      symbols.lookupNearestSymbolFrom<KernelOp>(*this, getKernelAttr());
+  if (!kernel)
+    return emitOpError() << "must name a tile.kernel, found "
+                         << getKernelAttr();
+  // launch_c4
+  ArrayRef<Type> expected = kernel.getFunctionType().getInputs();
+  if (expected.size() != getOperands().size())
+    return emitOpError() << "must have as many operands as the kernel has "
+                            "arguments ("
+                         << expected.size() << "), found "
+                         << getOperands().size();
+  for (auto [i, operand] : llvm::enumerate(getOperands()))
+    if (operand.getType() != expected[i])
+      return emitOpError() << "operand " << i << " must have the type of the "
+                           << "kernel's argument, " << expected[i] << ", found "
+                           << operand.getType();
+  // launch_c5
+  if (kernel.getBody().empty())
+    return success();
+  ArgumentUse use = argumentUse(kernel);
+  for (auto [i, operand] : llvm::enumerate(getOperands()))
+    if (use.writer[i] && llvm::count(getOperands(), operand) > 1)
+      return emitOpError() << "operand " << i << " is written by the kernel "
+                           << "and must not be passed twice";
+  return success();
+}
