@@ -1,0 +1,559 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Bad input: each kind gets a message that says what, where, why and what to
+do, its exit code, and leaves nothing behind."""
+import json
+import os
+import resource
+import shutil
+import struct
+import subprocess
+import threading
+
+import numpy as np
+
+from harness import NANO, Skip, check, require
+
+
+def copy_checkpoint(env, name="window"):
+    """A copy that may be damaged: links to the files, but for those rewritten."""
+    source = env.checkpoint(name)
+    directory = env.temporary("damaged")
+    os.makedirs(directory)
+    for entry in os.listdir(source):
+        os.symlink(os.path.join(source, entry), os.path.join(directory, entry))
+    return directory
+
+
+def weights_file(directory):
+    return next(os.path.join(directory, n) for n in sorted(os.listdir(directory))
+                if n.endswith(".safetensors"))
+
+
+def read_header(path):
+    with open(path, "rb") as f:
+        size = struct.unpack("<Q", f.read(8))[0]
+        return json.loads(f.read(size)), f.read()
+
+
+def replace(path, data):
+    os.remove(path)
+    with open(path, "wb") as f:
+        f.write(data)
+
+
+def write_header(path, header, body):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    replace(path, struct.pack("<Q", len(text)) + text + body)
+
+
+def expect(env, directory, code, words=(), more=(), timeout=60):
+    package = env.temporary("bad.fathom")
+    done = env.compile(directory, package, "f32", *more, check=False,
+                       timeout=timeout)
+    tail = done.err.strip()[-400:]
+    require(done.returncode == code,
+            f"exit code {done.returncode}, expected {code}: {tail}")
+    require("error:" in done.err, f"no error message: {tail}")
+    require("help:" in done.err, f"the message does not say what to do: {tail}")
+    for word in words:
+        require(word in done.err, f"'{word}' not in: {tail}")
+    folder, name = os.path.split(package)
+    left = [n for n in os.listdir(folder) if name in n]
+    require(not left, f"left behind: {left}")
+
+
+BAD_FILES = {}
+
+
+def bad(name):
+    def register(function):
+        BAD_FILES[name] = function
+        return function
+
+    return register
+
+
+@bad("truncated")
+def _(directory):
+    path = weights_file(directory)
+    data = open(path, "rb").read()
+    replace(path, data[:-100])
+
+
+@bad("cut-in-the-header")
+def _(directory):
+    path = weights_file(directory)
+    replace(path, open(path, "rb").read()[:50])
+
+
+@bad("empty")
+def _(directory):
+    replace(weights_file(directory), b"")
+
+
+@bad("oversized")
+def _(directory):
+    path = weights_file(directory)
+    replace(path, open(path, "rb").read() + b"x" * 64)
+
+
+@bad("huge-header-length")
+def _(directory):
+    path = weights_file(directory)
+    replace(path, b"\xff" * 8 + open(path, "rb").read()[8:])
+
+
+@bad("header-longer-than-file")
+def _(directory):
+    path = weights_file(directory)
+    data = open(path, "rb").read()
+    replace(path, struct.pack("<Q", len(data)) + data[8:])
+
+
+@bad("header-not-json")
+def _(directory):
+    path = weights_file(directory)
+    _, body = read_header(path)
+    write_header(path, b"this is no JSON at all  ", body)
+
+
+@bad("header-nested")
+def _(directory):
+    path = weights_file(directory)
+    _, body = read_header(path)
+    write_header(path, b"[" * 200000 + b"]" * 200000, body)
+
+
+def edit(directory, change):
+    path = weights_file(directory)
+    header, body = read_header(path)
+    change(header)
+    write_header(path, header, body)
+
+
+@bad("overlapping-offsets")
+def _(directory):
+    def change(header):
+        a, b = [k for k in header if header[k].get("dtype") == "BF16"
+                and "attn_norm" in k or "ffn_norm" in k][:2]
+        header[a]["data_offsets"] = header[b]["data_offsets"]
+
+    edit(directory, change)
+
+
+@bad("offsets-out-of-range")
+def _(directory):
+    def change(header):
+        begin, end = header["norm.weight"]["data_offsets"]
+        header["norm.weight"]["data_offsets"] = [2**60, 2**60 + end - begin]
+
+    edit(directory, change)
+
+
+@bad("negative-offset")
+def _(directory):
+    edit(directory, lambda h: h["norm.weight"].update(data_offsets=[-8, 4]))
+
+
+@bad("shape-overflows")
+def _(directory):
+    edit(directory, lambda h: h["norm.weight"].update(
+        shape=[2**32, 2**32, 2**32]))
+
+
+@bad("wrong-dtype")
+def _(directory):
+    edit(directory, lambda h: h["norm.weight"].update(dtype="F16"))
+
+
+@bad("unknown-dtype")
+def _(directory):
+    edit(directory, lambda h: h["norm.weight"].update(dtype="Q4_K"))
+
+
+@bad("wrong-shape")
+def _(directory):
+    def change(header):
+        shape = header["norm.weight"]["shape"]
+        header["norm.weight"]["shape"] = [shape[0] // 2, 2]
+
+    edit(directory, change)
+
+
+@bad("index-leaves-directory")
+def _(directory):
+    path = os.path.join(directory, "model.safetensors.index.json")
+    index = json.load(open(path))
+    for key in index["weight_map"]:
+        index["weight_map"][key] = "../" + index["weight_map"][key]
+    replace(path, json.dumps(index).encode())
+
+
+@bad("index-absolute")
+def _(directory):
+    path = os.path.join(directory, "model.safetensors.index.json")
+    index = json.load(open(path))
+    for key in index["weight_map"]:
+        index["weight_map"][key] = "/etc/passwd"
+    replace(path, json.dumps(index).encode())
+
+
+@bad("index-names-absent-file")
+def _(directory):
+    os.remove(weights_file(directory))
+
+
+@bad("index-not-json")
+def _(directory):
+    replace(os.path.join(directory, "model.safetensors.index.json"), b"\0\1{")
+
+
+@bad("no-weights")
+def _(directory):
+    os.remove(weights_file(directory))
+    os.remove(os.path.join(directory, "model.safetensors.index.json"))
+
+
+@bad("weights-are-a-directory")
+def _(directory):
+    path = weights_file(directory)
+    os.remove(path)
+    os.mkdir(path)
+
+
+@bad("no-config")
+def _(directory):
+    os.remove(os.path.join(directory, "config.json"))
+
+
+@bad("config-not-json")
+def _(directory):
+    replace(os.path.join(directory, "config.json"), b"{\"a\":")
+
+
+@bad("config-field-of-wrong-type")
+def _(directory):
+    path = os.path.join(directory, "config.json")
+    config = json.load(open(path))
+    config["hidden_size"] = "many"
+    replace(path, json.dumps(config).encode())
+
+
+@bad("config-lacks-field")
+def _(directory):
+    path = os.path.join(directory, "config.json")
+    config = json.load(open(path))
+    del config["head_dim"]
+    replace(path, json.dumps(config).encode())
+
+
+def bad_checkpoint(damage):
+    def run(env):
+        directory = copy_checkpoint(env)
+        damage(directory)
+        expect(env, directory, 5)
+
+    return run
+
+
+for _name, _damage in BAD_FILES.items():
+    check(f"bad-file/{_name}")(bad_checkpoint(_damage))
+
+
+def rename_tensors(directory, pick, rename):
+    """Renames tensors in header and index alike."""
+    path = weights_file(directory)
+    header, body = read_header(path)
+    names = [k for k in header if pick(k)]
+    header = {(rename(k) if k in names else k): v for k, v in header.items()}
+    write_header(path, header, body)
+    index = os.path.join(directory, "model.safetensors.index.json")
+    content = json.load(open(index))
+    content["weight_map"] = {(rename(k) if k in names else k): v
+                             for k, v in content["weight_map"].items()}
+    replace(index, json.dumps(content).encode())
+    return names
+
+
+@check("bad-file/missing-and-surplus-tensors")
+def missing(env):
+    directory = copy_checkpoint(env)
+    names = rename_tensors(directory, lambda k: ".ffn.experts." in k,
+                           lambda k: "unheard_of." + k)
+    # Counted, and the first ten named.
+    expect(env, directory, 5, words=[str(len(names)), "more", "missing"])
+
+
+@check("bad-file/one-missing-tensor")
+def one_missing(env):
+    directory = copy_checkpoint(env)
+    rename_tensors(directory, lambda k: k == "norm.weight",
+                   lambda k: "strange.weight")
+    expect(env, directory, 5, words=["norm.weight", "strange.weight"])
+
+
+@check("bad-file/pipe-does-not-hang")
+def pipe(env):
+    directory = copy_checkpoint(env)
+    path = os.path.join(directory, "config.json")
+    os.remove(path)
+    os.mkfifo(path)
+    expect(env, directory, 5, timeout=20)
+
+
+@check("bad-file/random-damage-never-crashes")
+def random_damage(env):
+    """Flips and cuts in headers and configurations: some exit code of ours,
+    never a signal, never a hang."""
+    rng = np.random.default_rng(1)
+    codes = {}
+    for round_ in range(24):
+        directory = copy_checkpoint(env)
+        target = ("config.json" if round_ % 3 == 0 else
+                  "model.safetensors.index.json" if round_ % 3 == 1 else
+                  os.path.basename(weights_file(directory)))
+        path = os.path.join(directory, target)
+        data = bytearray(open(path, "rb").read())
+        reach = min(len(data), 20000)
+        for _ in range(int(rng.integers(1, 6))):
+            data[int(rng.integers(0, reach))] = int(rng.integers(0, 256))
+        replace(path, bytes(data))
+        done = env.run("fathomc", "compile", directory, "--stop-after",
+                       "import", "-o", env.temporary("ir.mlir"), timeout=60)
+        codes[done.returncode] = codes.get(done.returncode, 0) + 1
+        require(done.returncode in (0, 3, 5),
+                f"round {round_}: exit code {done.returncode}: "
+                f"{done.err.strip()[-300:]}")
+    return f"exit codes {codes}"
+
+
+# ---- Limits, options, places ----------------------------------------------------
+
+
+@check("usage/fathomc")
+def usage(env):
+    nano = NANO
+    out = env.temporary("u.fathom")
+    for arguments, code in [
+            ([], 2), (["compile"], 2), (["compile", nano], 2),
+            (["compile", nano, "-o", out, "--numerics", "fp64"], 2),
+            (["compile", nano, "-o", out, "--max-context", "0"], 2),
+            (["compile", nano, "-o", out, "--max-context", "-5"], 2),
+            (["compile", nano, "-o", out, "--max-context", "x"], 2),
+            (["compile", nano, "-o", out, "--max-sequences", "0"], 2),
+            (["compile", nano, "-o", out, "--max-step-tokens", "0"], 2),
+            (["compile", nano, "-o", out, "--stop-after", "lunch"], 2),
+            (["compile", nano, "-o", out, "--what"], 2),
+            (["compile", nano, "-o", out, "--target", "gpu"], 3),
+            (["compile", nano, "-o", out, "--cpu", "x86-64-v9"], 3),
+            (["compile", nano, "-o", out, "--max-context", "1000000000"], 3),
+            (["compile", "/nowhere/at/all", "-o", out], 5),
+            (["--help"], 0), (["--version"], 0), (["compile", "--help"], 0)]:
+        done = env.run("fathomc", *arguments)
+        require(done.returncode == code,
+                f"fathomc {' '.join(arguments[2:])}: exit code "
+                f"{done.returncode}, expected {code}: {done.err[-200:]}")
+        require(code == 0 or "error" in done.err.lower(), "no message")
+        require(not os.path.exists(out), "left a package behind")
+    help_ = env.run("fathomc", "compile", "--help").out
+    require("Examples" in help_ and "--max-context" in help_, "poor --help")
+
+
+@check("usage/fathom")
+def usage_fathom(env):
+    package = env.package(NANO, "bf16")
+    tokens = env.temporary("t.txt")
+    out = env.temporary("o.npy")
+
+    def logits(text):
+        open(tokens, "w").write(text)
+        return ["logits", package, "--tokens-file", tokens, "-o", out]
+
+    config = json.load(open(os.path.join(NANO, "config.json")))
+    beyond = config["vocab_size"]
+    for arguments, codes in [
+            ([], (2,)), (["run"], (2,)), (["run", package], (2,)),
+            (["run", package, "--tokens", f"1,{beyond}"], (2,)),
+            (["run", package, "--tokens", "1,-2"], (2,)),
+            (["run", package, "--tokens", "a"], (2,)),
+            (["run", package, "--tokens", ""], (2,)),
+            (["run", package, "--tokens", "99999999999999999999"], (2,)),
+            (["run", "/nowhere.fathom", "--tokens", "1"], (5,)),
+            (logits(f"1,2\n3,{beyond}\n"), (2,)), (logits("1,,2\n"), (2,)),
+            (logits("1 2 x\n"), (2,)),
+            (["logits", package, "--tokens-file", "/nowhere", "-o", out],
+             (1, 2, 5))]:
+        done = env.run("fathom", *arguments)
+        require(done.returncode in codes,
+                f"fathom {' '.join(map(str, arguments))[-60:]}: exit code "
+                f"{done.returncode}, expected {codes}: {done.err[-200:]}")
+        require("error" in done.err, f"no message: {done.err[-200:]}")
+        require(not os.path.exists(out), "left an output behind")
+
+
+@check("limits/context-overrun")
+def overrun(env):
+    package = env.package(NANO, "bf16", "--max-context", 20,
+                          "--max-step-tokens", 8)
+    tokens = env.temporary("t.txt")
+    open(tokens, "w").write(",".join(["5"] * 21) + "\n")
+    out = env.temporary("o.npy")
+    done = env.run("fathom", "logits", package, "--tokens-file", tokens, "-o",
+                   out)
+    require(done.returncode == 4, f"logits: exit code {done.returncode}")
+    require("context" in done.err, done.err[-200:])
+    done = env.run("fathom", "run", package, "--tokens", ",".join(["5"] * 21))
+    require(done.returncode == 4, f"run: exit code {done.returncode}")
+    done = env.run("fathom", "run", package, "--tokens", "5,6,7",
+                   "--max-new-tokens", 100, "--json", check=True)
+    made = json.loads(done.out)["tokens"]
+    require(0 < len(made) <= 18, f"{len(made)} tokens in a context of 20")
+    env.logits(package, [[5] * 20])
+
+
+@check("limits/small-limits")
+def small_limits(env):
+    package = env.package(NANO, "f32", "--max-context", 1, "--max-sequences",
+                          1, "--max-step-tokens", 1)
+    require(env.logits(package, [[5], [6]]).shape[0] == 2, "rows")
+
+
+@check("limits/default-context-is-the-model's")
+def clamp(env):
+    package = env.temporary("clamp.fathom")
+    done = env.compile(env.checkpoint("window"), package, "f32")
+    limits = json.load(open(os.path.join(package, "manifest.json")))["limits"]
+    require(limits == {"maxContext": 4096, "maxSequences": 16,
+                       "maxStepTokens": 512}, f"limits {limits}")
+    require("4096" in done.err, "no notice of the smaller context")
+
+
+@check("place/no-permission")
+def permission(env):
+    folder = env.temporary("locked")
+    os.makedirs(folder)
+    os.chmod(folder, 0o555)
+    try:
+        if os.access(folder, os.W_OK):
+            # The superuser may write anywhere; become nobody for this.
+            user = dict(user=65534, group=65534, extra_groups=[])
+        else:
+            user = {}
+        try:
+            done = env.compile(env.checkpoint("window"),
+                               os.path.join(folder, "m.fathom"), check=False,
+                               **user)
+        except (PermissionError, subprocess.SubprocessError) as error:
+            raise Skip(f"cannot become another user: {error}")
+        if user and "checkpoint" in done.err and done.returncode == 5:
+            raise Skip("the other user cannot read the build folder")
+        require(done.returncode == 4, f"exit code {done.returncode}: "
+                                      f"{done.err[-300:]}")
+        require("help:" in done.err, "no help")
+        require(not os.listdir(folder), "left something behind")
+    finally:
+        os.chmod(folder, 0o755)
+
+
+@check("place/absent-parent-and-foreign-things")
+def foreign(env):
+    checkpoint = env.checkpoint("window")
+    done = env.compile(checkpoint, env.temporary("no") + "/such/m.fathom",
+                       check=False)
+    require(done.returncode in (1, 4), f"exit code {done.returncode}")
+    folder = env.temporary("foreign")
+    os.makedirs(folder)
+    open(os.path.join(folder, "letter.txt"), "w").write("dear reader")
+    done = env.compile(checkpoint, folder, check=False)
+    require(done.returncode == 1 and os.listdir(folder) == ["letter.txt"],
+            f"a foreign directory was touched (exit {done.returncode})")
+    path = env.temporary("file")
+    open(path, "w").write("x")
+    done = env.compile(checkpoint, path, check=False)
+    require(done.returncode == 1 and open(path).read() == "x",
+            f"a file was replaced (exit {done.returncode})")
+
+
+@check("place/replaces-a-package")
+def replaces(env):
+    folder = env.temporary("shelf")
+    os.makedirs(folder)
+    package = os.path.join(folder, "m.fathom")
+    env.compile(env.checkpoint("window"), package, "f32")
+    before = open(os.path.join(package, "manifest.json")).read()
+    env.compile(env.checkpoint("window"), package, "bf16")
+    after = open(os.path.join(package, "manifest.json")).read()
+    require(before != after, "the package was not replaced")
+    require(os.listdir(folder) == ["m.fathom"],
+            f"left behind: {os.listdir(folder)}")
+    # A compile that fails leaves the old one as it is.
+    broken = copy_checkpoint(env)
+    replace(os.path.join(broken, "config.json"), b"{}")
+    require(env.compile(broken, package, check=False).returncode == 5, "code")
+    require(open(os.path.join(package, "manifest.json")).read() == after,
+            "a failed compile touched the package")
+
+
+def full_disk_limit():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000))
+
+
+@check("place/full-disk")
+def full_disk(env):
+    """A limit on file sizes stands for a full disk: writes fail half-way."""
+    folder = env.temporary("full")
+    os.makedirs(folder)
+    package = os.path.join(folder, "m.fathom")
+    done = env.compile(env.checkpoint("window"), package, check=False,
+                       preexec_fn=full_disk_limit)
+    require(done.returncode == 4, f"fathomc: exit code {done.returncode}: "
+                                  f"{done.err.strip()[-300:]}")
+    require(not os.listdir(folder), f"left behind: {os.listdir(folder)}")
+    tokens = env.temporary("t.txt")
+    open(tokens, "w").write(",".join(["5"] * 60) + "\n")
+    out = os.path.join(folder, "o.npy")
+    done = env.run("fathom", "logits", env.package(NANO, "bf16"),
+                   "--tokens-file", tokens, "-o", out,
+                   preexec_fn=full_disk_limit)
+    require(done.returncode == 4, f"fathom: exit code {done.returncode}: "
+                                  f"{done.err.strip()[-300:]}")
+    require(not os.listdir(folder), f"left behind: {os.listdir(folder)}")
+
+
+@check("place/links-of-a-download-cache")
+def links(env):
+    """Every file a link into a store of blobs, as download caches have it."""
+    source = env.checkpoint("window")
+    store = env.temporary("blobs")
+    snapshot = env.temporary("snapshot")
+    os.makedirs(store)
+    os.makedirs(snapshot)
+    for number, name in enumerate(sorted(os.listdir(source))):
+        blob = os.path.join(store, f"blob{number}")
+        shutil.copy(os.path.join(source, name), blob)
+        os.symlink(os.path.relpath(blob, snapshot),
+                   os.path.join(snapshot, name))
+    package = env.temporary("links.fathom")
+    env.compile(snapshot, package)
+    found = env.logits(package, [[1, 2, 3]])
+    wanted = env.logits(env.package(source, "bf16"), [[1, 2, 3]])
+    require((found == wanted).all(), "other logits")
+
+
+@check("place/two-compiles-at-once")
+def at_once(env):
+    package = env.temporary("race.fathom")
+    checkpoint = env.checkpoint("window")
+    codes = []
+    threads = [threading.Thread(target=lambda: codes.append(
+        env.compile(checkpoint, package, check=False).returncode))
+        for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    require(codes == [0, 0], f"exit codes {codes}")
+    env.logits(package, [[1, 2, 3]])
+    folder, name = os.path.split(package)
+    left = [n for n in os.listdir(folder) if name in n and n != name]
+    require(not left, f"left behind: {left}")
