@@ -505,7 +505,7 @@ def full_disk(env):
     os.makedirs(folder)
     package = os.path.join(folder, "m.fathom")
     done = env.compile(env.checkpoint("window"), package, check=False,
-                       preexec_fn=full_disk_limit)
+                       restore_signals=False, preexec_fn=full_disk_limit)
     require(done.returncode == 4, f"fathomc: exit code {done.returncode}: "
                                   f"{done.err.strip()[-300:]}")
     require(not os.listdir(folder), f"left behind: {os.listdir(folder)}")
@@ -514,7 +514,7 @@ def full_disk(env):
     out = os.path.join(folder, "o.npy")
     done = env.run("fathom", "logits", env.package(NANO, "bf16"),
                    "--tokens-file", tokens, "-o", out,
-                   preexec_fn=full_disk_limit)
+                   restore_signals=False, preexec_fn=full_disk_limit)
     require(done.returncode == 4, f"fathom: exit code {done.returncode}: "
                                   f"{done.err.strip()[-300:]}")
     require(not os.listdir(folder), f"left behind: {os.listdir(folder)}")

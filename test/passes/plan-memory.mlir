@@ -1,0 +1,113 @@
+// RUN: fathom-opt %s -fathom-plan-memory -split-input-file -verify-diagnostics | FileCheck %s
+
+#tokens = affine_map<(d0, d1) -> (d0)>
+
+tile.kernel @k(%x: memref<?x16xf32>, %y: memref<?x16xf32>) {
+  tile.return
+}
+tile.kernel @flat(%x: memref<?xf32>, %y: memref<?x16xf32>) {
+  tile.return
+}
+
+// A chain needs two buffers: the third has the first one's bytes. 16 tokens of
+// 64 bytes are 1024 bytes.
+// CHECK-LABEL: func.func @chain
+// CHECK-SAME: tile.workspace_bytes = 2048 : i64
+func.func @chain(%t: index {tile.port = "count.tokens"}, %r: index {tile.port = "count.rows"},
+                 %in: memref<?x16xf32> {tile.port = "streams"},
+                 %out: memref<?x16xf32> {tile.port = "logits", tile.output})
+    attributes {tile.entry = "step", tile.max_tokens = 16 : i64} {
+  // CHECK: memref.alloc{{.*}}tile.offset = 0 : i64
+  // CHECK: memref.alloc{{.*}}tile.offset = 1024 : i64
+  // CHECK: memref.alloc{{.*}}tile.offset = 0 : i64
+  %a = memref.alloc(%t) : memref<?x16xf32>
+  %b = memref.alloc(%t) : memref<?x16xf32>
+  %c = memref.alloc(%r) : memref<?x16xf32>
+  tile.launch @k #tokens(%in, %a) : memref<?x16xf32>, memref<?x16xf32>
+  tile.launch @k #tokens(%a, %b) : memref<?x16xf32>, memref<?x16xf32>
+  tile.launch @k #tokens(%b, %c) : memref<?x16xf32>, memref<?x16xf32>
+  tile.launch @k #tokens(%c, %out) : memref<?x16xf32>, memref<?x16xf32>
+  return
+}
+
+// A view keeps its buffer alive; sizes may be products of counts.
+// CHECK-LABEL: func.func @views
+// CHECK-SAME: tile.workspace_bytes = 3072 : i64
+func.func @views(%t: index {tile.port = "count.tokens"},
+                 %in: memref<?x16xf32> {tile.port = "streams"},
+                 %out: memref<?x16xf32> {tile.port = "logits", tile.output})
+    attributes {tile.entry = "step", tile.max_tokens = 4 : i64} {
+  %c8 = arith.constant 8 : index
+  %n = arith.muli %t, %c8 : index
+  // CHECK: memref.alloc{{.*}}tile.offset = 0 : i64{{.*}}memref<?x16xf32>
+  %a = memref.alloc(%n) : memref<?x16xf32>
+  %flat = memref.collapse_shape %a [[0, 1]] : memref<?x16xf32> into memref<?xf32>
+  // CHECK: memref.alloc{{.*}}tile.offset = 2048 : i64
+  // CHECK: memref.alloc{{.*}}tile.offset = 2304 : i64
+  %b = memref.alloc(%t) : memref<?x16xf32>
+  %c = memref.alloc() : memref<12x16xf32>
+  %d = memref.cast %c : memref<12x16xf32> to memref<?x16xf32>
+  tile.launch @k #tokens(%in, %a) : memref<?x16xf32>, memref<?x16xf32>
+  tile.launch @k #tokens(%in, %b) : memref<?x16xf32>, memref<?x16xf32>
+  tile.launch @k #tokens(%b, %d) : memref<?x16xf32>, memref<?x16xf32>
+  tile.launch @flat #tokens(%flat, %out) : memref<?xf32>, memref<?x16xf32>
+  tile.launch @k #tokens(%d, %out) : memref<?x16xf32>, memref<?x16xf32>
+  return
+}
+
+// Other functions are left alone.
+// CHECK-LABEL: func.func @other
+// CHECK-NOT: tile.offset
+func.func @other() {
+  %a = memref.alloc() : memref<4xf32>
+  return
+}
+
+// -----
+
+func.func @unknown_size(%t: index {tile.port = "count.tokens"}, %x: index {tile.port = "other"})
+    attributes {tile.entry = "step", tile.max_tokens = 4 : i64} {
+  // expected-error @+1 {{size 0 is not an expression of the schedule's counts whose maximum is known}}
+  %a = memref.alloc(%x) : memref<?x16xf32>
+  return
+}
+
+// -----
+
+// expected-error @+1 {{needs tile.max_tokens, a positive number of tokens}}
+func.func @no_maximum() attributes {tile.entry = "step"} {
+  return
+}
+
+// -----
+
+func.func @too_large(%t: index {tile.port = "count.tokens"})
+    attributes {tile.entry = "step", tile.max_tokens = 1099511627776 : i64} {
+  // expected-error @+1 {{needs more memory than can be addressed at 1099511627776 tokens}}
+  %a = memref.alloc(%t) : memref<?x4096xf32>
+  return
+}
+
+// -----
+
+tile.kernel @k(%x: memref<?xf32, strided<[1], offset: 4>>) {
+  tile.return
+}
+func.func @inner_view(%t: index {tile.port = "count.tokens"})
+    attributes {tile.entry = "step", tile.max_tokens = 4 : i64} {
+  %a = memref.alloc(%t) : memref<?xf32>
+  %b = memref.subview %a[4] [%t] [1] : memref<?xf32> to memref<?xf32, strided<[1], offset: 4>>
+  // expected-error @+1 {{uses a view that starts inside its buffer}}
+  tile.launch @k affine_map<(d0, d1) -> (d0)>(%b) : memref<?xf32, strided<[1], offset: 4>>
+  return
+}
+
+// -----
+
+func.func @region(%t: index {tile.port = "count.tokens"}, %p: i1 {tile.port = "p"})
+    attributes {tile.entry = "step", tile.max_tokens = 4 : i64} {
+  // expected-error @+1 {{has a region; a step schedule is straight-line}}
+  scf.if %p {
+  }
+  return
+}
