@@ -13,7 +13,8 @@ def DSV4ToTilePass : Pass<"fathom-dsv4-to-tile", "::mlir::ModuleOp"> {
   let dependentDialects = [
     "::fathom::tile::TileDialect", "::mlir::arith::ArithDialect",
     "::mlir::func::FuncDialect", "::mlir::math::MathDialect",
-    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+    "::mlir::tensor::TensorDialect"];
   let options = [ListOption<"buckets", "buckets", "int64_t",
       "tokens of a step that schedules are made for, ascending; by default 1, "
       "16 and the model's max_step_tokens">];
