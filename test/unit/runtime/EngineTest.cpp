@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Engine and session through the C ABI, on the toy model: whatever the
+// division into steps, batches and threads, each row must be what the toy's
+// definition says; what is refused changes nothing and says why.
+#include "runtime/format/ManifestJson.h"
+#include "runtime/include/fathom.h"
+#include "test/unit/runtime/FakePackage.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <gtest/gtest.h>
+#include <new>
+
+using namespace fathom::test;
+using fathom::format::Manifest;
+
+/// Counts allocations by C++ code of this process: stepping must make none.
+static std::atomic<uint64_t> allocations{0};
+void *operator new(size_t size) {
+  ++allocations;
+  if (void *p = std::malloc(size ? size : 1))
+    return p;
+  std::abort();
+}
+void operator delete(void *p) noexcept { std::free(p); }
+void operator delete(void *p, size_t) noexcept { std::free(p); }
+
+namespace {
+
+#define EXPECT_CODE(expected, call, text)                                      \
+  do {                                                                         \
+    const fathom_status got = (call);                                          \
+    EXPECT_EQ(got.code, expected) << got.message;                              \
+    EXPECT_NE(std::string(got.message).find(text), std::string::npos)          \
+        << got.message;                                                        \
+  } while (false)
+#define EXPECT_OK(call) EXPECT_CODE(FATHOM_OK, call, "")
+
+class EngineTest : public testing::Test {
+protected:
+  void open(int threads = 1, Manifest manifest = fakeManifest()) {
+    package = writePackage(directory, std::move(manifest));
+    fathom_engine_options options = {};
+    options.threads = threads;
+    EXPECT_OK(fathom_engine_create(package.c_str(), &options, &engine));
+  }
+  void openSession(fathom_session_options options = {}) {
+    EXPECT_OK(fathom_session_create(engine, &options, &session));
+  }
+  fathom_status tryOpen(const Manifest &manifest) {
+    package = writePackage(directory, manifest);
+    return create();
+  }
+  fathom_status create(const char *isa = nullptr) {
+    fathom_engine_options options = {};
+    options.threads = 1;
+    options.isa = isa;
+    fathom_status status =
+        fathom_engine_create(package.c_str(), &options, &engine);
+    EXPECT_EQ(status.code == FATHOM_OK, engine != nullptr);
+    return status;
+  }
+  int32_t add() {
+    int32_t slot = -1;
+    EXPECT_OK(fathom_session_add(session, &slot));
+    return slot;
+  }
+  /// Feeds ids and checks all their rows; `history` is what went before.
+  void feedAndCheck(int32_t slot, std::vector<int32_t> &history,
+                    const std::vector<int32_t> &ids) {
+    const fathom_tokens tokens = {slot, ids.data(), int64_t(ids.size()),
+                                  int64_t(ids.size())};
+    const float *rows = nullptr;
+    EXPECT_OK(fathom_step(session, &tokens, 1, nullptr, &rows));
+    ASSERT_NE(rows, nullptr);
+    for (size_t i = 0; i < ids.size(); ++i) {
+      history.push_back(ids[i]);
+      expectRow(rows + int64_t(i) * kVocabulary, expectedLogits(history));
+    }
+  }
+  static void expectRow(const float *row, const std::vector<float> &expected) {
+    EXPECT_EQ(std::vector<float>(row, row + kVocabulary), expected);
+  }
+  static std::vector<int32_t> someIds(int64_t count, int seed) {
+    std::vector<int32_t> out;
+    for (int64_t i = 0; i < count; ++i)
+      out.push_back(int32_t((i * 5 + seed * 11 + i * i) % kVocabulary));
+    return out;
+  }
+  void TearDown() override {
+    fathom_session_destroy(session);
+    fathom_engine_destroy(engine);
+  }
+
+  TemporaryDirectory directory;
+  std::string package;
+  fathom_engine *engine = nullptr;
+  fathom_session *session = nullptr;
+};
+
+TEST_F(EngineTest, Information) {
+  open(2);
+  fathom_model_info info;
+  fathom_engine_info(engine, &info);
+  EXPECT_EQ(info.vocabulary_size, kVocabulary);
+  EXPECT_EQ(info.max_step_tokens, kStepTokens);
+  EXPECT_EQ(info.mtp_layers, 1);
+  EXPECT_EQ(info.threads, 2);
+  EXPECT_STREQ(info.isa, "x86-64-v3");
+  ASSERT_EQ(info.eos_token_count, 1u);
+  EXPECT_EQ(info.eos_tokens[0], kVocabulary - 1);
+  EXPECT_EQ(info.has_tokenizer, 0);
+  // The experts' 32 bytes, of which one in four is chosen by a token.
+  EXPECT_EQ(fathom_engine_step_weight_bytes(engine, 1), 8u);
+  EXPECT_EQ(fathom_engine_step_weight_bytes(engine, 2), 14u);
+}
+
+TEST_F(EngineTest, AnyDivisionIntoSteps) {
+  open();
+  openSession();
+  for (int64_t chunk : {1, 2, 3, 7, 8}) {
+    const int32_t slot = add();
+    const std::vector<int32_t> ids = someIds(30, int(chunk));
+    std::vector<int32_t> history;
+    for (size_t at = 0; at < ids.size(); at += size_t(chunk))
+      feedAndCheck(slot, history,
+                   {ids.begin() + at,
+                    ids.begin() + std::min(ids.size(), at + size_t(chunk))});
+    EXPECT_EQ(fathom_session_length(session, slot), 30);
+    EXPECT_OK(fathom_session_remove(session, slot));
+    EXPECT_EQ(fathom_session_length(session, slot), -1);
+  }
+}
+
+TEST_F(EngineTest, LongInputIsSplit) {
+  open(3);
+  fathom_session_options options = {};
+  options.max_logit_rows = 60;
+  openSession(options);
+  std::vector<int32_t> history;
+  feedAndCheck(add(), history, someIds(60, 1));
+}
+
+TEST_F(EngineTest, RaggedBatchLongerThanAStep) {
+  open(3);
+  openSession();
+  std::vector<std::vector<int32_t>> ids = {someIds(5, 1), someIds(20, 2),
+                                           someIds(1, 3), someIds(11, 4)};
+  const int64_t wanted[] = {5, 3, 0, 11};
+  std::vector<fathom_tokens> batch;
+  for (size_t i = 0; i < ids.size(); ++i)
+    batch.push_back({add(), ids[i].data(), int64_t(ids[i].size()), wanted[i]});
+  std::vector<float> logits(19 * kVocabulary);
+  EXPECT_OK(
+      fathom_step(session, batch.data(), batch.size(), logits.data(), nullptr));
+  const float *row = logits.data();
+  for (size_t i = 0; i < ids.size(); ++i)
+    for (int64_t k = 0; k < wanted[i]; ++k, row += kVocabulary) {
+      const size_t length = ids[i].size() - size_t(wanted[i] - k) + 1;
+      expectRow(row, expectedLogits({ids[i].begin(), ids[i].begin() + length}));
+    }
+}
+
+TEST_F(EngineTest, SequencesComeAndGo) {
+  open(2);
+  openSession();
+  std::vector<int32_t> first, second, third;
+  const int32_t a = add(), b = add();
+  feedAndCheck(a, first, someIds(8, 1));
+  feedAndCheck(b, second, someIds(4, 2));
+  EXPECT_OK(fathom_session_remove(session, a));
+  const int32_t c = add();
+  EXPECT_EQ(c, a);
+  feedAndCheck(c, third, someIds(3, 3));
+  feedAndCheck(b, second, someIds(6, 4));
+  feedAndCheck(c, third, someIds(6, 5));
+}
+
+TEST_F(EngineTest, SteppingAllocatesNothing) {
+  open(2);
+  openSession();
+  const std::vector<int32_t> ids = someIds(20, 1);
+  const fathom_tokens tokens = {add(), ids.data(), 20, 1};
+  const float *rows = nullptr;
+  const uint64_t before = allocations;
+  const fathom_status status = fathom_step(session, &tokens, 1, nullptr, &rows);
+  EXPECT_EQ(allocations, before);
+  EXPECT_OK(status);
+}
+
+TEST_F(EngineTest, RefusedCallsChangeNothing) {
+  open();
+  openSession();
+  const int32_t slot = add();
+  std::vector<int32_t> history;
+  feedAndCheck(slot, history, someIds(6, 1));
+  std::vector<int32_t> bad = {1, 2, kVocabulary};
+  fathom_tokens tokens[2] = {{slot, bad.data(), 3, 1},
+                             {slot, bad.data(), 1, 1}};
+  auto step = [&](size_t count) {
+    return fathom_step(session, tokens, count, nullptr, nullptr);
+  };
+  EXPECT_CODE(FATHOM_USAGE, step(1), "token id 24 (number 2");
+  bad[2] = -1;
+  EXPECT_CODE(FATHOM_USAGE, step(1), "token id -1");
+  bad[2] = 3;
+  EXPECT_CODE(FATHOM_USAGE, step(2), "twice");
+  tokens[1].slot = 3;
+  EXPECT_CODE(FATHOM_USAGE, step(2), "slot 3 holds no sequence");
+  tokens[0].slot = -1;
+  EXPECT_CODE(FATHOM_USAGE, step(1), "slot -1");
+  tokens[0].slot = int32_t(kSequences);
+  EXPECT_CODE(FATHOM_USAGE, step(1), "slot 4");
+  tokens[0] = {slot, bad.data(), 3, 4};
+  EXPECT_CODE(FATHOM_USAGE, step(1), "logits wanted of 4 of 3");
+  tokens[0] = {slot, nullptr, 3, 0};
+  EXPECT_CODE(FATHOM_USAGE, step(1), "no tokens");
+  const std::vector<int32_t> many = someIds(kContext - 5, 2);
+  tokens[0] = {slot, many.data(), int64_t(many.size()), 1};
+  EXPECT_CODE(FATHOM_RESOURCES, step(1), "context overrun");
+  std::vector<fathom_tokens> crowd(kSequences + 1, tokens[0]);
+  EXPECT_CODE(
+      FATHOM_RESOURCES,
+      fathom_step(session, crowd.data(), crowd.size(), nullptr, nullptr),
+      "5 sequences");
+  tokens[0] = {slot, many.data(), 20, 20};
+  EXPECT_CODE(FATHOM_RESOURCES, step(1), "max_logit_rows");
+  EXPECT_EQ(fathom_session_length(session, slot), 6);
+  feedAndCheck(slot, history, someIds(8, 3));
+}
+
+TEST_F(EngineTest, FullContextAndFullSlots) {
+  open();
+  openSession();
+  std::vector<int32_t> history;
+  const int32_t slot = add();
+  while (int64_t(history.size()) < kContext)
+    feedAndCheck(slot, history, someIds(8, int(history.size())));
+  const int32_t id = 1;
+  const fathom_tokens one = {slot, &id, 1, 1};
+  EXPECT_CODE(FATHOM_RESOURCES, fathom_step(session, &one, 1, nullptr, nullptr),
+              "context overrun");
+  for (int64_t i = 1; i < kSequences; ++i)
+    add();
+  int32_t none = -1;
+  EXPECT_CODE(FATHOM_RESOURCES, fathom_session_add(session, &none), "slots");
+  EXPECT_CODE(FATHOM_USAGE, fathom_session_remove(session, 77), "slot 77");
+}
+
+TEST_F(EngineTest, EmptyCallsAndEmptySequences) {
+  open();
+  openSession();
+  EXPECT_OK(fathom_step(session, nullptr, 0, nullptr, nullptr));
+  const std::vector<int32_t> ids = {3, 4};
+  const fathom_tokens batch[2] = {{add(), nullptr, 0, 0},
+                                  {add(), ids.data(), 2, 1}};
+  const float *rows = nullptr;
+  EXPECT_OK(fathom_step(session, batch, 2, nullptr, &rows));
+  expectRow(rows, expectedLogits(ids));
+}
+
+TEST_F(EngineTest, MultiTokenPrediction) {
+  open(2);
+  for (int64_t chunk : {1, 3, 8, 20}) {
+    fathom_session_options options = {};
+    options.kept_tokens = 40;
+    options.max_logit_rows = 40;
+    openSession(options);
+    std::vector<std::vector<int32_t>> ids = {someIds(20, 1), someIds(9, 2)};
+    const int32_t slots[2] = {add(), add()};
+    for (int64_t at = 0; at < 20; at += chunk) {
+      std::vector<fathom_tokens> main, next;
+      for (int s = 0; s < 2; ++s) {
+        const int64_t size = int64_t(ids[s].size());
+        const int64_t take = std::min(chunk, size - at);
+        if (take <= 0)
+          continue;
+        const int64_t pairs = std::min(take, size - 1 - at);
+        main.push_back({slots[s], ids[s].data() + at, take, 0});
+        next.push_back({slots[s], ids[s].data() + at + 1, pairs, pairs});
+      }
+      EXPECT_OK(
+          fathom_step(session, main.data(), main.size(), nullptr, nullptr));
+      const float *row = nullptr;
+      EXPECT_OK(
+          fathom_mtp(session, 0, next.data(), next.size(), nullptr, &row));
+      for (const fathom_tokens &t : next)
+        for (int64_t i = 0; i < t.count; ++i, row += kVocabulary) {
+          const std::vector<int32_t> &line = ids[t.slot == slots[0] ? 0 : 1];
+          expectRow(row,
+                    expectedMtp({line.begin(), line.begin() + (at + i + 2)}));
+        }
+    }
+    EXPECT_EQ(fathom_session_mtp_length(session, 0, slots[0]), 19);
+    EXPECT_EQ(fathom_session_mtp_length(session, 0, slots[1]), 8);
+    fathom_session_destroy(session);
+    session = nullptr;
+  }
+}
+
+TEST_F(EngineTest, MultiTokenPredictionNeedsKeptStreams) {
+  open();
+  openSession(); // keeps a step's worth
+  const int32_t slot = add();
+  const std::vector<int32_t> ids = someIds(20, 1);
+  fathom_tokens tokens = {slot, ids.data(), 20, 0};
+  EXPECT_OK(fathom_step(session, &tokens, 1, nullptr, nullptr));
+  EXPECT_CODE(FATHOM_USAGE,
+              fathom_mtp(session, 0, &tokens, 1, nullptr, nullptr),
+              "needs the streams");
+  EXPECT_CODE(FATHOM_UNSUPPORTED,
+              fathom_mtp(session, 1, &tokens, 1, nullptr, nullptr),
+              "MTP layer 1");
+  EXPECT_EQ(fathom_session_mtp_length(session, 0, slot), 0);
+}
+
+TEST_F(EngineTest, Memory) {
+  open(2);
+  fathom_session_options options = {};
+  options.max_sequences = 2;
+  options.max_logit_rows = 3;
+  fathom_session_memory memory;
+  EXPECT_OK(fathom_session_memory_for(engine, &options, &memory));
+  EXPECT_EQ(memory.cache_bytes_per_sequence, uint64_t(2 * kContext * 4));
+  EXPECT_EQ(memory.cache_bytes, uint64_t(4 * kContext * 4));
+  EXPECT_EQ(memory.logits_bytes, uint64_t(3 * kVocabulary * 4));
+  EXPECT_EQ(memory.workspace_bytes, 64u + kStepTokens * 4);
+  EXPECT_EQ(memory.scratch_bytes, uint64_t(2 * kContext * 4));
+  options.max_sequences = kSequences + 1;
+  EXPECT_CODE(FATHOM_RESOURCES,
+              fathom_session_memory_for(engine, &options, &memory),
+              "max_sequences 5");
+  options.max_sequences = -1;
+  EXPECT_CODE(FATHOM_USAGE, fathom_session_create(engine, &options, &session),
+              "negative");
+  options = {};
+  options.max_logit_rows = int64_t(1) << 60;
+  EXPECT_CODE(FATHOM_RESOURCES,
+              fathom_session_create(engine, &options, &session), "memory");
+}
+
+TEST_F(EngineTest, SessionOutlivesItsHandle) {
+  open();
+  openSession();
+  fathom_engine_destroy(engine);
+  engine = nullptr;
+  std::vector<int32_t> history;
+  feedAndCheck(add(), history, someIds(5, 1));
+}
+
+TEST_F(EngineTest, SyntheticContext) {
+  open();
+  openSession();
+  const int32_t slot = add();
+  EXPECT_CODE(FATHOM_RESOURCES,
+              fathom_session_fill_synthetic(session, slot, kContext + 1),
+              "limit");
+  EXPECT_OK(fathom_session_fill_synthetic(session, slot, 0));
+  EXPECT_EQ(fathom_session_length(session, slot), 0);
+  EXPECT_OK(fathom_session_fill_synthetic(session, slot, 60));
+  EXPECT_EQ(fathom_session_length(session, slot), 60);
+  EXPECT_CODE(FATHOM_USAGE, fathom_session_fill_synthetic(session, slot, 5),
+              "empty sequence");
+}
+
+TEST_F(EngineTest, Measuring) {
+  open(2);
+  openSession();
+  fathom_session_profile(session, 1);
+  std::vector<int32_t> history;
+  feedAndCheck(add(), history, someIds(8, 1));
+  std::vector<fathom_kernel_time> times(
+      fathom_session_kernel_times(session, nullptr, 0));
+  ASSERT_EQ(times.size(), 4u);
+  fathom_session_kernel_times(session, times.data(), times.size());
+  EXPECT_STREQ(times[2].kernel, "fake_logits");
+  EXPECT_EQ(times[2].programs, 24u);
+  EXPECT_EQ(times[2].max_tokens, kStepTokens);
+  double bandwidth = 0;
+  EXPECT_OK(fathom_engine_read_bandwidth(engine, 0.01, &bandwidth));
+  EXPECT_GT(bandwidth, 0);
+}
+
+// ---- Packages that are refused -------------------------------------------
+
+TEST_F(EngineTest, MissingPackage) {
+  package = directory.path("nothing.fathom");
+  EXPECT_CODE(FATHOM_BAD_FILE, create(), "no package");
+  writeFile(directory.path("file.fathom"), "x");
+  package = directory.path("file.fathom");
+  EXPECT_CODE(FATHOM_BAD_FILE, create(), "not a directory");
+  package = directory.path();
+  EXPECT_CODE(FATHOM_BAD_FILE, create(), "manifest.json");
+}
+
+TEST_F(EngineTest, AlteredBytes) {
+  package = writePackage(directory);
+  const std::string manifest = readWhole(package + "/manifest.json");
+  std::string altered = manifest;
+  altered.replace(altered.find("fake_sum"), 8, "fake_mtp");
+  writeFile(package + "/manifest.json", altered);
+  EXPECT_CODE(FATHOM_BAD_FILE, create(), "altered");
+  writeFile(package + "/manifest.json", manifest.substr(0, 700));
+  EXPECT_CODE(FATHOM_BAD_FILE, create(), "not valid JSON");
+  writeFile(package + "/manifest.json", manifest);
+  std::string library = readWhole(package + "/host-x86-64-v3.so");
+  library[library.size() / 2] ^= 1;
+  writeFile(package + "/host-x86-64-v3.so", library);
+  EXPECT_CODE(FATHOM_BAD_FILE, create(), "was altered");
+  writeFile(package + "/host-x86-64-v3.so", library.substr(1));
+  EXPECT_CODE(FATHOM_BAD_FILE, create(), "was altered");
+  std::filesystem::remove(package + "/host-x86-64-v3.so");
+  EXPECT_CODE(FATHOM_BAD_FILE, create(), "cannot open");
+}
+
+TEST_F(EngineTest, OtherVersions) {
+  Manifest m = fakeManifest();
+  m.major = 7;
+  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "version 7.0");
+  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "reads version 1.0");
+  m.major = 1;
+  m.minor = 12;
+  EXPECT_OK(tryOpen(m));
+}
+
+TEST_F(EngineTest, MovedWeights) {
+  namespace fs = std::filesystem;
+  package = writePackage(directory);
+  fs::rename(directory.path("weights"), directory.path("elsewhere"));
+  EXPECT_CODE(FATHOM_BAD_FILE, create(), "--checkpoint");
+  const std::string where = directory.path("elsewhere");
+  fathom_engine_options options = {};
+  options.checkpoint = where.c_str();
+  options.prefault = 1;
+  EXPECT_OK(fathom_engine_create(package.c_str(), &options, &engine));
+  // The pair moves together, and symbolic links are followed.
+  fs::create_directories(directory.path("weights"));
+  fs::create_symlink(where + "/w.safetensors",
+                     directory.path("weights/w.safetensors"));
+  fathom_engine_destroy(engine);
+  EXPECT_OK(create());
+}
+
+TEST_F(EngineTest, OtherCheckpoint) {
+  package = writePackage(directory);
+  const std::string path = directory.path("weights/w.safetensors");
+  std::string bytes = fakeCheckpoint();
+  writeFile(path, bytes + "x");
+  EXPECT_CODE(FATHOM_BAD_FILE, create(), "was compiled for a file of");
+  bytes[9] = '\n';
+  writeFile(path, bytes);
+  EXPECT_CODE(FATHOM_BAD_FILE, create(), "header differs");
+  std::filesystem::remove(path);
+  std::filesystem::create_directory(path);
+  EXPECT_CODE(FATHOM_BAD_FILE, create(), "not a regular file");
+}
+
+TEST_F(EngineTest, CodeForOtherMachines) {
+  Manifest m = fakeManifest();
+  m.libraries[0].isa = "riscv";
+  EXPECT_CODE(FATHOM_UNSUPPORTED, tryOpen(m), "riscv");
+  m.libraries[0].target = "cuda";
+  EXPECT_CODE(FATHOM_UNSUPPORTED, tryOpen(m), "no code for a CPU");
+  package = writePackage(directory);
+  EXPECT_CODE(FATHOM_UNSUPPORTED, create("x86-64-v9"), "x86-64-v9 was asked");
+  EXPECT_OK(create("x86-64-v3"));
+}
+
+TEST_F(EngineTest, ManifestThatDoesNotFit) {
+  Manifest m = fakeManifest();
+  m.entries[0].specialisations[0].launches[0].kernel = "absent";
+  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "no kernel 'absent'");
+  m = fakeManifest();
+  m.entries[0].inputs[0].name = "colours";
+  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "input 'colours'");
+  m = fakeManifest();
+  m.entries[0].outputs[0].rowBytes = 4;
+  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "output 'logits'");
+  m = fakeManifest();
+  m.entries[1].inputs[0].rowBytes = 16;
+  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "streams");
+  m = fakeManifest();
+  m.entries.erase(m.entries.begin());
+  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "no entry 'step'");
+  m = fakeManifest();
+  for (auto &axis : m.entries[0].specialisations[1].launches[0].grid)
+    axis.multiply = uint64_t(1) << 30;
+  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "impossible grid");
+}
+
+} // namespace

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "test/unit/runtime/FakePackage.h"
+
+#include "runtime/format/ManifestJson.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <sstream>
+
+namespace fathom::test {
+
+using namespace fathom::format;
+
+TemporaryDirectory::TemporaryDirectory() {
+  std::string pattern =
+      (std::filesystem::temp_directory_path() / "fathom-test-XXXXXX").string();
+  if (!mkdtemp(pattern.data()))
+    std::abort();
+  directory = pattern;
+}
+
+TemporaryDirectory::~TemporaryDirectory() {
+  std::error_code ignored;
+  std::filesystem::remove_all(directory, ignored);
+}
+
+std::string TemporaryDirectory::path(const std::string &name) const {
+  return name.empty() ? directory : directory + "/" + name;
+}
+
+void writeFile(const std::string &path, const std::string &bytes) {
+  std::ofstream file(path, std::ios::binary);
+  file << bytes;
+  ASSERT_TRUE(file.good()) << path;
+}
+
+std::string readWhole(const std::string &path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream out;
+  out << file.rdbuf();
+  return out.str();
+}
+
+namespace {
+
+constexpr uint64_t kHeaderBytes = 8 + 5; // the data begins at an odd offset
+
+float weightOf(int32_t id) { return float(id % 5 - 2); }
+int expertOf(int64_t v) { return int((v % 4) * 3 + v % 8); }
+
+Arg arg(Arg::Kind kind, uint32_t index = 0, uint64_t offset = 0,
+        Count count = Count::Tokens) {
+  Arg out;
+  out.kind = kind;
+  out.index = index;
+  out.offset = offset;
+  out.count = count;
+  return out;
+}
+
+Launch launch(const char *kernel, GridAxis x, GridAxis y,
+              std::vector<Arg> args) {
+  Launch out;
+  out.kernel = kernel;
+  out.grid[0] = x;
+  out.grid[1] = y;
+  out.args = std::move(args);
+  return out;
+}
+
+const GridAxis kOne, kTokens{Count::Tokens, 1, 1}, kRows{Count::Rows, 1, 1};
+
+Entry stepEntry() {
+  using Kind = Arg::Kind;
+  Entry e;
+  e.name = "step";
+  e.inputs = {{"ids", "I32", Count::Tokens, 4},
+              {"positions", "I32", Count::Tokens, 4},
+              {"slots", "I32", Count::Tokens, 4},
+              {"rows", "I32", Count::Rows, 4}};
+  e.outputs = {{"logits", "F32", Count::Rows, kVocabulary * 4},
+               {"streams", "F32", Count::Tokens, 8}};
+  for (int64_t tokens : {int64_t(1), kStepTokens}) {
+    Specialisation s;
+    s.maxTokens = tokens;
+    // Another place in each, so that a mix-up shows.
+    const uint64_t state = tokens == 1 ? 0 : 64;
+    s.workspaceBytes = state + uint64_t(tokens) * 4;
+    s.launches = {
+        launch("fake_store", kTokens, kOne,
+               {arg(Kind::Cache), arg(Kind::Input, 0), arg(Kind::Input, 1),
+                arg(Kind::Input, 2)}),
+        launch("fake_sum", kTokens, kOne,
+               {arg(Kind::Cache), arg(Kind::Weight, 0), arg(Kind::Input, 1),
+                arg(Kind::Input, 2), arg(Kind::Workspace, 0, state)}),
+        launch("fake_logits", kRows, {Count::One, 1, kVocabulary / 8},
+               {arg(Kind::Workspace, 0, state), arg(Kind::Table, 0),
+                arg(Kind::Input, 3), arg(Kind::Output, 0),
+                arg(Kind::Count, 0, 0, Count::Rows)}),
+        launch("fake_streams", kOne, kOne,
+               {arg(Kind::Workspace, 0, state), arg(Kind::Output, 1),
+                arg(Kind::Count, 0, 0, Count::Tokens)})};
+    s.launches[2].weightBytes = 32;
+    e.specialisations.push_back(s);
+  }
+  return e;
+}
+
+Entry mtpEntry() {
+  using Kind = Arg::Kind;
+  Entry e;
+  e.name = "mtp.0";
+  e.inputs = {{"streams", "F32", Count::Tokens, 8},
+              {"ids", "I32", Count::Tokens, 4},
+              {"positions", "I32", Count::Tokens, 4},
+              {"slots", "I32", Count::Tokens, 4},
+              {"rows", "I32", Count::Rows, 4}};
+  e.outputs = {{"logits", "F32", Count::Rows, kVocabulary * 4},
+               {"streams", "F32", Count::Tokens, 8}};
+  Specialisation s;
+  s.maxTokens = kStepTokens;
+  s.launches = {
+      launch("fake_store", kTokens, kOne,
+             {arg(Kind::Cache, 1), arg(Kind::Input, 1), arg(Kind::Input, 2),
+              arg(Kind::Input, 3)}),
+      launch("fake_mtp", kRows, kOne,
+             {arg(Kind::Input, 0), arg(Kind::Cache, 1), arg(Kind::Input, 2),
+              arg(Kind::Input, 3), arg(Kind::Input, 4), arg(Kind::Output, 0)})};
+  e.specialisations.push_back(s);
+  return e;
+}
+
+} // namespace
+
+std::string fakeCheckpoint() {
+  std::string out(kHeaderBytes, '\0');
+  out[0] = 5;
+  std::memcpy(&out[8], "{   }", 5);
+  for (int32_t id = 0; id < kVocabulary; ++id) {
+    const float w = weightOf(id);
+    out.append(reinterpret_cast<const char *>(&w), 4);
+  }
+  for (int64_t expert = 0; expert < 4; ++expert)
+    for (int64_t i = 0; i < 8; ++i)
+      out += char(expert * 3 + i);
+  return out;
+}
+
+Manifest fakeManifest() {
+  Manifest m;
+  m.producer = "test";
+  m.model.architecture = "Toy";
+  m.model.numerics = "f32";
+  m.model.hiddenSize = m.model.layers = m.model.streams = m.model.heads =
+      m.model.headDim = 1;
+  m.model.experts = 4;
+  m.model.expertsPerToken = 1;
+  m.model.vocabularySize = kVocabulary;
+  m.model.mtpLayers = 1;
+  m.model.eosTokens = {kVocabulary - 1};
+  m.limits = {kContext, kSequences, kStepTokens};
+  const std::string library = readWhole(FATHOM_FAKE_KERNELS);
+  m.libraries = {{"host-x86-64-v3.so", "cpu", "x86-64-v3",
+                  blake3Hex(library.data(), library.size()), library.size(),
+                  kContext * 4}};
+  const std::string checkpoint = fakeCheckpoint();
+  m.files = {{"w.safetensors", blake3Hex(checkpoint.data(), kHeaderBytes),
+              checkpoint.size(), kHeaderBytes}};
+  m.weights.push_back(
+      {"w", "F32", {kVocabulary}, 0, kHeaderBytes, kVocabulary * 4});
+  WeightTable table{"experts", {}};
+  for (uint32_t e = 0; e < 4; ++e) {
+    m.weights.push_back({"e" + std::to_string(e),
+                         "I8",
+                         {8},
+                         0,
+                         kHeaderBytes + kVocabulary * 4 + e * 8,
+                         8});
+    table.weights.push_back(e + 1);
+  }
+  m.tables = {table};
+  m.caches = {{"layers.0.window", "window", "f32", kContext, {{"rows", 4}}},
+              {"mtp.0.window", "window", "f32", kContext, {{"rows", 4}}}};
+  m.entries = {stepEntry(), mtpEntry()};
+  m.checkpointDirectory = "../weights";
+  return m;
+}
+
+std::string writePackage(const TemporaryDirectory &directory,
+                         Manifest manifest) {
+  namespace fs = std::filesystem;
+  const std::string package = directory.path("toy.fathom");
+  fs::create_directories(package);
+  fs::create_directories(directory.path("weights"));
+  writeFile(directory.path("weights/w.safetensors"), fakeCheckpoint());
+  fs::copy_file(FATHOM_FAKE_KERNELS, package + "/host-x86-64-v3.so",
+                fs::copy_options::overwrite_existing);
+  const std::string content = contentText(manifest);
+  manifest.contentBlake3 = blake3Hex(content.data(), content.size());
+  writeFile(package + "/manifest.json", manifestText(manifest));
+  return package;
+}
+
+namespace {
+
+float stateOf(const std::vector<int32_t> &ids, size_t count) {
+  float sum = 0;
+  for (size_t p = 0; p < count; ++p)
+    sum += weightOf(ids[p]) * float(p + 1);
+  return sum;
+}
+
+} // namespace
+
+std::vector<float> expectedLogits(const std::vector<int32_t> &ids) {
+  std::vector<float> out;
+  for (int64_t v = 0; v < kVocabulary; ++v)
+    out.push_back(stateOf(ids, ids.size()) + float((v * 7 + expertOf(v)) % 13));
+  return out;
+}
+
+std::vector<float> expectedMtp(const std::vector<int32_t> &ids) {
+  float sum = stateOf(ids, ids.size() - 1);
+  for (size_t p = 1; p < ids.size(); ++p)
+    sum += float(ids[p]);
+  std::vector<float> out;
+  for (int64_t v = 0; v < kVocabulary; ++v)
+    out.push_back(sum + float(v));
+  return out;
+}
+
+} // namespace fathom::test

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A package of the toy model of FakeKernels.c in a temporary directory, and
+// what that model computes.
+#pragma once
+
+#include "runtime/format/Manifest.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace fathom::test {
+
+constexpr int64_t kContext = 64, kVocabulary = 24, kSequences = 4,
+                  kStepTokens = 8;
+
+/// A directory that is removed with everything in it.
+class TemporaryDirectory {
+public:
+  TemporaryDirectory();
+  ~TemporaryDirectory();
+  std::string path(const std::string &name = "") const;
+
+private:
+  std::string directory;
+};
+
+void writeFile(const std::string &path, const std::string &bytes);
+std::string readWhole(const std::string &path);
+
+/// The toy's manifest; hashes of library and checkpoint filled in, the hash
+/// of the content not.
+format::Manifest fakeManifest();
+/// Bytes of its one checkpoint file.
+std::string fakeCheckpoint();
+
+/// Writes DIR/toy.fathom and DIR/weights/w.safetensors; returns the package's
+/// path. The content hash is set here.
+std::string writePackage(const TemporaryDirectory &directory,
+                         format::Manifest manifest = fakeManifest());
+
+/// Row of logits of the last token of a sequence.
+std::vector<float> expectedLogits(const std::vector<int32_t> &ids);
+/// MTP logits for the pair (ids without the last, the last).
+std::vector<float> expectedMtp(const std::vector<int32_t> &ids);
+
+} // namespace fathom::test

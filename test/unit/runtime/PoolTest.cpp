@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The thread pool: every program exactly once, whatever the counts; launches
+// in quick succession and after pauses long enough for workers to sleep.
+#include "runtime/drivers/host/Cpu.h"
+#include "runtime/drivers/host/ThreadPool.h"
+
+#include <chrono>
+#include <gtest/gtest.h>
+
+using namespace fathom::rt;
+
+namespace {
+
+struct Counts {
+  std::vector<std::atomic<int>> times;
+  std::atomic<int> badThread{0};
+  int threads;
+  Counts(size_t count, int threads) : times(count), threads(threads) {}
+};
+
+void countRange(void *context, int64_t begin, int64_t end, int thread) {
+  Counts &counts = *static_cast<Counts *>(context);
+  if (thread < 0 || thread >= counts.threads)
+    ++counts.badThread;
+  for (int64_t i = begin; i < end; ++i)
+    ++counts.times[size_t(i)];
+}
+
+void expectOnce(ThreadPool &pool, int64_t count) {
+  Counts counts(size_t(count), pool.threads());
+  pool.run(countRange, &counts, count);
+  EXPECT_EQ(counts.badThread, 0);
+  for (const auto &times : counts.times)
+    ASSERT_EQ(times, 1) << "of " << count;
+}
+
+TEST(ThreadPool, EveryProgramOnce) {
+  for (int threads : {1, 2, 3, 8}) {
+    ThreadPool pool;
+    ASSERT_FALSE(pool.start(threads).failed());
+    for (int64_t count : {0, 1, 2, 3, 15, 16, 17, 63, 64, 65, 1000, 4097})
+      expectOnce(pool, count);
+  }
+}
+
+TEST(ThreadPool, ManyShortLaunches) {
+  ThreadPool pool;
+  ASSERT_FALSE(pool.start(4).failed());
+  std::atomic<int64_t> sum{0};
+  int64_t expected = 0;
+  for (int64_t i = 0; i < 3000; ++i) {
+    const int64_t count = 1 + i % 37;
+    pool.run(
+        [](void *context, int64_t begin, int64_t end, int) {
+          for (int64_t p = begin; p < end; ++p)
+            static_cast<std::atomic<int64_t> *>(context)->fetch_add(p);
+        },
+        &sum, count);
+    expected += count * (count - 1) / 2;
+    ASSERT_EQ(sum, expected) << "after launch " << i;
+  }
+}
+
+TEST(ThreadPool, WakesFromSleep) {
+  ThreadPool pool;
+  ASSERT_FALSE(pool.start(3).failed());
+  for (int i = 0; i < 20; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    expectOnce(pool, 100);
+  }
+}
+
+TEST(ThreadPool, SlowestThreadIsAwaited) {
+  ThreadPool pool;
+  ASSERT_FALSE(pool.start(2).failed());
+  std::atomic<int> done{0};
+  pool.run(
+      [](void *context, int64_t begin, int64_t end, int thread) {
+        if (thread != 0)
+          std::this_thread::sleep_for(std::chrono::milliseconds(3));
+        static_cast<std::atomic<int> *>(context)->fetch_add(int(end - begin));
+      },
+      &done, 64);
+  EXPECT_EQ(done, 64);
+}
+
+TEST(Cpu, Levels) {
+  EXPECT_EQ(isaRank("x86-64-v3"), 3);
+  EXPECT_EQ(isaRank("x86-64-v4"), 4);
+  EXPECT_EQ(isaRank("x86-64-v2"), 0);
+  EXPECT_EQ(isaRank(""), 0);
+  EXPECT_EQ(cpuRank() == 0, !missingForV3().empty());
+}
+
+} // namespace

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The `fathom` program on the toy package: output, exit codes, messages, and
+// that nothing is left half-written.
+#include "test/unit/runtime/FakePackage.h"
+#include "tools/fathom/Npy.h"
+
+#include <cstring>
+#include <filesystem>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace fathom::test;
+using namespace fathom::tool;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Result {
+  int code = -1;
+  std::string out, err;
+};
+
+class ToolTest : public testing::Test {
+protected:
+  /// Runs the program with `arguments`; `before` is shell in front of it.
+  Result run(const std::string &arguments, const std::string &before = "",
+             const std::string &redirect = "") {
+    const std::string command =
+        before + FATHOM_TOOL + " " + arguments + " >" +
+        (redirect.empty() ? directory.path("out") : redirect) + " 2>" +
+        directory.path("err");
+    const int status = std::system(command.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1,
+            readWhole(directory.path("out")), readWhole(directory.path("err"))};
+  }
+  void expect(int code, const std::string &message, const Result &result) {
+    EXPECT_EQ(result.code, code) << result.err;
+    EXPECT_NE(result.err.find(message), std::string::npos) << result.err;
+    EXPECT_EQ(result.err.rfind("error: ", 0), 0u) << result.err;
+  }
+  /// Rows of an .npy of the toy's width.
+  std::vector<std::vector<float>> rows(const std::string &name) {
+    const std::string bytes = readWhole(directory.path(name));
+    std::vector<std::vector<float>> out;
+    EXPECT_GE(bytes.size(), 10u);
+    if (bytes.size() < 10)
+      return out;
+    const size_t header = 10 + uint8_t(bytes[8]) + 256 * uint8_t(bytes[9]);
+    const size_t rowBytes = kVocabulary * 4;
+    const size_t count = (bytes.size() - header) / rowBytes;
+    EXPECT_EQ(bytes.substr(0, header), npyHeader(int64_t(count), kVocabulary));
+    for (size_t r = 0; r < count; ++r) {
+      std::vector<float> row(kVocabulary);
+      std::memcpy(row.data(), &bytes[header + r * rowBytes], rowBytes);
+      out.push_back(row);
+    }
+    return out;
+  }
+  size_t filesInDirectory() {
+    return size_t(std::distance(fs::directory_iterator(directory.path("sub")),
+                                fs::directory_iterator()));
+  }
+
+  void SetUp() override {
+    package = writePackage(directory);
+    fs::create_directory(directory.path("sub"));
+    writeFile(directory.path("ids"), lines);
+  }
+
+  TemporaryDirectory directory;
+  std::string package;
+  const std::string lines = "1,2,3,4,5,6,7,8,9,10,11\n7\n\n 3, 1 ,4\r\n"
+                            "9,9,9,9,9,9,9,9,9,9,9,9,9,9\n2,2\n5,4,3\n";
+  const std::vector<std::vector<int32_t>> sequences = {
+      {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, {7},    {3, 1, 4},
+      std::vector<int32_t>(14, 9),         {2, 2}, {5, 4, 3}};
+};
+
+TEST_F(ToolTest, LogitsInEveryWay) {
+  std::vector<std::vector<float>> expected, expectedPairs;
+  for (const std::vector<int32_t> &ids : sequences)
+    for (size_t n = 1; n <= ids.size(); ++n) {
+      expected.push_back(expectedLogits({ids.begin(), ids.begin() + n}));
+      if (n > 1)
+        expectedPairs.push_back(expectedMtp({ids.begin(), ids.begin() + n}));
+    }
+  const std::string base =
+      "logits " + package + " --tokens-file " + directory.path("ids");
+  for (const char *how : {"", " --separate"})
+    for (const char *chunk : {"", " --chunk 1", " --chunk 4", " --chunk 100"})
+      for (const char *threads : {" --threads 1", " --threads 3"}) {
+        const std::string options = std::string(how) + chunk + threads;
+        Result r = run(base + options + " -o " + directory.path("l.npy"));
+        EXPECT_EQ(r.code, 0) << r.err;
+        EXPECT_EQ(rows("l.npy"), expected) << options;
+        r = run(base + options + " --mtp -o " + directory.path("m.npy"));
+        EXPECT_EQ(r.code, 0) << r.err;
+        EXPECT_EQ(rows("m.npy"), expectedPairs) << options;
+      }
+}
+
+TEST_F(ToolTest, LogitsLeavesNothingHalfWritten) {
+  const std::string base =
+      "logits " + package + " --tokens-file " + directory.path("ids") + " -o ";
+  const std::string output = directory.path("sub/out.npy");
+  Result r = run(base + output, "ulimit -f 1; ");
+  expect(4, "File too large", r);
+  EXPECT_EQ(filesInDirectory(), 0u);
+  expect(1, "No such file or directory", run(base + directory.path("no/x")));
+  expect(1, "Is a directory", run(base + directory.path("sub")));
+  EXPECT_EQ(filesInDirectory(), 0u);
+  if (geteuid() != 0) {
+    fs::permissions(directory.path("sub"),
+                    fs::perms::owner_read | fs::perms::owner_exec);
+    expect(1, "Permission denied", run(base + output));
+    fs::permissions(directory.path("sub"), fs::perms::owner_all);
+  }
+  // An older file stays as it is when the new one fails.
+  writeFile(output, "older");
+  run(base + output, "ulimit -f 1; ");
+  EXPECT_EQ(readWhole(output), "older");
+  EXPECT_EQ(filesInDirectory(), 1u);
+}
+
+TEST_F(ToolTest, LogitsRefuses) {
+  auto with = [&](const std::string &text) {
+    writeFile(directory.path("ids"), text);
+    return run("logits " + package + " --tokens-file " + directory.path("ids") +
+               " -o " + directory.path("sub/o.npy"));
+  };
+  expect(5, "line 2, column 3", with("1,2\n3,x\n"));
+  expect(5, "expected a comma", with("1 2"));
+  expect(5, "out of range", with("99999999999999999999"));
+  expect(5, "no tokens", with("\n \n"));
+  expect(2, "sequence 2, token 3: id 24", with("1\n1,2,24\n"));
+  std::string longLine = "1";
+  for (int i = 0; i < 64; ++i)
+    longLine += ",1";
+  expect(4, "context overrun", with(longLine));
+  EXPECT_EQ(filesInDirectory(), 0u);
+  expect(1, "cannot open",
+         run("logits " + package + " --tokens-file /nonexistent -o x.npy"));
+}
+
+/// What a greedy continuation of the toy must be.
+std::vector<int32_t> greedy(std::vector<int32_t> ids, int64_t count) {
+  std::vector<int32_t> out;
+  while (int64_t(out.size()) < count) {
+    const std::vector<float> row = expectedLogits(ids);
+    ids.push_back(
+        int32_t(std::max_element(row.begin(), row.end()) - row.begin()));
+    out.push_back(ids.back());
+    if (ids.back() == kVocabulary - 1)
+      break;
+  }
+  return out;
+}
+
+TEST_F(ToolTest, Run) {
+  const std::vector<int32_t> expected = greedy({1, 2, 3}, 5);
+  Result r = run("run " + package +
+                 " --tokens 1,2,3 --max-new-tokens 5 --json --threads 2");
+  EXPECT_EQ(r.code, 0) << r.err;
+  const nlohmann::json j = nlohmann::json::parse(r.out);
+  EXPECT_EQ(j["tokens"].get<std::vector<int32_t>>(), expected);
+  EXPECT_EQ(j["stop"], "length");
+  EXPECT_FALSE(j.contains("text"));
+  r = run("run " + package + " --tokens 1,2,3 --max-new-tokens 5");
+  std::string text;
+  for (int32_t id : expected)
+    text += std::to_string(id) + "\n";
+  EXPECT_EQ(r.out, text);
+  r = run("run " + package + " --tokens 1 --max-new-tokens 500 --json");
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(nlohmann::json::parse(r.out)["stop"], "context");
+}
+
+TEST_F(ToolTest, RunWithText) {
+  fathom::format::Manifest m = fakeManifest();
+  m.extraFiles = {"tokenizer.json"};
+  const int32_t first = greedy({1}, 1)[0];
+  m.model.eosTokens = {first};
+  package = writePackage(directory, m);
+  writeFile(package + "/tokenizer.json",
+            R"({"decoder":{"type":"ByteLevel"},"model":{"type":"BPE",)"
+            R"("vocab":{"ĊHi":)" +
+                std::to_string(first) + "}}}");
+  Result r = run("run " + package + " --tokens 1");
+  EXPECT_EQ(r.out, std::to_string(first) + "\t\\nHi\n\n\nHi\n");
+  r = run("run " + package + " --tokens 1 --json");
+  const nlohmann::json j = nlohmann::json::parse(r.out);
+  EXPECT_EQ(j["text"], "\nHi");
+  EXPECT_EQ(j["stop"], "eos");
+  EXPECT_EQ(j["tokens"].size(), 1u);
+}
+
+TEST_F(ToolTest, RunRefuses) {
+  const std::string base = "run " + package;
+  expect(2, "--tokens", run(base));
+  expect(2, "column 1", run(base + " --tokens ''"));
+  expect(2, "column 3", run(base + " --tokens 1,"));
+  expect(2, "token id 24", run(base + " --tokens 24"));
+  expect(2, "--colour", run(base + " --tokens 1 --colour"));
+  expect(2, "--threads", run(base + " --tokens 1 --threads -1"));
+  expect(2, "subcommand", run(""));
+  expect(5, "no package", run("run nothing.fathom --tokens 1"));
+  expect(5, "--checkpoint",
+         run(base + " --tokens 1", "mv " + directory.path("weights") + " " +
+                                       directory.path("away") + "; "));
+  EXPECT_EQ(
+      run(base + " --tokens 1 --checkpoint " + directory.path("away")).code, 0);
+  expect(4, "standard output",
+         run(base + " --tokens 1 --checkpoint " + directory.path("away"), "",
+             "/dev/full"));
+}
+
+TEST_F(ToolTest, Inspect) {
+  fs::remove_all(directory.path("weights")); // not needed for this
+  Result r = run("inspect " + package + " --json");
+  EXPECT_EQ(r.code, 0) << r.err;
+  const nlohmann::json j = nlohmann::json::parse(r.out);
+  EXPECT_EQ(j["limits"]["max_context"], kContext);
+  EXPECT_EQ(j["memory"]["cache_bytes_per_sequence"], 2 * kContext * 4);
+  EXPECT_EQ(j["caches"][0]["count"], 2);
+  EXPECT_EQ(j["weights"]["tensors"], 5);
+  r = run("inspect " + package);
+  EXPECT_NE(r.out.find("context 64"), std::string::npos);
+  expect(5, "manifest.json", run("inspect " + directory.path()));
+}
+
+TEST_F(ToolTest, Bench) {
+  Result r = run("bench " + package +
+                 " --prompt-tokens 12 --new-tokens 6 --context 20 "
+                 "--sequences 3 --threads 2 --per-kernel --json");
+  ASSERT_EQ(r.code, 0) << r.err;
+  const nlohmann::json j = nlohmann::json::parse(r.out);
+  for (const char *key :
+       {"prefill_tokens_per_second", "decode_tokens_per_second",
+        "decode_bytes_per_second", "read_bandwidth_bytes_per_second",
+        "time_to_first_token_seconds", "load_seconds", "peak_resident_bytes"})
+    EXPECT_GT(j[key].get<double>(), 0) << key;
+  EXPECT_EQ(j["machine"]["threads"], 2);
+  EXPECT_EQ(j["decode_step_seconds"]["count"], 6);
+  EXPECT_FALSE(j["kernels"].empty());
+  r = run("bench " + package + " --prompt-tokens 3 --new-tokens 0");
+  EXPECT_EQ(r.code, 0) << r.err;
+  expect(4, "compiled for 64", run("bench " + package + " --context 60"));
+  expect(4, "--max-sequences",
+         run("bench " + package +
+             " --sequences 5 --prompt-tokens 1 --new-tokens 1"));
+}
+
+TEST_F(ToolTest, Help) {
+  for (const char *command : {"", "run", "logits", "inspect", "bench"}) {
+    const Result r = run(std::string(command) + " --help");
+    EXPECT_EQ(r.code, 0);
+    EXPECT_NE(r.out.find("Examples:"), std::string::npos) << command;
+  }
+  EXPECT_EQ(run("--version").out.rfind("fathom ", 0), 0u);
+}
+
+TEST(Npy, Header) {
+  const std::string header = npyHeader(3, 129280);
+  EXPECT_EQ(header.size() % 64, 0u);
+  EXPECT_EQ(header.substr(0, 8), std::string("\x93NUMPY\x01\x00", 8));
+  EXPECT_NE(header.find("'shape': (3, 129280)"), std::string::npos);
+  EXPECT_EQ(header.back(), '\n');
+  EXPECT_EQ(size_t(uint8_t(header[8])) + 256 * uint8_t(header[9]),
+            header.size() - 10);
+}
+
+TEST(Npy, RowsInAnyOrder) {
+  TemporaryDirectory directory;
+  const std::string path = directory.path("x.npy");
+  const float values[] = {1, 2, 3, 4, 5, 6};
+  {
+    NpyWriter writer;
+    EXPECT_FALSE(writer.open(path, 3, 2));
+    EXPECT_FALSE(writer.write(1, 2, values + 2));
+    EXPECT_FALSE(fs::exists(path)) << "not before it is whole";
+    EXPECT_FALSE(writer.write(0, 1, values));
+    EXPECT_FALSE(writer.finish());
+  }
+  const std::string bytes = readWhole(path);
+  EXPECT_EQ(bytes, npyHeader(3, 2) +
+                       std::string(reinterpret_cast<const char *>(values),
+                                   sizeof(values)));
+  {
+    NpyWriter writer; // given up
+    EXPECT_FALSE(writer.open(path, 1, 2));
+  }
+  EXPECT_EQ(readWhole(path), bytes);
+  EXPECT_EQ(std::distance(fs::directory_iterator(directory.path()),
+                          fs::directory_iterator()),
+            1);
+}
+
+TEST(Tool, Argmax) {
+  const float ties[] = {1, 5, 5, 2};
+  EXPECT_EQ(argmax(ties, 4), 1);
+  const float odd[] = {NAN, -INFINITY, -3};
+  EXPECT_EQ(argmax(odd, 3), 2);
+  EXPECT_EQ(argmax(odd, 1), 0);
+}
+
+} // namespace
