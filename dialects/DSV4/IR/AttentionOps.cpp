@@ -26,6 +26,9 @@ LogicalResult IndexScoresOp::inferReturnTypes(MLIRContext *context,
 }
 
 LogicalResult IndexScoresOp::verify() {
+  // index_scores_c1
+  if (failed(requireRank(*this, "q", getQ(), 3, 3)))
+    return failure();
   // index_scores_c2
   if (failed(requireCache(*this, "cache", getCache(), CacheKind::Index,
                           dimOf(getQ(), 2))))
@@ -63,6 +66,12 @@ LogicalResult SelectTopKOp::inferReturnTypes(MLIRContext *context,
 }
 
 LogicalResult SelectTopKOp::verify() {
+  // select_topk_c1
+  if (failed(requireRank(*this, "scores", getScores(), 2, 2)))
+    return failure();
+  // select_topk_c2
+  if (failed(requireAtLeast(*this, "k", getK(), 1)))
+    return failure();
   // select_topk_c3
   if (failed(requireShape(*this, "positions", getPositions(),
                           dimOf(getScores(), 0), "T")))

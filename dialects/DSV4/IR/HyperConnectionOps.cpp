@@ -50,6 +50,9 @@ LogicalResult HCPreOp::inferReturnTypes(MLIRContext *context,
 }
 
 LogicalResult HCPreOp::verify() {
+  // hc_pre_c1
+  if (failed(requireRank(*this, "h", getH(), 3, 3)))
+    return failure();
   int64_t n = dimOf(getH(), 1), width = dimOf(getH(), 2);
   // hc_pre_c2
   if (failed(requireShape(*this, "fn", getFn(),
@@ -78,6 +81,9 @@ LogicalResult HCPostOp::inferReturnTypes(MLIRContext *,
 }
 
 LogicalResult HCPostOp::verify() {
+  // hc_post_c1
+  if (failed(requireRank(*this, "h", getH(), 3, 3)))
+    return failure();
   int64_t tokens = dimOf(getH(), 0), n = dimOf(getH(), 1);
   // hc_post_c2
   if (failed(requireShape(*this, "y", getY(), {tokens, dimOf(getH(), 2)},
@@ -102,6 +108,9 @@ LogicalResult HCHeadOp::inferReturnTypes(MLIRContext *,
 }
 
 LogicalResult HCHeadOp::verify() {
+  // hc_head_c1
+  if (failed(requireRank(*this, "h", getH(), 3, 3)))
+    return failure();
   int64_t n = dimOf(getH(), 1);
   // hc_head_c2
   if (failed(requireShape(*this, "fn", getFn(),
@@ -128,6 +137,9 @@ LogicalResult AddStreamsOp::inferReturnTypes(MLIRContext *,
 }
 
 LogicalResult AddStreamsOp::verify() {
+  // add_streams_c1
+  if (failed(requireRank(*this, "h", getH(), 3, 3)))
+    return failure();
   // add_streams_c2
   return requireShape(*this, "e", getE(), {dimOf(getH(), 0), dimOf(getH(), 2)},
                       "T x D");

@@ -24,6 +24,12 @@ LogicalResult GateOp::inferReturnTypes(MLIRContext *context,
 }
 
 LogicalResult GateOp::verify() {
+  // gate_c1
+  if (failed(requireRank(*this, "x", getX(), 2, 2)))
+    return failure();
+  // gate_c1
+  if (failed(requireRank(*this, "weight", getWeight(), 2, 2)))
+    return failure();
   // gate_c2
   return requireShape(*this, "weight", getWeight(),
                       {dimOf(getWeight(), 0), dimOf(getX(), 1)}, "E x D");
@@ -71,6 +77,12 @@ LogicalResult RouteHashOp::inferReturnTypes(MLIRContext *context,
 }
 
 LogicalResult RouteHashOp::verify() {
+  // route_hash_c1
+  if (failed(requireRank(*this, "scores", getScores(), 2, 2)))
+    return failure();
+  // route_hash_c1
+  if (failed(requireRank(*this, "table", getTable(), 2, 2)))
+    return failure();
   // route_hash_c2
   if (failed(requireShape(*this, "ids", getIds(), dimOf(getScores(), 0), "T")))
     return failure();
@@ -97,6 +109,9 @@ LogicalResult ExpertsOp::inferReturnTypes(MLIRContext *context,
 }
 
 LogicalResult ExpertsOp::verify() {
+  // experts_c1
+  if (failed(requireRank(*this, "x", getX(), 2, 2)))
+    return failure();
   int64_t tokens = dimOf(getX(), 0), width = dimOf(getX(), 1);
   // experts_c2
   if (failed(requireRank(*this, "ids", getIds(), 2, 2)) ||
@@ -145,6 +160,10 @@ LogicalResult SwiGLUOp::inferReturnTypes(MLIRContext *,
 }
 
 LogicalResult SwiGLUOp::verify() {
+  // swiglu_c1
+  if (failed(requireRank(*this, "g", getG(), 1,
+                         std::numeric_limits<int64_t>::max())))
+    return failure();
   // swiglu_c2
   if (!agree(getG().getType(), getU().getType()))
     return emitOpError() << "operand 'u' must have the type of 'g' ("

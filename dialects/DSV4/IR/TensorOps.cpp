@@ -72,7 +72,12 @@ LogicalResult SelectRowsOp::inferReturnTypes(MLIRContext *,
   return success();
 }
 
-LogicalResult SelectRowsOp::verify() { return success(); }
+LogicalResult SelectRowsOp::verify() {
+  // select_rows_c1
+  if (failed(requireRank(*this, "x", getX(), 1, kAnyRank)))
+    return failure();
+  return success();
+}
 
 LogicalResult RMSNormOp::verify() {
   // rms_norm_c1
@@ -103,6 +108,9 @@ LogicalResult HeadNormOp::inferReturnTypes(MLIRContext *,
 }
 
 LogicalResult HeadNormOp::verify() {
+  // head_norm_c1
+  if (failed(requireRank(*this, "x", getX(), 3, 3)))
+    return failure();
   // head_norm_c2
   return requireNumber(*this, "eps", getEps(), /*positive=*/true);
 }
@@ -155,6 +163,9 @@ LogicalResult RopeOp::inferReturnTypes(MLIRContext *,
 }
 
 LogicalResult RopeOp::verify() {
+  // rope_c1
+  if (failed(requireRank(*this, "x", getX(), 2, 3)))
+    return failure();
   // rope_c2
   if (failed(requireRank(*this, "cos", getCos(), 2, 2)) ||
       failed(requireShape(*this, "cos", getCos(),
@@ -185,6 +196,9 @@ LogicalResult HadamardOp::inferReturnTypes(MLIRContext *,
 
 LogicalResult HadamardOp::verify() {
   // hadamard_c1
+  if (failed(requireRank(*this, "x", getX(), 1, kAnyRank)))
+    return failure();
+  // hadamard_c1
   int64_t width = lastDimOf(getX());
   if (width != kUnknown && llvm::isPowerOf2_64(width))
     return success();
@@ -207,16 +221,19 @@ LogicalResult FakeQuantizeOp::inferReturnTypes(MLIRContext *,
 
 LogicalResult FakeQuantizeOp::verify() {
   // fake_quantize_c1
+  if (failed(requireRank(*this, "x", getX(), 1, kAnyRank)))
+    return failure();
+  // fake_quantize_c2
   if (failed(requireAtLeast(*this, "block", getBlock(), 1)) ||
       failed(requireAtLeast(*this, "channels", getChannels(), 0)))
     return failure();
-  // fake_quantize_c2
+  // fake_quantize_c3
   int64_t block = getBlock(), channels = getChannels();
   if (channels % block != 0)
     return emitOpError() << "attribute 'channels' must be a multiple of "
                             "'block' ("
                          << block << "), found " << channels;
-  // fake_quantize_c3
+  // fake_quantize_c4
   int64_t width = lastDimOf(getX());
   if (width != kUnknown && channels > width)
     return emitOpError() << "attribute 'channels' must be at most the last "

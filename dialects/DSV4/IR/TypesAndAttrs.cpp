@@ -128,7 +128,7 @@ LogicalResult DSV4Dialect::verifyOperationAttribute(Operation *op,
     return success();
   }
   return op->emitOpError() << "has the unknown attribute '"
-                           << attribute.getName() << "'";
+                           << attribute.getName().getValue() << "'";
 }
 
 LogicalResult DSV4Dialect::verifyRegionArgAttribute(Operation *op,
@@ -138,7 +138,7 @@ LogicalResult DSV4Dialect::verifyRegionArgAttribute(Operation *op,
   // cache_c4
   if (attribute.getName() != kCacheNameAttr)
     return op->emitOpError() << "has an argument with the unknown attribute '"
-                             << attribute.getName() << "'";
+                             << attribute.getName().getValue() << "'";
   auto name = dyn_cast<StringAttr>(attribute.getValue());
   auto function = dyn_cast<FunctionOpInterface>(op);
   bool onCache =
