@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "codegen/CPU/CPUBackend.h"
+
+#include "codegen/CPU/Link.h"
+#include "codegen/CPU/Passes.h"
+#include "dialects/Tile/IR/Tile.h"
+
+#include "mlir/Target/LLVMIR/ModuleTranslation.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/SmallVectorMemoryBuffer.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Support/ThreadPool.h"
+#include "llvm/Target/TargetMachine.h"
+
+using namespace mlir;
+using namespace fathom;
+using namespace fathom::cpu;
+
+static llvm::Error fail(const llvm::Twine &message) {
+  return llvm::createStringError(llvm::inconvertibleErrorCode(), message);
+}
+
+namespace {
+/// Kernels that go through LLVM together, and what comes of them.
+struct Part {
+  OwningOpRef<ModuleOp> module;
+  std::string object, error;
+  uint64_t scratchBytes = 0;
+};
+} // namespace
+
+/// Kernels a part: enough to share the fixed cost of a pass pipeline, few
+/// enough to keep two threads busy. A constant, since bytes depend on it.
+constexpr size_t kKernelsPerPart = 4;
+
+static std::vector<Part> split(ModuleOp module, std::vector<std::string> &names) {
+  std::vector<Part> parts;
+  size_t count = 0;
+  for (auto kernel : module.getOps<tile::KernelOp>()) {
+    if (count++ % kKernelsPerPart == 0) {
+      parts.emplace_back();
+      parts.back().module = ModuleOp::create(module.getLoc());
+    }
+    names.push_back(kernel.getSymName().str());
+    parts.back().module->push_back(kernel->clone());
+  }
+  return parts;
+}
+
+static std::unique_ptr<llvm::TargetMachine> createMachine(const CPUOptions &options,
+                                                          std::string &error) {
+  llvm::Triple triple("x86_64-unknown-linux-gnu");
+  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!target)
+    return nullptr;
+  auto level = static_cast<llvm::CodeGenOptLevel>(options.optLevel);
+  llvm::TargetOptions targetOptions;
+  targetOptions.AllowFPOpFusion = llvm::FPOpFusion::Strict; // bits are ours
+  return std::unique_ptr<llvm::TargetMachine>(
+      target->createTargetMachine(triple, options.isa, "", targetOptions,
+                                  llvm::Reloc::PIC_, std::nullopt, level));
+}
+
+/// Weights lie at any byte and unaligned vector accesses cost nothing here, so
+/// no access may promise more than one byte.
+static void dropAlignment(llvm::Module &module) {
+  for (llvm::Function &function : module)
+    for (llvm::BasicBlock &block : function)
+      for (llvm::Instruction &instruction : block) {
+        if (auto *load = llvm::dyn_cast<llvm::LoadInst>(&instruction))
+          load->setAlignment(llvm::Align(1));
+        else if (auto *store = llvm::dyn_cast<llvm::StoreInst>(&instruction))
+          store->setAlignment(llvm::Align(1));
+      }
+}
+
+static void prepare(llvm::Module &module, llvm::TargetMachine &machine,
+                    const CPUOptions &options) {
+  // Before optimisation: without them zero fills become byte loops.
+  module.setTargetTriple(machine.getTargetTriple());
+  module.setDataLayout(machine.createDataLayout());
+  dropAlignment(module);
+  for (llvm::Function &function : module) {
+    if (function.isDeclaration())
+      continue;
+    function.addFnAttr("target-cpu", options.isa);
+    function.addFnAttr(llvm::Attribute::NoUnwind);
+    if (options.isa == "x86-64-v4")
+      function.addFnAttr("prefer-vector-width", "512");
+  }
+}
+
+static void optimise(llvm::Module &module, llvm::TargetMachine &machine, int level) {
+  using Level = llvm::OptimizationLevel;
+  const Level levels[] = {Level::O0, Level::O1, Level::O2, Level::O3};
+  llvm::PipelineTuningOptions tuning;
+  // The loops are vectorised as they are meant to be.
+  tuning.LoopVectorization = false;
+  tuning.SLPVectorization = false;
+  llvm::PassBuilder builder(&machine, tuning);
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager graph;
+  llvm::ModuleAnalysisManager modules;
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(graph);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, graph, modules);
+  if (level == 0)
+    builder.buildO0DefaultPipeline(Level::O0).run(module, modules);
+  else
+    builder.buildPerModuleDefaultPipeline(levels[level]).run(module, modules);
+}
+
+static void dump(const llvm::Module &module, const CPUOptions &options, size_t part,
+                 llvm::StringRef stage) {
+  if (options.dumpDir.empty())
+    return;
+  std::error_code error;
+  llvm::raw_fd_ostream out(options.dumpDir + "/part" + std::to_string(part) + stage.str(), error);
+  if (!error)
+    module.print(out, nullptr);
+}
+
+static LogicalResult lower(Part &part, const CPUOptions &options) {
+  PassManager pm(part.module->getContext(), ModuleOp::getOperationName(),
+                 PassManager::Nesting::Explicit);
+  buildCPUPipeline(pm, options.isa);
+  if (failed(pm.run(*part.module)))
+    return failure();
+  part.module->walk([&](LLVM::LLVMFuncOp func) {
+    if (auto bytes = func->getAttrOfType<IntegerAttr>(kScratchAttr))
+      part.scratchBytes = std::max<uint64_t>(part.scratchBytes, bytes.getInt());
+    func->removeAttr(kScratchAttr);
+  });
+  return success();
+}
+
+static void compilePart(Part &part, const CPUOptions &options, size_t number) {
+  if (failed(lower(part, options))) {
+    part.error = "lowering kernels failed";
+    return;
+  }
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> module =
+      translateModuleToLLVMIR(*part.module, context, "kernels");
+  std::unique_ptr<llvm::TargetMachine> machine = createMachine(options, part.error);
+  if (!machine)
+    return;
+  if (!module) {
+    part.error = "translation to LLVM IR failed";
+    return;
+  }
+  prepare(*module, *machine, options);
+  dump(*module, options, number, ".ll");
+  optimise(*module, *machine, options.optLevel);
+  dump(*module, options, number, ".opt.ll");
+  llvm::SmallVector<char, 0> bytes;
+  llvm::raw_svector_ostream out(bytes);
+  llvm::legacy::PassManager codegen;
+  if (machine->addPassesToEmitFile(codegen, out, nullptr, llvm::CodeGenFileType::ObjectFile)) {
+    part.error = "this LLVM cannot write objects for x86-64";
+    return;
+  }
+  codegen.run(*module);
+  part.object.assign(bytes.begin(), bytes.end());
+  part.module = nullptr;
+}
+
+static llvm::Error checkOptions(const CPUOptions &options) {
+  if (options.isa != "x86-64-v3" && options.isa != "x86-64-v4")
+    return fail("unknown instruction-set level '" + options.isa +
+                "': x86-64-v3 and x86-64-v4 are known");
+  if (options.optLevel < 0 || options.optLevel > 3)
+    return fail("optimisation level must be 0 to 3");
+  return llvm::Error::success();
+}
+
+llvm::Expected<CompiledLibrary> fathom::cpu::compileKernels(ModuleOp module,
+                                                            const CPUOptions &options) {
+  if (llvm::Error error = checkOptions(options))
+    return std::move(error);
+  static const bool initialised = [] {
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+    return true;
+  }();
+  (void)initialised;
+  CompiledLibrary library;
+  std::vector<Part> parts = split(module, library.kernels);
+  if (parts.empty())
+    return fail("there is no kernel to compile");
+  MLIRContext *context = module.getContext();
+  context->loadAllAvailableDialects(); // not allowed while threads run
+  bool threaded = context->isMultithreadingEnabled() && options.threads > 1;
+  if (threaded) {
+    context->enterMultiThreadedExecution();
+    llvm::DefaultThreadPool pool(llvm::hardware_concurrency(options.threads));
+    for (auto [i, part] : llvm::enumerate(parts))
+      pool.async([&part = part, &options, i = i] { compilePart(part, options, i); });
+    pool.wait();
+    context->exitMultiThreadedExecution();
+  } else {
+    for (auto [i, part] : llvm::enumerate(parts))
+      compilePart(part, options, i);
+  }
+  std::vector<std::string> objects;
+  for (Part &part : parts) {
+    if (!part.error.empty())
+      return fail(part.error);
+    library.scratchBytes = std::max(library.scratchBytes, part.scratchBytes);
+    objects.push_back(std::move(part.object));
+  }
+  llvm::Expected<std::string> bytes = linkObjects(objects);
+  if (!bytes)
+    return bytes.takeError();
+  library.bytes = std::move(*bytes);
+  return library;
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Tile kernels to one shared object for the host CPU.
+#pragma once
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/Support/Error.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace fathom::cpu {
+
+struct CPUOptions {
+  std::string isa = "x86-64-v3"; // or "x86-64-v4"
+  int optLevel = 2;              // of LLVM, 0..3
+  unsigned threads = 2;
+  /// If not empty, an existing folder for the LLVM IR and objects of each part.
+  std::string dumpDir;
+};
+
+/// A shared object whose symbols are the kernels, each a CpuKernel (see
+/// runtime/format/Manifest.h); it needs nothing but memset, memcpy, memmove.
+struct CompiledLibrary {
+  std::string bytes;
+  uint64_t scratchBytes = 0; // largest of all kernels
+  std::vector<std::string> kernels;
+};
+
+/// Compiles every `tile.kernel` of `module` (which is left alone). Equal
+/// kernels and options give equal bytes. The context must have the dialects of
+/// registerCPUDialects. Diagnostics go to the context's handlers; the error
+/// then says in a few words which step failed.
+llvm::Expected<CompiledLibrary> compileKernels(mlir::ModuleOp module,
+                                               const CPUOptions &options);
+
+} // namespace fathom::cpu

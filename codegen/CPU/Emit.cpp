@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "codegen/CPU/Emit.h"
+
+using namespace mlir;
+using namespace fathom::cpu;
+
+Value Emit::index(int64_t value) {
+  return arith::ConstantIndexOp::create(b, loc, value);
+}
+
+static std::optional<int64_t> constantOf(Value value) {
+  IntegerAttr attr;
+  if (matchPattern(value, m_Constant(&attr)))
+    return attr.getInt();
+  return std::nullopt;
+}
+
+Value Emit::add(Value a, Value c) {
+  if (constantOf(a) == 0)
+    return c;
+  if (constantOf(c) == 0)
+    return a;
+  return arith::AddIOp::create(b, loc, a, c);
+}
+
+Value Emit::sub(Value a, Value c) { return arith::SubIOp::create(b, loc, a, c); }
+
+Value Emit::clamp(Value value, int64_t high) {
+  Value low = arith::MaxSIOp::create(b, loc, value, index(0));
+  return arith::MinSIOp::create(b, loc, low, index(high));
+}
+
+void Emit::loop(int64_t low, int64_t high, int64_t step,
+                function_ref<void(Value)> body) {
+  if (low >= high)
+    return;
+  if (low + step >= high)
+    return body(index(low));
+  loop(index(low), index(high), step, body);
+}
+
+void Emit::loop(Value low, Value high, int64_t step,
+                function_ref<void(Value)> body) {
+  auto op = scf::ForOp::create(b, loc, low, high, index(step));
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(op.getBody());
+  body(op.getInductionVar());
+}
+
+Emit::Values Emit::loop(int64_t low, int64_t high, int64_t step, Range init,
+                        function_ref<Values(Value, Range)> body) {
+  if (low + step >= high)
+    return body(index(low), init);
+  auto op = scf::ForOp::create(b, loc, index(low), index(high), index(step), init);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(op.getBody());
+  Values args(op.getRegionIterArgs().begin(), op.getRegionIterArgs().end());
+  Values next = body(op.getInductionVar(), args);
+  scf::YieldOp::create(b, loc, next);
+  return Values(op.getResults().begin(), op.getResults().end());
+}
+
+static void nestFrom(Emit &e, ArrayRef<int64_t> extents, Emit::Values &ivs,
+                     function_ref<void(Emit::Range)> body) {
+  if (ivs.size() == extents.size())
+    return body(ivs);
+  e.loop(0, extents[ivs.size()], 1, [&](Value iv) {
+    ivs.push_back(iv);
+    nestFrom(e, extents, ivs, body);
+    ivs.pop_back();
+  });
+}
+
+void Emit::nest(ArrayRef<int64_t> extents, function_ref<void(Range)> body) {
+  Values ivs;
+  nestFrom(*this, extents, ivs, body);
+}
+
+void Emit::ifThen(Value condition, function_ref<void()> then) {
+  auto op = scf::IfOp::create(b, loc, condition, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(op.thenBlock());
+  then();
+}
+
+void Emit::ifElse(Value condition, function_ref<void()> then,
+                  function_ref<void()> otherwise) {
+  auto op = scf::IfOp::create(b, loc, condition, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(op.thenBlock());
+  then();
+  b.setInsertionPointToStart(op.elseBlock());
+  otherwise();
+}
+
+Type Emit::vec(int64_t lanes, Type element) {
+  return lanes == 1 ? element : Type(VectorType::get({lanes}, element));
+}
+
+Value Emit::load(Value buffer, Range at, int64_t lanes) {
+  Type element = cast<MemRefType>(buffer.getType()).getElementType();
+  if (lanes == 1)
+    return memref::LoadOp::create(b, loc, buffer, at);
+  return vector::LoadOp::create(b, loc, VectorType::get({lanes}, element), buffer, at);
+}
+
+void Emit::store(Value value, Value buffer, Range at) {
+  if (isa<VectorType>(value.getType()))
+    vector::StoreOp::create(b, loc, value, buffer, at);
+  else
+    memref::StoreOp::create(b, loc, value, buffer, at);
+}
+
+Value Emit::alloc(ArrayRef<int64_t> shape, Type element) {
+  return memref::AllocOp::create(b, loc, MemRefType::get(shape, element));
+}
+
+Value Emit::constant(Type type, int64_t value) {
+  Type element = getElementTypeOrSelf(type);
+  TypedAttr attr;
+  if (auto floating = dyn_cast<FloatType>(element))
+    attr = FloatAttr::get(floating, static_cast<double>(value));
+  else
+    attr = IntegerAttr::get(element, value);
+  if (auto vector = dyn_cast<VectorType>(type))
+    attr = DenseElementsAttr::get(vector, Attribute(attr));
+  return arith::ConstantOp::create(b, loc, attr);
+}
+
+Value Emit::splat(Value scalar, int64_t lanes) {
+  if (lanes == 1)
+    return scalar;
+  return vector::BroadcastOp::create(
+      b, loc, VectorType::get({lanes}, scalar.getType()), scalar);
+}
+
+Value Emit::toF32(Value value) {
+  if (getElementTypeOrSelf(value.getType()).isF32())
+    return value;
+  return arith::ExtFOp::create(b, loc, vec(lanesOf(value.getType()), b.getF32Type()), value);
+}
+
+Value Emit::fma(Value a, Value c, Value d) {
+  return math::FmaOp::create(b, loc, a, c, d);
+}
+
+Value Emit::tree(Value vector, function_ref<Value(Value, Value)> combine) {
+  for (int64_t n = lanesOf(vector.getType()); n > 1; n /= 2) {
+    if (n == 2) {
+      Value low = vector::ExtractOp::create(b, loc, vector, ArrayRef<int64_t>{0});
+      Value high = vector::ExtractOp::create(b, loc, vector, ArrayRef<int64_t>{1});
+      return combine(low, high);
+    }
+    auto slice = [&](int64_t at) -> Value {
+      return vector::ExtractStridedSliceOp::create(
+          b, loc, vector, ArrayRef<int64_t>{at}, ArrayRef<int64_t>{n / 2},
+          ArrayRef<int64_t>{1});
+    };
+    vector = combine(slice(0), slice(n / 2));
+  }
+  return vector;
+}
+
+Value Emit::treeAdd(Value vector) {
+  return tree(vector, [&](Value x, Value y) -> Value {
+    return arith::AddFOp::create(b, loc, x, y);
+  });
+}
+
+static Emit::Values shifted(Emit &e, Emit::Range at, Value by) {
+  Emit::Values result(at);
+  result.back() = e.add(result.back(), by);
+  return result;
+}
+
+void Emit::zeroRow(Value to, Range at, int64_t length) {
+  int64_t lanes = std::min<int64_t>(length, kLanes);
+  Value zeros = zero(vec(lanes, cast<MemRefType>(to.getType()).getElementType()));
+  loop(0, length, lanes, [&](Value i) { store(zeros, to, shifted(*this, at, i)); });
+}
+
+void Emit::copyRow(Value from, Range fromAt, Value to, Range toAt,
+                   int64_t length, Value extent, bool keepRest) {
+  int64_t lanes = std::min<int64_t>(length, kLanes);
+  auto copy = [&](Value i, int64_t n) {
+    store(load(from, shifted(*this, fromAt, i), n), to, shifted(*this, toAt, i));
+  };
+  auto all = [&] { loop(0, length, lanes, [&](Value i) { copy(i, lanes); }); };
+  if (!extent)
+    return all();
+  Value full = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sge, extent,
+                                     index(length));
+  ifElse(full, all, [&] {
+    if (!keepRest)
+      zeroRow(to, toAt, length);
+    Value whole = sub(extent, arith::RemSIOp::create(b, loc, extent, index(lanes)));
+    loop(index(0), whole, lanes, [&](Value i) { copy(i, lanes); });
+    loop(whole, extent, 1, [&](Value i) { copy(i, 1); });
+  });
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Small helpers to write loops over short vectors: what the micro-kernels and
+// the elementwise loops are made of. Lengths are in elements; a "vector" of one
+// lane is a plain scalar throughout.
+#pragma once
+
+#include "codegen/CPU/Passes.h"
+
+#include "llvm/ADT/STLFunctionalExtras.h"
+
+namespace fathom::cpu {
+
+/// Lanes of one partial sum: fixed, since it is part of the result's bits.
+constexpr int64_t kLanes = 16;
+
+struct Emit {
+  mlir::OpBuilder &b;
+  mlir::Location loc;
+
+  using Values = llvm::SmallVector<mlir::Value>;
+  using Range = llvm::ArrayRef<mlir::Value>;
+
+  mlir::Value index(int64_t value);
+  mlir::Value add(mlir::Value a, mlir::Value c);
+  mlir::Value add(mlir::Value a, int64_t c) { return c == 0 ? a : add(a, index(c)); }
+  mlir::Value sub(mlir::Value a, mlir::Value c);
+  /// value limited to 0 .. high, signed.
+  mlir::Value clamp(mlir::Value value, int64_t high);
+
+  /// for iv = low, low+step, ... < high; no loop if there is one iteration.
+  void loop(int64_t low, int64_t high, int64_t step,
+            llvm::function_ref<void(mlir::Value)> body);
+  void loop(mlir::Value low, mlir::Value high, int64_t step,
+            llvm::function_ref<void(mlir::Value)> body);
+  Values loop(int64_t low, int64_t high, int64_t step, Range init,
+              llvm::function_ref<Values(mlir::Value, Range)> body);
+  /// One loop of step 1 per extent, outermost first.
+  void nest(llvm::ArrayRef<int64_t> extents, llvm::function_ref<void(Range)> body);
+  void ifThen(mlir::Value condition, llvm::function_ref<void()> then);
+  void ifElse(mlir::Value condition, llvm::function_ref<void()> then,
+              llvm::function_ref<void()> otherwise);
+
+  mlir::Type vec(int64_t lanes, mlir::Type element);
+  mlir::Value load(mlir::Value buffer, Range at, int64_t lanes);
+  void store(mlir::Value value, mlir::Value buffer, Range at);
+  mlir::Value alloc(llvm::ArrayRef<int64_t> shape, mlir::Type element);
+
+  /// Constant of `type` (scalar or vector of int or float) from an integer.
+  mlir::Value constant(mlir::Type type, int64_t value);
+  mlir::Value zero(mlir::Type type) { return constant(type, 0); }
+  mlir::Value splat(mlir::Value scalar, int64_t lanes);
+  /// Extends bf16 and narrower floats; f32 stays.
+  mlir::Value toF32(mlir::Value value);
+  mlir::Value fma(mlir::Value a, mlir::Value b, mlir::Value c);
+  /// Halving tree over the lanes: lane i with lane i + n/2, then n/4, ...
+  mlir::Value tree(mlir::Value vector,
+                   llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
+  mlir::Value treeAdd(mlir::Value vector);
+
+  /// Copies the first `extent` of `length` elements of a row (all without an
+  /// extent); elements beyond it are zeroed, or left alone with `keepRest`.
+  void copyRow(mlir::Value from, Range fromAt, mlir::Value to, Range toAt,
+               int64_t length, mlir::Value extent, bool keepRest);
+  void zeroRow(mlir::Value to, Range at, int64_t length);
+};
+
+inline int64_t lanesOf(mlir::Type type) {
+  auto vector = mlir::dyn_cast<mlir::VectorType>(type);
+  return vector ? vector.getNumElements() : 1;
+}
+
+} // namespace fathom::cpu

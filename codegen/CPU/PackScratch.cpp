@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "codegen/CPU/Emit.h"
+
+#include "mlir/Interfaces/ViewLikeInterface.h"
+
+namespace fathom::cpu {
+#define GEN_PASS_DEF_PACKSCRATCHPASS
+#include "codegen/CPU/Passes.h.inc"
+} // namespace fathom::cpu
+
+using namespace mlir;
+using namespace fathom::cpu;
+
+constexpr int64_t kAlignment = 64;
+
+namespace {
+struct Buffer {
+  memref::AllocOp op;
+  int64_t bytes, begin, end, offset = 0;
+};
+
+/// Positions of operations in program order; a region's operations lie between
+/// its parent's first and last position.
+struct Order {
+  DenseMap<Operation *, std::pair<int64_t, int64_t>> span;
+  int64_t next = 0;
+  void number(Operation *op) {
+    int64_t first = next++;
+    for (Region &region : op->getRegions())
+      for (Operation &inner : region.getOps())
+        number(&inner);
+    span[op] = {first, next++};
+  }
+};
+} // namespace
+
+/// Values that may name the same memory: views, and results of control flow.
+static void addAliases(OpOperand &use, SmallVectorImpl<Value> &work) {
+  Operation *op = use.getOwner();
+  if (isa<ViewLikeOpInterface>(op) || isa<arith::SelectOp>(op)) {
+    llvm::append_range(work, op->getResults());
+  } else if (auto yield = dyn_cast<scf::YieldOp>(op)) {
+    Operation *parent = yield->getParentOp();
+    work.push_back(parent->getResult(use.getOperandNumber()));
+    if (auto loop = dyn_cast<scf::ForOp>(parent))
+      work.push_back(loop.getRegionIterArg(use.getOperandNumber()));
+  } else if (auto loop = dyn_cast<scf::ForOp>(op)) {
+    if (BlockArgument arg = loop.getTiedLoopRegionIterArg(&use)) {
+      work.push_back(arg);
+      work.push_back(loop.getTiedLoopResult(&use));
+    }
+  }
+}
+
+/// Life of an allocation: from its first to its last use, where a use inside a
+/// loop that does not contain the allocation counts as the whole loop.
+static void findLife(Buffer &buffer, const Order &order) {
+  DenseSet<Value> seen;
+  SmallVector<Value> work{buffer.op.getResult()};
+  buffer.begin = std::numeric_limits<int64_t>::max();
+  buffer.end = 0;
+  while (!work.empty()) {
+    Value value = work.pop_back_val();
+    if (!value || !isa<MemRefType>(value.getType()) || !seen.insert(value).second)
+      continue;
+    for (OpOperand &use : value.getUses()) {
+      Operation *place = value.getParentBlock()->findAncestorOpInBlock(*use.getOwner());
+      auto [first, last] = order.span.at(place ? place : use.getOwner());
+      buffer.begin = std::min(buffer.begin, first);
+      buffer.end = std::max(buffer.end, last);
+      addAliases(use, work);
+    }
+  }
+}
+
+/// Largest first, each at the lowest offset that is free during its life.
+static int64_t place(MutableArrayRef<Buffer> buffers) {
+  SmallVector<Buffer *> bySize;
+  for (Buffer &buffer : buffers)
+    bySize.push_back(&buffer);
+  llvm::stable_sort(bySize, [](Buffer *a, Buffer *b) { return a->bytes > b->bytes; });
+  SmallVector<Buffer *> placed;
+  int64_t total = 0;
+  for (Buffer *buffer : bySize) {
+    llvm::stable_sort(placed, [](Buffer *a, Buffer *b) { return a->offset < b->offset; });
+    int64_t offset = 0;
+    for (Buffer *other : placed)
+      if (buffer->begin <= other->end && other->begin <= buffer->end &&
+          offset + buffer->bytes > other->offset)
+        offset = std::max(offset, other->offset + other->bytes);
+    buffer->offset = offset;
+    total = std::max(total, offset + buffer->bytes);
+    placed.push_back(buffer);
+  }
+  return total;
+}
+
+static LogicalResult pack(func::FuncOp func) {
+  OpBuilder b(func);
+  Order order;
+  order.number(func);
+  SmallVector<Buffer> buffers;
+  WalkResult walked = func.walk([&](memref::AllocOp op) {
+    MemRefType type = op.getType();
+    if (!type.hasStaticShape() || !type.getLayout().isIdentity()) {
+      op.emitError("scratch of unknown size");
+      return WalkResult::interrupt();
+    }
+    int64_t bits = type.getElementType().isIndex() ? 64 : type.getElementTypeBitWidth();
+    int64_t bytes = type.getNumElements() * ((bits + 7) / 8);
+    buffers.push_back({op, int64_t(llvm::alignTo(bytes, kAlignment)), 0, 0});
+    findLife(buffers.back(), order);
+    return WalkResult::advance();
+  });
+  if (walked.wasInterrupted())
+    return failure();
+  int64_t total = place(buffers);
+  auto bytes = MemRefType::get({ShapedType::kDynamic}, b.getI8Type());
+  if (failed(func.insertArgument(func.getNumArguments(), bytes, {}, func.getLoc())))
+    return failure();
+  Value scratch = func.getArguments().back();
+  for (Buffer &buffer : buffers) {
+    b.setInsertionPoint(buffer.op);
+    Value offset = arith::ConstantIndexOp::create(b, buffer.op.getLoc(), buffer.offset);
+    Value view = memref::ViewOp::create(b, buffer.op.getLoc(), buffer.op.getType(), scratch,
+                                        offset, ValueRange{});
+    buffer.op.replaceAllUsesWith(view);
+    buffer.op.erase();
+  }
+  func->setAttr(kScratchAttr, b.getI64IntegerAttr(total));
+  return success();
+}
+
+namespace {
+struct PackScratch : fathom::cpu::impl::PackScratchPassBase<PackScratch> {
+  void runOnOperation() override {
+    for (auto func : getOperation().getOps<func::FuncOp>())
+      if (failed(pack(func)))
+        return signalPassFailure();
+  }
+};
+} // namespace

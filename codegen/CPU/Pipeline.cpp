@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "codegen/CPU/Passes.h"
+#include "dialects/Tile/IR/Tile.h"
+
+#include "mlir/Conversion/AffineToStandard/AffineToStandard.h"
+#include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
+#include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
+#include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVMPass.h"
+#include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
+#include "mlir/Conversion/MemRefToLLVM/MemRefToLLVM.h"
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace fathom;
+
+void cpu::buildCPUPipeline(OpPassManager &pm, StringRef isa) {
+  // Tiles.
+  pm.addPass(createLowerKernelsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createTileToLinalgPass());
+  pm.addPass(createCarryInPlacePass());
+  // Buffers.
+  BufferizePassOptions bufferize;
+  bufferize.isa = isa.str();
+  pm.addPass(createBufferizePass(bufferize));
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createLinalgToVectorLoopsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createPackScratchPass());
+  // Numbers.
+  arith::ArithEmulateUnsupportedFloatsOptions emulate;
+  static const std::string narrow[] = {"bf16"};
+  emulate.sourceTypeStrs = narrow;
+  emulate.targetTypeStr = "f32";
+  pm.addPass(arith::createArithEmulateUnsupportedFloats(emulate));
+  pm.addPass(createApproximateMathPass());
+  pm.addPass(createExpandFloatsPass());
+  // LLVM.
+  pm.addPass(createKernelABIPass());
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(createConvertVectorToLLVMPass());
+  pm.addPass(createConvertMathToLLVMPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+}
+
+void cpu::registerCPUPassesAndPipelines() {
+  registerCPUPasses();
+  PassPipelineRegistration<>("fathom-to-cpu", "tile kernels to the LLVM dialect for the CPU",
+                             [](OpPassManager &pm) { buildCPUPipeline(pm); });
+}
+
+void cpu::registerCPUDialects(DialectRegistry &registry) {
+  registry.insert<tile::TileDialect, affine::AffineDialect, arith::ArithDialect,
+                  bufferization::BufferizationDialect, cf::ControlFlowDialect,
+                  func::FuncDialect, linalg::LinalgDialect, LLVM::LLVMDialect,
+                  math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
+                  tensor::TensorDialect, vector::VectorDialect>();
+  registerTileBufferization(registry);
+  registerBuiltinDialectTranslation(registry);
+  registerLLVMDialectTranslation(registry);
+}

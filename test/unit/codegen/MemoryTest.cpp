@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Load, store, gather, scatter, tables, counts and the calling convention.
+#include "test/unit/codegen/CompiledKernels.h"
+
+using namespace fathom::test;
+
+TEST(CpuMemory, AddsOneTile) {
+  auto k = CompiledKernels::compile(R"(
+    tile.kernel @add(%a: memref<?x64xf32>, %b: memref<?x64xf32>, %c: memref<?x64xf32>) {
+      %i = tile.program_id 0
+      %zero = arith.constant 0 : index
+      %x = tile.load %a[%i, %zero] : memref<?x64xf32> -> tensor<64xf32>
+      %y = tile.load %b[%i, %zero] : memref<?x64xf32> -> tensor<64xf32>
+      %s = arith.addf %x, %y : tensor<64xf32>
+      tile.store %s, %c[%i, %zero] : tensor<64xf32>, memref<?x64xf32>
+      tile.return
+    })");
+  ASSERT_TRUE(k);
+  auto a = random<float>(3 * 64, 1), b = random<float>(3 * 64, 2);
+  std::vector<float> c(3 * 64, -1);
+  for (int i = 0; i < 3; ++i)
+    k->run("add", {a.data(), b.data(), c.data()}, i);
+  for (size_t i = 0; i < c.size(); ++i)
+    EXPECT_EQ(c[i], a[i] + b[i]);
+}
+
+TEST(CpuMemory, BoundsAtEveryEdge) {
+  auto k = CompiledKernels::compile(R"(
+    tile.kernel @copy(%a: memref<?x24xf32>, %b: memref<?x24xf32>, %rows: index, %columns: index) {
+      %i = tile.program_id 0
+      %j = tile.program_id 1
+      %four = arith.constant 4 : index
+      %thirtytwo = arith.constant 32 : index
+      %r = arith.muli %i, %four : index
+      %c = arith.muli %j, %thirtytwo : index
+      %x = tile.load %a[%r, %c] bounds [%rows, %columns] : memref<?x24xf32> -> tensor<4x32xf32>
+      %y = arith.addf %x, %x : tensor<4x32xf32>
+      tile.store %y, %b[%r, %c] bounds [%rows, %columns] : tensor<4x32xf32>, memref<?x24xf32>
+      tile.return
+    }
+    tile.kernel @padded(%a: memref<?x24xf32>, %b: memref<4x32xf32>, %rows: index, %columns: index) {
+      %zero = arith.constant 0 : index
+      %x = tile.load %a[%zero, %zero] bounds [%rows, %columns] : memref<?x24xf32> -> tensor<4x32xf32>
+      tile.store %x, %b[%zero, %zero] : tensor<4x32xf32>, memref<4x32xf32>
+      tile.return
+    })");
+  ASSERT_TRUE(k);
+  for (uint64_t rows : {0, 1, 4, 7})
+    for (uint64_t columns : {0, 1, 15, 16, 17, 24}) {
+      auto a = random<float>(7 * 24);
+      std::vector<float> b(8 * 24, -1), p(4 * 32, -1);
+      auto pa = reinterpret_cast<uint64_t>(a.data()), pb = reinterpret_cast<uint64_t>(b.data());
+      for (int i = 0; i < 2; ++i)
+        k->runWords("copy", {pa, pb, rows, columns}, i);
+      for (uint64_t r = 0; r < 8; ++r)
+        for (uint64_t c = 0; c < 24; ++c)
+          EXPECT_EQ(b[r * 24 + c], r < rows && c < columns ? 2 * a[r * 24 + c] : -1);
+      k->runWords("padded", {pa, reinterpret_cast<uint64_t>(p.data()), rows, columns});
+      for (uint64_t r = 0; r < 4; ++r)
+        for (uint64_t c = 0; c < 32; ++c)
+          EXPECT_EQ(p[r * 32 + c], r < rows && c < columns ? a[r * 24 + c] : 0);
+    }
+}
+
+TEST(CpuMemory, GatherAndScatter) {
+  auto k = CompiledKernels::compile(R"(
+    tile.kernel @move(%a: memref<?x24xf32>, %n: memref<8xi32>, %b: memref<?x24xf32>, %m: memref<8xi32>,
+                      %s: memref<?xi32>, %t: memref<8xi32>) {
+      %zero = arith.constant 0 : index
+      %eight = arith.constant 8 : index
+      %from = tile.load %n[%zero] : memref<8xi32> -> tensor<8xi32>
+      %to = tile.load %m[%zero] : memref<8xi32> -> tensor<8xi32>
+      %x = tile.gather %a[%from] : memref<?x24xf32>, tensor<8xi32> -> tensor<8x32xf32>
+      tile.scatter %x, %b[%to, %zero] : tensor<8x32xf32>, memref<?x24xf32>, tensor<8xi32>
+      %y = tile.gather %s[%from] : memref<?xi32>, tensor<8xi32> -> tensor<8xi32>
+      tile.store %y, %t[%zero] : tensor<8xi32>, memref<8xi32>
+      tile.return
+    }
+    tile.kernel @columns(%a: memref<?x24xf32>, %n: memref<8xi32>, %b: memref<8x16xf32>) {
+      %zero = arith.constant 0 : index
+      %j = tile.program_id 0
+      %from = tile.load %n[%zero] : memref<8xi32> -> tensor<8xi32>
+      %x = tile.gather %a[%from, %j] : memref<?x24xf32>, tensor<8xi32> -> tensor<8x16xf32>
+      tile.store %x, %b[%zero, %zero] : tensor<8x16xf32>, memref<8x16xf32>
+      tile.return
+    })");
+  ASSERT_TRUE(k);
+  auto a = random<float>(10 * 24);
+  std::vector<int32_t> n = {3, -1, 0, 9, 9, -7, 5, 1}, m = {0, 1, 2, -1, 4, 5, 7, 6};
+  std::vector<int32_t> s = {10, 11, 12, 13, 14, 15, 16, 17, 18, 19}, t(8, -1);
+  std::vector<float> b(8 * 24, -1), c(8 * 16, -1);
+  k->run("move", {a.data(), n.data(), b.data(), m.data(), s.data(), t.data()});
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_EQ(t[i], n[i] < 0 ? 0 : s[n[i]]);
+    for (int j = 0; m[i] >= 0 && j < 24; ++j)
+      EXPECT_EQ(b[m[i] * 24 + j], n[i] < 0 ? 0 : a[n[i] * 24 + j]);
+  }
+  for (int j = 0; j < 24; ++j)
+    EXPECT_EQ(b[3 * 24 + j], -1); // no row number 3
+  for (int column : {0, 8, 9, 23}) {
+    k->run("columns", {a.data(), n.data(), c.data()}, column);
+    for (int i = 0; i < 8; ++i)
+      for (int j = 0; j < 16; ++j)
+        EXPECT_EQ(c[i * 16 + j],
+                  n[i] < 0 || column + j >= 24 ? 0 : a[n[i] * 24 + column + j]);
+  }
+}
+
+TEST(CpuMemory, TablesAndScalarLoads) {
+  auto k = CompiledKernels::compile(R"(
+    tile.kernel @pick(%t: !tile.table<3 of memref<4x16xf32>>, %ids: memref<?xi32>, %b: memref<?x16xf32>) {
+      %p = tile.program_id 1
+      %zero = arith.constant 0 : index
+      %id = memref.load %ids[%p] : memref<?xi32>
+      %e = arith.index_cast %id : i32 to index
+      %w = tile.select_buffer %t[%e] : !tile.table<3 of memref<4x16xf32>> -> memref<4x16xf32>
+      %x = tile.load %w[%p, %zero] : memref<4x16xf32> -> tensor<16xf32>
+      tile.store %x, %b[%p, %zero] : tensor<16xf32>, memref<?x16xf32>
+      tile.return
+    })");
+  ASSERT_TRUE(k);
+  auto bytes = randomBytes(3 * 256 + 7); // aligned to nothing
+  std::vector<const void *> table = {bytes.data() + 513, bytes.data() + 1, bytes.data() + 257};
+  std::vector<int32_t> ids = {2, 0, 1, 2};
+  std::vector<float> b(4 * 16);
+  for (int i = 0; i < 4; ++i) {
+    k->run("pick", {table.data(), ids.data(), b.data()}, 0, i);
+    EXPECT_EQ(std::memcmp(&b[16 * i], static_cast<const char *>(table[ids[i]]) + 64 * i, 64), 0);
+  }
+}
+
+TEST(CpuMemory, BytesAreReproducible) {
+  std::string text;
+  for (int i = 0; i < 9; ++i)
+    text += fill(R"(
+    tile.kernel @k$I(%a: memref<64xf32>, %b: memref<64xf32>) {
+      %zero = arith.constant 0 : index
+      %x = tile.load %a[%zero] : memref<64xf32> -> tensor<64xf32>
+      %y = math.exp %x : tensor<64xf32>
+      tile.store %y, %b[%zero] : tensor<64xf32>, memref<64xf32>
+      tile.return
+    })", {{"I", std::to_string(i)}});
+  auto first = CompiledKernels::compile(text), second = CompiledKernels::compile(text);
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(first->bytes, second->bytes);
+}
+
+TEST(CpuMemory, RefusesWhatItCannotDo) {
+  EXPECT_NE(refusal(R"(
+    tile.kernel @k(%a: memref<64xf32>, %b: memref<64xf32>) {
+      %zero = arith.constant 0 : index
+      %x = tile.load %a[%zero] : memref<64xf32> -> tensor<64xf32>
+      %y = math.sin %x : tensor<64xf32>
+      tile.store %y, %b[%zero] : tensor<64xf32>, memref<64xf32>
+      tile.return
+    })").find("no code for this function"), std::string::npos);
+  EXPECT_NE(refusal("module {}").find("no kernel"), std::string::npos);
+}
