@@ -44,10 +44,21 @@ TEST(Norms, MeanSquareIsOne) {
   }
   HostTensor ones =
       HostTensor::fromFloats(DType::BF16, {40}, std::vector<float>(40, 1));
-  EXPECT_TRUE(rmsNorm(x, ones, 1e-6, DType::F32) ==
-              headNorm(x, 1e-6, DType::F32));
+  HostTensor weighted = rmsNorm(x, ones, 1e-6, DType::F32);
+  HostTensor plain = headNorm(x, 1e-6, DType::F32);
+  for (int64_t i = 0; i < x.numElements(); ++i)
+    EXPECT_NEAR(weighted.load(i), plain.load(i), 1e-6);
   HostTensor zero(DType::F32, {1, 40});
   EXPECT_EQ(headNorm(zero, 1e-6, DType::F32).floats(), zero.floats());
+}
+
+TEST(Norms, HeadNormRoundsEveryStepToBF16) {
+  // Squares 1.0078125^2 -> 1.015625, mean 1.015625, inverse root .9922..,
+  // which bf16 holds as .9921875.
+  HostTensor x = HostTensor::fromFloats(
+      DType::BF16, {1, 1, 4}, std::vector<float>(4, 1.0078125f));
+  EXPECT_EQ(headNorm(x, 0, DType::F32).load(0), 1.0078125f * 0.9921875f);
+  EXPECT_EQ(headNorm(x, 0, DType::BF16).load(0), 1.0f);
 }
 
 TEST(HyperConnection, SinkhornSumsToOne) {

@@ -36,32 +36,39 @@ HostTensor fathom::ref::selectRows(const HostTensor &x,
   return out;
 }
 
-/// Rows of `width` divided by their root mean square, times `weight` if any.
-static HostTensor normalise(const HostTensor &x, const std::vector<float> &w,
-                            double eps, DType result) {
+HostTensor fathom::ref::rmsNorm(const HostTensor &x, const HostTensor &weight,
+                                double eps, DType result) {
   int64_t width = x.shape.back();
-  std::vector<float> values = x.floats();
+  assert(weight.numElements() == width);
+  std::vector<float> values = x.floats(), w = weight.floats();
   for (int64_t at = 0; at < x.numElements(); at += width) {
     double squares = 0;
     for (int64_t i = 0; i < width; ++i)
       squares += double(values[at + i]) * values[at + i];
     double inverse = 1 / std::sqrt(squares / width + double(float(eps)));
     for (int64_t i = 0; i < width; ++i)
-      values[at + i] = static_cast<float>(values[at + i] * inverse *
-                                          (w.empty() ? 1.0 : double(w[i])));
+      values[at + i] = static_cast<float>(values[at + i] * inverse * w[i]);
   }
   return HostTensor::fromFloats(result, x.shape, values);
 }
 
-HostTensor fathom::ref::rmsNorm(const HostTensor &x, const HostTensor &weight,
-                                double eps, DType result) {
-  assert(weight.numElements() == x.shape.back());
-  return normalise(x, weight.floats(), eps, result);
-}
-
 HostTensor fathom::ref::headNorm(const HostTensor &x, double eps,
                                  DType result) {
-  return normalise(x, {}, eps, result);
+  int64_t width = x.shape.back();
+  auto round = [&](double v) {
+    return roundTo(x.dtype, static_cast<float>(v));
+  };
+  std::vector<float> values = x.floats();
+  for (int64_t at = 0; at < x.numElements(); at += width) {
+    double squares = 0;
+    for (int64_t i = 0; i < width; ++i)
+      squares += round(double(values[at + i]) * values[at + i]);
+    float mean = round(squares / width);
+    float inverse = round(1 / std::sqrt(double(round(mean + float(eps)))));
+    for (int64_t i = 0; i < width; ++i)
+      values[at + i] *= inverse;
+  }
+  return HostTensor::fromFloats(result, x.shape, values);
 }
 
 HostTensor fathom::ref::scale(const HostTensor &x, double factor,

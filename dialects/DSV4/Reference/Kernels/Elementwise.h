@@ -19,7 +19,11 @@ HostTensor selectRows(const HostTensor &x, const HostTensor &rows);
 HostTensor rmsNorm(const HostTensor &x, const HostTensor &weight, double eps,
                    DType result);
 
-/// dsv4.head_norm: x [T, H, d], each head by itself, without weight.
+/// dsv4.head_norm: x [T, H, d], each head by itself, without weight. Unlike
+/// rms_norm every step is rounded to x's format, as the published code does:
+/// the squares, their mean, mean + eps, the inverse root. The inverse root is
+/// one factor for a whole head, so its rounding moves attention logits much
+/// more than rounding of single channels does (1e-2 of a layer's output).
 HostTensor headNorm(const HostTensor &x, double eps, DType result);
 
 /// dsv4.scale: x * f32(factor).
