@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Runs all tests of a build and adds them up; tools/test calls it.
+
+Suites: lit (IR and shell tests), gtest (unit tests, each test counted), fuzz
+(replays of the corpora), e2e (test/e2e/run.py, which prints a line a check).
+The last line is `N passed, N failed, N skipped`."""
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SUITES = ["lit", "gtest", "fuzz", "e2e"]
+# A test binary that hangs is a failure, not a wait.
+BINARY_TIMEOUT_SECONDS = 900
+
+
+class Totals:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def fail(self, what):
+        print(f"FAIL {what}", flush=True)
+        self.failed += 1
+
+    def __str__(self):
+        return (f"{self.passed} passed, {self.failed} failed, "
+                f"{self.skipped} skipped")
+
+
+def cache_entry(build, name):
+    """The value of a CMake cache entry, or nothing."""
+    try:
+        with open(os.path.join(build, "CMakeCache.txt")) as cache:
+            for line in cache:
+                if line.startswith(name + ":"):
+                    return line.split("=", 1)[1].strip()
+    except OSError:
+        pass
+    return None
+
+
+def run_lit(build, totals):
+    lit = cache_entry(build, "FATHOM_LIT")
+    tests = os.path.join(build, "test")
+    if not lit or not os.path.exists(os.path.join(tests, "lit.site.cfg.py")):
+        return totals.fail("lit: this build has no lit (was it configured "
+                           "with FATHOM_BUILD_TESTS and LLVM's tools?)")
+    with tempfile.TemporaryDirectory() as folder:
+        report = os.path.join(folder, "report.json")
+        subprocess.run([lit, "-q", "--output", report, tests])
+        try:
+            with open(report) as f:
+                results = json.load(f)["tests"]
+        except (OSError, ValueError, KeyError):
+            return totals.fail("lit: no report")
+    if not results:
+        return totals.fail("lit: found no tests")
+    for test in results:
+        if test["code"] in ("PASS", "XFAIL", "FLAKYPASS"):
+            totals.passed += 1
+        elif test["code"] in ("UNSUPPORTED", "SKIPPED", "EXCLUDED"):
+            print(f"SKIP {test['name']}: {test['code'].lower()}")
+            totals.skipped += 1
+        else:
+            totals.fail(f"{test['name']}: {test['code'].lower()}")
+    print(f"lit: {len(results)} tests", flush=True)
+
+
+def registered_tests(build, totals):
+    """(name, command, folder) of everything that CMake's add_test knows."""
+    shown = subprocess.run(["ctest", "--test-dir", build,
+                            "--show-only=json-v1"],
+                           stdout=subprocess.PIPE, text=True)
+    try:
+        tests = json.loads(shown.stdout)["tests"]
+    except (ValueError, KeyError):
+        totals.fail("ctest: no list of tests")
+        return []
+    found = []
+    for test in tests:
+        folder = build
+        for entry in test.get("properties", []):
+            if entry["name"] == "WORKING_DIRECTORY":
+                folder = entry["value"]
+        found.append((test["name"], test.get("command"), folder))
+    return found
+
+
+def run_binary(command, folder):
+    """Exit status and output, as one text."""
+    try:
+        done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True,
+                              errors="replace",
+                              timeout=BINARY_TIMEOUT_SECONDS)
+        return done.returncode, done.stdout
+    except subprocess.TimeoutExpired:
+        return None, f"no end after {BINARY_TIMEOUT_SECONDS} s"
+    except OSError as error:
+        return None, str(error)
+
+
+def count_gtest(name, report, totals):
+    """Adds a gtest report; returns how many tests failed in it."""
+    failed = 0
+    for suite in report["testsuites"]:
+        for test in suite["testsuite"]:
+            label = f"{name}: {suite['name']}.{test['name']}"
+            if test.get("failures"):
+                totals.fail(label)
+                failed += 1
+            elif test.get("result") == "SKIPPED":
+                print(f"SKIP {label}")
+                totals.skipped += 1
+            elif test.get("status") == "RUN":
+                totals.passed += 1
+    return failed
+
+
+def run_gtest(build, totals):
+    tests = [t for t in registered_tests(build, totals)
+             if not t[0].startswith("fuzz-")]
+    if not tests:
+        totals.fail("gtest: found no unit tests")
+    for name, command, folder in tests:
+        if not command or not os.path.exists(command[0]):
+            totals.fail(f"{name}: not built")
+            continue
+        started = time.time()
+        with tempfile.TemporaryDirectory() as scratch:
+            report = os.path.join(scratch, "report.json")
+            status, output = run_binary(
+                command + [f"--gtest_output=json:{report}"], folder)
+            try:
+                with open(report) as f:
+                    failed = count_gtest(name, json.load(f), totals)
+            except (OSError, ValueError, KeyError):
+                totals.fail(f"{name}: no report, exit status {status}")
+                failed = 1
+        if status != 0 and not failed:
+            totals.fail(f"{name}: exit status {status}")
+            failed = 1
+        if failed:
+            print(output[-8000:])
+        print(f"{name}: {time.time() - started:.1f} s", flush=True)
+
+
+def run_fuzz(build, totals):
+    tests = [t for t in registered_tests(build, totals)
+             if t[0].startswith("fuzz-")]
+    if not tests:
+        totals.fail("fuzz: found no corpus replays")
+    for name, command, folder in tests:
+        status, output = (run_binary(command, folder) if command
+                          else (None, "not built"))
+        if status == 0:
+            print(f"PASS {name}", flush=True)
+            totals.passed += 1
+        else:
+            totals.fail(f"{name}: exit status {status}")
+            print(output[-4000:])
+
+
+def run_e2e(build, totals, full):
+    script = os.path.join(ROOT, "test", "e2e", "run.py")
+    command = [sys.executable, script, build] + (["--full"] if full else [])
+    print("+ " + " ".join(map(shlex.quote, command)), flush=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    failed = ran = 0
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        word = line.split(" ", 1)[0].strip()
+        if word == "PASS":
+            totals.passed += 1
+        elif word == "FAIL":
+            totals.failed += 1
+            failed += 1
+        elif word == "SKIP":
+            totals.skipped += 1
+        else:
+            continue
+        ran += 1
+    status = process.wait()
+    if status != 0 and not failed:
+        totals.fail(f"e2e: exit status {status}")
+    elif not ran:
+        totals.fail("e2e: no check ran")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--full", action="store_true",
+                        help="the slow end-to-end checks, too")
+    parser.add_argument("--no-setup", action="store_true",
+                        help="do not install or build (read by tools/test)")
+    parser.add_argument("--build", default=os.path.join(ROOT, "build"),
+                        metavar="DIR", help="the build folder")
+    parser.add_argument("--only", default=",".join(SUITES), metavar="SUITES",
+                        help="of " + ",".join(SUITES))
+    options = parser.parse_args()
+    suites = options.only.split(",")
+    unknown = [s for s in suites if s not in SUITES]
+    if unknown:
+        parser.error(f"no suite {', '.join(unknown)}; there are "
+                     + ", ".join(SUITES))
+    build = os.path.abspath(options.build)
+    totals = Totals()
+    for suite in suites:
+        print(f"== {suite}", flush=True)
+        if suite == "lit":
+            run_lit(build, totals)
+        elif suite == "gtest":
+            run_gtest(build, totals)
+        elif suite == "fuzz":
+            run_fuzz(build, totals)
+        else:
+            run_e2e(build, totals, options.full)
+    print(totals)
+    return 1 if totals.failed or not totals.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
