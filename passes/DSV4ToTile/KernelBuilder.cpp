@@ -112,7 +112,7 @@ Value KernelBuilder::fullI32(int64_t v, Shape shape) {
       b, loc, DenseElementsAttr::get(t, APInt(32, uint64_t(v), true, true)));
 }
 Value KernelBuilder::splat(Value scalar, Shape shape) {
-  return tensor::SplatOp::create(
+  return mlir::tensor::SplatOp::create(
       b, loc, RankedTensorType::get(shape, scalar.getType()), scalar);
 }
 Value KernelBuilder::f32(Value tile) { return to(tile, b.getF32Type()); }
@@ -219,7 +219,7 @@ void KernelBuilder::loop(Value from, Value to, Value step,
 }
 void KernelBuilder::when(Value condition, function_ref<void()> then,
                          function_ref<void()> otherwise) {
-  auto op = scf::IfOp::create(b, loc, condition, otherwise != nullptr);
+  auto op = scf::IfOp::create(b, loc, condition, bool(otherwise));
   OpBuilder saved = b;
   b = op.getThenBodyBuilder();
   then();

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Hybrid attention: one program per token and block of heads, online softmax
+// over blocks of rows. Blocks of window rows are aligned to absolute positions
+// and compressed rows come in ascending order, so that the order of sums
+// depends on the token's position alone.
+#include "passes/DSV4ToTile/Lowering.h"
+
+using namespace mlir;
+
+namespace fathom {
+
+static constexpr int64_t kRows = 32;
+
+namespace {
+/// A part of the channels that a tile can hold: nope 448 = 256 + 128 + 64, rope.
+struct Piece {
+  int64_t column, width;
+  bool ragged; // wider than what is left of the row
+};
+
+struct Attention {
+  KernelBuilder &k;
+  dsv4::AttentionOp op;
+  CacheReader window, compressed;
+  int64_t heads, width, block;
+  SmallVector<Piece> pieces;
+  Value t, h, position, slot;
+  SmallVector<Value> q; // [block, piece] f32
+  bool roundP;
+
+  /// A tile of query or result columns of a piece.
+  SmallVector<Value> bounds(const Piece &p) {
+    if (heads % block == 0 && !p.ragged)
+      return {};
+    return {k.ci(heads), k.ci(width)};
+  }
+  /// State: maximum and sum [block], then one accumulator [block, piece] each.
+  SmallVector<Value> step(ValueRange state, const CacheReader &cache, Value rows, Value valid);
+  SmallVector<Value> overWindow(ValueRange state);
+  SmallVector<Value> overCompressed(ValueRange state, Value indices);
+};
+} // namespace
+
+static SmallVector<Piece> piecesOf(int64_t width, int64_t rope) {
+  SmallVector<Piece> pieces;
+  int64_t at = 0;
+  if (width > rope)
+    for (int64_t w : pow2Pieces(width - rope)) {
+      pieces.push_back({at, w, false});
+      at += w;
+    }
+  pieces.push_back({at, pow2Ceil(rope), pow2Ceil(rope) != rope});
+  return pieces;
+}
+
+SmallVector<Value> Attention::step(ValueRange state, const CacheReader &cache, Value rows,
+                                   Value valid) {
+  SmallVector<int64_t> shape{kRows, block};
+  SmallVector<Value> keys;
+  Value s = k.full(0, shape);
+  for (auto [p, query] : llvm::zip(pieces, q)) {
+    keys.push_back(cache.read(k, rows, p.column, p.width));
+    s = k.dot(tile::DotForm::NT, keys.back(), query, s);
+  }
+  Value mask = k.broadcast(valid, {1}, shape);
+  s = k.select(mask, k.mul(s, op.getScale().convertToDouble()), k.full(-1e30, shape));
+  Value m = k.max(state[0], k.reduce(tile::ReduceKind::Max, s, 0));
+  Value shrink = k.exp(k.sub(state[0], m));
+  Value p = k.select(mask, k.exp(k.sub(s, k.broadcast(m, {0}, shape))), k.full(0, shape));
+  Value sum = k.add(k.mul(state[1], shrink), k.reduce(tile::ReduceKind::Add, p, 0));
+  if (roundP)
+    p = k.f32(k.to(p, k.b.getBF16Type()));
+  SmallVector<Value> next{m, sum};
+  for (auto [piece, key, acc] : llvm::zip(pieces, keys, state.drop_front(2))) {
+    Value scaled = k.mul(acc, k.broadcast(shrink, {1}, {block, piece.width}));
+    next.push_back(k.dot(tile::DotForm::TN, p, key, scaled));
+  }
+  return next;
+}
+
+SmallVector<Value> Attention::overWindow(ValueRange state) {
+  using P = arith::CmpIPredicate;
+  SmallVector<int64_t> shape{kRows};
+  int64_t ring = window.type.getRows();
+  Value first = k.maxi(k.subi(k.addi(position, k.ci(1)), k.ci(op.getWindow())), k.ci(0));
+  Value from = k.muli(k.divi(first, kRows), kRows);
+  Value base = k.splat(k.toI32(k.muli(slot, ring)), shape);
+  return k.loop(from, k.addi(position, k.ci(1)), k.ci(kRows), state,
+                [&](Value at, ValueRange carried) {
+                  Value p = k.iadd(k.splat(k.toI32(at), shape), k.iota(kRows));
+                  Value valid = k.bitAnd(
+                      k.icmp(P::sge, p, k.splat(k.toI32(first), shape)),
+                      k.icmp(P::sle, p, k.splat(k.toI32(position), shape)));
+                  Value row = k.iadd(
+                      base, arith::RemSIOp::create(k.b, k.loc, p, k.fullI32(ring, shape)));
+                  return step(carried, window, k.select(valid, row, k.fullI32(-1, shape)), valid);
+                });
+}
+
+SmallVector<Value> Attention::overCompressed(ValueRange state, Value indices) {
+  using P = arith::CmpIPredicate;
+  SmallVector<int64_t> shape{kRows};
+  Value count = k.divi(k.addi(position, k.ci(1)), op.getRatio());
+  int64_t chosen = 0;
+  if (indices) {
+    chosen = cast<MemRefType>(indices.getType()).getDimSize(1);
+    count = k.mini(count, k.ci(chosen));
+  }
+  Value base = k.splat(k.toI32(k.muli(slot, compressed.type.getRows())), shape);
+  return k.loop(k.ci(0), count, k.ci(kRows), state, [&](Value at, ValueRange carried) {
+    Value b = k.iadd(k.splat(k.toI32(at), shape), k.iota(kRows));
+    Value valid = k.icmp(P::slt, b, k.splat(k.toI32(count), shape));
+    if (indices) {
+      SmallVector<Value> bound;
+      if (chosen % kRows)
+        bound.push_back(k.ci(chosen));
+      b = k.load(indices, {t, at}, shape, bound);
+    }
+    Value row = k.select(valid, k.iadd(base, b), k.fullI32(-1, shape));
+    return step(carried, compressed, row, valid);
+  });
+}
+
+static void program(Attention &a, unsigned sinkArg, unsigned outArg, Value indices) {
+  KernelBuilder &k = a.k;
+  for (const Piece &p : a.pieces)
+    a.q.push_back(k.f32(k.load(k.arg(0), {a.t, a.h, k.ci(p.column)}, {a.block, p.width},
+                               a.bounds(p))));
+  // The sink is the first logit: it has a weight but no value.
+  SmallVector<Value> bound;
+  if (a.heads % a.block)
+    bound.push_back(k.ci(a.heads));
+  SmallVector<Value> state{k.load(k.arg(sinkArg), a.h, {a.block}, bound),
+                           k.full(1, {a.block})};
+  for (const Piece &p : a.pieces)
+    state.push_back(k.full(0, {a.block, p.width}));
+  state = a.overWindow(state);
+  if (a.compressed.type)
+    state = a.overCompressed(state, indices);
+  Type element = k.argType(outArg).getElementType();
+  for (auto [p, acc] : llvm::zip(a.pieces, ValueRange(state).drop_front(2))) {
+    Value y = k.div(acc, k.broadcast(state[1], {1}, {a.block, p.width}));
+    k.store(k.to(y, element), k.arg(outArg), {a.t, a.h, k.ci(p.column)}, a.bounds(p));
+  }
+}
+
+void lowerAttention(Lowering &l, dsv4::AttentionOp op) {
+  SmallVector<Value> operands{l.buffer(op.getQ()), l.buffer(op.getPositions()),
+                              l.buffer(op.getSlots()), l.buffer(op.getSink())};
+  CacheReader window{cast<dsv4::CacheType>(op.getWindowCache().getType()), 4};
+  operands.append(CacheReader::operands(l, op.getWindowCache()));
+  CacheReader compressed{dsv4::CacheType(), unsigned(operands.size())};
+  if (Value c = op.getCompressed()) {
+    compressed.type = cast<dsv4::CacheType>(c.getType());
+    operands.append(CacheReader::operands(l, c));
+  }
+  unsigned indicesArg = operands.size();
+  if (op.getIndices())
+    operands.push_back(l.buffer(op.getIndices()));
+  unsigned out = operands.size();
+  operands.push_back(l.result(op.getResult(), op.getQ()));
+
+  auto q = cast<MemRefType>(operands[0].getType());
+  int64_t heads = q.getDimSize(1), width = q.getDimSize(2);
+  int64_t block = std::min<int64_t>(pow2Ceil(heads), 16);
+  std::string params = std::to_string(op.getWindow()) + "_" + std::to_string(op.getRatio()) +
+                       "_" + std::to_string(window.type.getRows()) + "_" +
+                       std::to_string(window.type.getRope());
+  if (compressed.type)
+    params += "_" + std::to_string(compressed.type.getRows());
+  params += "_" + std::to_string(llvm::bit_cast<uint64_t>(op.getScale().convertToDouble()));
+  auto kernel = l.kernels.get(
+      "attention", params, ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
+        Attention a{k, op, window, compressed, heads, width, block,
+                    piecesOf(width, window.type.getRope()), {}, {}, {}, {}, {}, false};
+        a.roundP = k.argType(out).getElementType().isBF16();
+        a.t = k.pid(0);
+        a.h = k.muli(k.pid(1), block);
+        a.position = k.loadIndex(k.arg(1), a.t);
+        a.slot = k.loadIndex(k.arg(2), a.t);
+        program(a, 3, out, op.getIndices() ? k.arg(indicesArg) : Value());
+      });
+  Lowering::Grid grid;
+  grid.like = op.getQ();
+  grid.others[0] = llvm::divideCeil(heads, block);
+  l.launch(kernel, grid, operands);
+}
+
+} // namespace fathom

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "passes/DSV4ToTile/Lowering.h"
+
+namespace fathom {
+#define GEN_PASS_DEF_DSV4TOTILEPASS
+#include "passes/Passes.h.inc"
+} // namespace fathom
+
+using namespace mlir;
+using namespace fathom;
+
+namespace {
+
+/// The signature of an entry is fixed (docs/Spec.md): tensors in this order, with
+/// the streams first where an entry takes them, caches anywhere.
+constexpr StringLiteral kInputs[] = {"ids", "positions", "slots", "rows"};
+constexpr StringLiteral kOutputs[] = {"logits", "streams"};
+
+class DSV4ToTile : public fathom::impl::DSV4ToTilePassBase<DSV4ToTile> {
+public:
+  using DSV4ToTilePassBase::DSV4ToTilePassBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    SmallVector<func::FuncOp> functions;
+    for (auto func : module.getOps<func::FuncOp>())
+      if (!func->hasAttr(tile::kEntryAttr) && !func.isDeclaration())
+        functions.push_back(func);
+    if (functions.empty())
+      return;
+    SmallVector<int64_t> sizes(buckets.begin(), buckets.end());
+    if (sizes.empty())
+      sizes = defaultBuckets(module);
+    KernelCache kernels(module);
+    for (func::FuncOp func : functions) {
+      for (int64_t size : sizes)
+        if (failed(specialise(func, size, kernels)))
+          return signalPassFailure();
+    }
+    for (func::FuncOp func : functions)
+      func.erase();
+    numKernels += kernels.size();
+  }
+
+private:
+  SmallVector<int64_t> defaultBuckets(ModuleOp module) {
+    int64_t limit = 512;
+    if (auto model = module->getAttrOfType<dsv4::ModelAttr>(dsv4::kModelAttrName))
+      limit = model.getMaxStepTokens();
+    SmallVector<int64_t> sizes;
+    for (int64_t size : {int64_t(1), int64_t(16)})
+      if (size < limit)
+        sizes.push_back(size);
+    sizes.push_back(limit);
+    return sizes;
+  }
+
+  LogicalResult specialise(func::FuncOp func, int64_t maxTokens,
+                           KernelCache &kernels) {
+    MLIRContext *ctx = &getContext();
+    OpBuilder b(ctx);
+    b.setInsertionPoint(func);
+    auto memrefOf = [](Type t) -> Type {
+      auto tensor = cast<RankedTensorType>(t);
+      return MemRefType::get(tensor.getShape(), tensor.getElementType());
+    };
+    auto ret = dyn_cast<func::ReturnOp>(func.getBody().front().getTerminator());
+    if (!ret || !func.getBody().hasOneBlock())
+      return func.emitError("is not a straight line of operations");
+
+    // Arguments: both counts, the inputs that are tensors, the outputs.
+    SmallVector<Type> types(2, b.getIndexType());
+    SmallVector<BlockArgument> inputs;
+    for (BlockArgument arg : func.getArguments())
+      if (isa<RankedTensorType>(arg.getType())) {
+        inputs.push_back(arg);
+        types.push_back(memrefOf(arg.getType()));
+      }
+    for (Value v : ret.getOperands())
+      types.push_back(memrefOf(v.getType()));
+
+    std::string name = (func.getName() + "__t" + Twine(maxTokens)).str();
+    auto schedule = func::FuncOp::create(b, func.getLoc(), name,
+                                         b.getFunctionType(types, {}));
+    // "mtp_0" is entry "mtp.0".
+    std::string entry = func.getName().str();
+    std::replace(entry.begin(), entry.end(), '_', '.');
+    schedule->setAttr(tile::kEntryAttr, b.getStringAttr(entry));
+    schedule->setAttr(tile::kMaxTokensAttr, b.getI64IntegerAttr(maxTokens));
+    Block *body = schedule.addEntryBlock();
+    b.setInsertionPointToStart(body);
+    auto port = [&](unsigned i, StringRef name) {
+      schedule.setArgAttr(i, tile::kPortAttr, b.getStringAttr(name));
+    };
+    port(0, "count.tokens");
+    port(1, "count.rows");
+
+    Lowering lowering(kernels, b, maxTokens);
+    lowering.bindCount(body->getArgument(0), body->getArgument(1));
+    unsigned next = 2;
+    bool takesStreams = inputs.size() == std::size(kInputs) + 1;
+    if ((!takesStreams && inputs.size() != std::size(kInputs)) ||
+        ret.getNumOperands() != std::size(kOutputs))
+      return func.emitError("has not the signature of an entry: ([streams,] ids, "
+                            "positions, slots, rows) -> (logits, streams)");
+    for (auto [i, arg] : llvm::enumerate(inputs)) {
+      StringRef name = "streams";
+      if (!takesStreams || i > 0)
+        name = kInputs[i - takesStreams];
+      port(next, name);
+      lowering.bind(arg, body->getArgument(next++), name == "rows");
+    }
+    for (auto [name, v] : llvm::zip(kOutputs, ret.getOperands())) {
+      port(next, name);
+      schedule.setArgAttr(next, tile::kOutputAttr, b.getUnitAttr());
+      if (!v.getDefiningOp())
+        return func.emitError("returns an argument as it is");
+      lowering.bind(v, body->getArgument(next++), name == "logits");
+    }
+
+    for (Operation &op : func.getBody().front().without_terminator())
+      if (failed(lowering.lower(&op)))
+        return failure();
+    func::ReturnOp::create(b, func.getLoc());
+    numLaunches += lowering.launches;
+    return success();
+  }
+};
+
+} // namespace

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Matrix products with checkpoint weights. A program takes a block of weight
+// rows and a tile of tokens; weights are the left operand.
+#include "passes/DSV4ToTile/WeightTile.h"
+
+using namespace mlir;
+
+namespace fathom {
+
+WeightTile WeightTile::of(Shape shape, Type element, int64_t rowUnit) {
+  WeightTile w;
+  w.format = element.isInteger(8)                ? Format::FP4
+             : isa<Float8E4M3FNType>(element) ? Format::FP8
+                                                 : Format::Plain;
+  w.n = shape[0];
+  w.k = shape[1] * (w.format == Format::FP4 ? 2 : 1);
+  w.chunk = pow2Divisor(w.k, 512);
+  int64_t even = pow2Divisor(rowUnit, 32);
+  // Small odd matrices waste less on a ragged block than on single rows.
+  w.rows = rowUnit == w.n && even < 8 ? std::min<int64_t>(32, pow2Ceil(w.n)) : even;
+  w.ragged = w.n % w.rows != 0;
+  return w;
+}
+
+Value WeightTile::dot(KernelBuilder &b, Value weight, Value scale, Value row, Value k0,
+                      Value x, Value acc) const {
+  int64_t perByte = format == Format::FP4 ? 2 : 1;
+  Value column = b.divi(k0, perByte);
+  SmallVector<Value> bounds;
+  if (ragged)
+    bounds = {b.ci(n), b.ci(k / perByte)};
+  Value tile = b.load(weight, {row, column}, {rows, chunk / perByte}, bounds);
+  if (format == Format::Plain)
+    return b.dot(tile::DotForm::NT, tile, x, acc);
+  Value s;
+  if (format == Format::FP8) {
+    // `rows` divides 128, so a block of rows has one row of scales.
+    s = b.load(scale, {b.divi(row, 128), b.divi(k0, 128)},
+               {1, std::max<int64_t>(1, chunk / 128)});
+  } else {
+    SmallVector<Value> scaleBounds;
+    if (ragged)
+      scaleBounds = {b.ci(n), b.ci(k / 32)};
+    s = b.load(scale, {row, b.divi(k0, 32)}, {rows, chunk / 32}, scaleBounds);
+  }
+  return b.dotScaled(tile, s, x, acc);
+}
+
+SmallVector<Value> walkK(KernelBuilder &b, const WeightTile &w,
+                         ArrayRef<WeightOperand> weights, Value row, int64_t tokens,
+                         function_ref<Value(Value)> loadX) {
+  SmallVector<Value> zeros(weights.size());
+  for (Value &z : zeros)
+    z = b.full(0, {w.rows, tokens});
+  return b.loop(b.ci(0), b.ci(w.k), b.ci(w.chunk), zeros,
+                [&](Value k0, ValueRange acc) {
+                  Value x = loadX(k0);
+                  SmallVector<Value> next;
+                  for (auto [operand, a] : llvm::zip(weights, acc))
+                    next.push_back(w.dot(b, operand.weight, operand.scale, row, k0, x, a));
+                  return next;
+                });
+}
+
+namespace {
+/// y[t, z, :] = epilogue(W_z x[t, z, :]) with x [T, Z, K]. `grouped`: W_z are
+/// the rows z*N/Z .. of W and y is [T, N]; otherwise W_z = W and y is [T, Z, N].
+struct Product {
+  Value x, weight, scale, result;
+  bool grouped = false;
+  const char *name = "linear";
+  Value (*epilogue)(KernelBuilder &, Value) = nullptr;
+};
+} // namespace
+
+static void lowerProduct(Lowering &l, Value like, const Product &p, int64_t z) {
+  SmallVector<Value> operands{p.x, l.buffer(p.weight)};
+  if (p.scale)
+    operands.push_back(l.buffer(p.scale));
+  operands.push_back(p.result);
+  operands.push_back(l.count(like));
+  unsigned out = operands.size() - 2;
+  auto weightType = cast<RankedTensorType>(p.weight.getType());
+  int64_t n = weightType.getDimSize(0), perZ = p.grouped ? n / z : n;
+  WeightTile w = WeightTile::of(weightType.getShape(), weightType.getElementType(), perZ);
+  int64_t tokens = l.tokenTile();
+  auto kernel = l.kernels.get(
+      p.name, (p.grouped ? "grouped_t" : "t") + std::to_string(tokens),
+      ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
+        Value block = k.muli(k.pid(0), w.rows), t = k.muli(k.pid(1), tokens), g = k.pid(2);
+        Value row = p.grouped ? k.addi(k.muli(g, perZ), block) : block;
+        Value count = k.arg(operands.size() - 1);
+        auto loadX = [&](Value k0) {
+          SmallVector<Value> bounds;
+          if (tokens > 1)
+            bounds = {count, k.ci(z), k.ci(w.k)};
+          Value x = k.load(k.arg(0), {t, g, k0}, {tokens, 1, w.chunk}, bounds);
+          return k.reshape(x, {tokens, w.chunk});
+        };
+        WeightOperand operand{k.arg(1), p.scale ? k.arg(2) : Value()};
+        Value acc = walkK(k, w, operand, row, tokens, loadX)[0];
+        Value y = k.transpose(acc);
+        if (p.epilogue)
+          y = p.epilogue(k, y);
+        y = k.to(y, k.argType(out).getElementType());
+        bool bounded = tokens > 1 || w.ragged;
+        if (p.grouped) {
+          k.store(y, k.arg(out), {t, row},
+                  bounded ? SmallVector<Value>{count, k.ci(n)} : SmallVector<Value>{});
+        } else {
+          k.store(k.reshape(y, {tokens, 1, w.rows}), k.arg(out), {t, g, row},
+                  bounded ? SmallVector<Value>{count, k.ci(z), k.ci(n)}
+                          : SmallVector<Value>{});
+        }
+      });
+  Lowering::Grid grid;
+  grid.like = like;
+  grid.tokenAxis = 1;
+  grid.perProgram = tokens;
+  grid.others[0] = llvm::divideCeil(perZ, w.rows);
+  grid.others[1] = z;
+  l.launch(kernel, grid, operands);
+}
+
+/// [T, W] as [T, 1, W]; [T, Z, W] as it is.
+static Value withMiddle(Lowering &l, Value m) {
+  auto type = cast<MemRefType>(m.getType());
+  return type.getRank() == 3 ? m : l.expand(m, {1, type.getDimSize(1)});
+}
+
+void lowerLinear(Lowering &l, dsv4::LinearOp op) {
+  Product p;
+  p.x = withMiddle(l, l.buffer(op.getX()));
+  p.weight = op.getWeight();
+  p.scale = op.getScale();
+  // Only streams stay apart in the result; heads are rows of one weight.
+  p.result = l.result(op.getResult(), op.getX());
+  if (cast<RankedTensorType>(op.getX().getType()).getRank() == 2)
+    p.result = l.expand(p.result, {cast<RankedTensorType>(op.getWeight().getType()).getDimSize(0)});
+  p.result = withMiddle(l, p.result);
+  lowerProduct(l, op.getX(), p, cast<MemRefType>(p.x.getType()).getDimSize(1));
+}
+
+void lowerGroupedLinear(Lowering &l, dsv4::GroupedLinearOp op) {
+  Product p;
+  auto weight = cast<RankedTensorType>(op.getWeight().getType());
+  int64_t groups = op.getGroups();
+  int64_t perByte = weight.getElementType().isInteger(8) ? 2 : 1;
+  p.x = l.expand(l.buffer(op.getX()), {groups, weight.getDimSize(1) * perByte});
+  p.weight = op.getWeight();
+  p.scale = op.getScale();
+  p.result = l.result(op.getResult(), op.getX());
+  p.grouped = true;
+  lowerProduct(l, op.getX(), p, groups);
+}
+
+/// sqrt(softplus(x)); softplus(x) = x for x > 20.
+static Value sqrtSoftplus(KernelBuilder &k, Value x) {
+  Shape shape = k.type(x).getShape();
+  Value limit = k.full(20, shape);
+  Value soft = k.log1p(k.exp(k.min(x, limit)));
+  return k.sqrt(k.select(k.cmp(arith::CmpFPredicate::OGT, x, limit), x, soft));
+}
+
+void lowerGate(Lowering &l, dsv4::GateOp op) {
+  Product p;
+  p.x = withMiddle(l, l.buffer(op.getX()));
+  p.weight = op.getWeight();
+  p.result = withMiddle(l, l.result(op.getScores(), op.getX()));
+  p.name = "gate";
+  p.epilogue = sqrtSoftplus;
+  lowerProduct(l, op.getX(), p, 1);
+}
+
+} // namespace fathom

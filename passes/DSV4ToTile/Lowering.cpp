@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "passes/DSV4ToTile/Lowering.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+
+namespace fathom {
+
+KernelCache::KernelCache(ModuleOp module) : module(module) {
+  for (auto kernel : module.getOps<tile::KernelOp>())
+    ++names[kernel.getSymName()];
+}
+
+tile::KernelOp KernelCache::get(StringRef base, const std::string &params,
+                                TypeRange arguments,
+                                function_ref<void(KernelBuilder &)> write) {
+  std::string key = (base + "|" + params + "|").str();
+  llvm::raw_string_ostream os(key);
+  for (Type t : arguments)
+    os << t << ",";
+  auto [it, fresh] = kernels.try_emplace(key);
+  if (!fresh)
+    return it->second;
+  std::string name = base.str();
+  if (!params.empty())
+    name += "_" + params;
+  if (unsigned n = names[name]++)
+    name += "_v" + std::to_string(n);
+  auto builder = OpBuilder::atBlockBegin(module.getBody());
+  auto kernel = tile::KernelOp::create(
+      builder, module.getLoc(), name,
+      builder.getFunctionType(arguments, TypeRange()));
+  it->second = kernel;
+  KernelBuilder k(kernel);
+  write(k);
+  tile::ReturnOp::create(k.b, k.loc);
+  return kernel;
+}
+
+/// Weights become buffers where they are first used.
+Value Lowering::buffer(Value tensor) {
+  auto it = buffers.find(tensor);
+  if (it != buffers.end())
+    return it->second.memref;
+  auto type = cast<RankedTensorType>(tensor.getType());
+  auto memref = MemRefType::get(type.getShape(), type.getElementType());
+  Value made;
+  if (auto weight = tensor.getDefiningOp<dsv4::ParameterOp>()) {
+    made = tile::WeightOp::create(b, loc(), memref, weight.getName());
+  } else {
+    auto stack = tensor.getDefiningOp<dsv4::StackedParameterOp>();
+    assert(stack && "every other value is bound when its operation is lowered");
+    auto one = MemRefType::get(type.getShape().drop_front(), type.getElementType());
+    made = tile::WeightTableOp::create(
+        b, loc(), tile::TableType::get(b.getContext(), type.getDimSize(0), one),
+        stack.getName());
+  }
+  bind(tensor, made);
+  return made;
+}
+
+Value Lowering::result(Value tensor, Value like) {
+  auto it = buffers.find(tensor);
+  if (it != buffers.end())
+    return it->second.memref;
+  auto type = cast<RankedTensorType>(tensor.getType());
+  Value made = memref::AllocOp::create(
+      b, loc(), MemRefType::get(type.getShape(), type.getElementType()),
+      ValueRange(count(like)));
+  bind(tensor, made, countsRows(like));
+  return made;
+}
+
+Value Lowering::workspace(Value like, int64_t multiple, Shape shape, Type element) {
+  Value size = count(like);
+  if (multiple != 1)
+    size = arith::MulIOp::create(
+        b, loc(), size, arith::ConstantIndexOp::create(b, loc(), multiple));
+  SmallVector<int64_t> dims{ShapedType::kDynamic};
+  dims.append(shape.begin(), shape.end());
+  return memref::AllocOp::create(b, loc(), MemRefType::get(dims, element), size);
+}
+
+Value Lowering::collapse(Value memref, ArrayRef<ReassociationIndices> groups) {
+  return memref::CollapseShapeOp::create(b, loc(), memref, groups);
+}
+
+Value Lowering::flat(Value memref) {
+  auto type = cast<MemRefType>(memref.getType());
+  ReassociationIndices all;
+  for (int64_t i = 0; i < type.getRank(); ++i)
+    all.push_back(i);
+  return collapse(memref, {all});
+}
+
+/// [T, X] (or [T, a, b] with a*b = product of inner) seen as [T, inner...].
+Value Lowering::expand(Value memref, Shape inner) {
+  auto type = cast<MemRefType>(memref.getType());
+  if (type.getRank() > 2) {
+    ReassociationIndices rest;
+    for (int64_t i = 1; i < type.getRank(); ++i)
+      rest.push_back(i);
+    memref = collapse(memref, {{0}, rest});
+    type = cast<MemRefType>(memref.getType());
+  }
+  if (inner.size() == 1)
+    return memref;
+  ReassociationIndices rest;
+  for (size_t i = 0; i < inner.size(); ++i)
+    rest.push_back(i + 1);
+  SmallVector<int64_t> dims{ShapedType::kDynamic};
+  dims.append(inner.begin(), inner.end());
+  SmallVector<OpFoldResult> sizes;
+  sizes.push_back(memref::DimOp::create(b, loc(), memref, 0).getResult());
+  for (int64_t d : inner)
+    sizes.push_back(b.getIndexAttr(d));
+  return memref::ExpandShapeOp::create(
+      b, loc(), MemRefType::get(dims, type.getElementType()), memref,
+      SmallVector<ReassociationIndices>{{0}, rest}, sizes);
+}
+
+Value Lowering::cache(Value argument, StringRef component, Type element,
+                      int64_t width) {
+  auto block = cast<BlockArgument>(argument);
+  auto func = cast<func::FuncOp>(block.getOwner()->getParentOp());
+  auto name = func.getArgAttrOfType<StringAttr>(block.getArgNumber(),
+                                                dsv4::kCacheNameAttr);
+  return tile::CacheOp::create(
+      b, loc(), MemRefType::get({ShapedType::kDynamic, width}, element),
+      name.getValue(), component);
+}
+
+void Lowering::launch(tile::KernelOp kernel, const Grid &grid,
+                      ValueRange operands) {
+  MLIRContext *ctx = b.getContext();
+  AffineExpr n = getAffineDimExpr(countsRows(grid.like) ? 1 : 0, ctx);
+  AffineExpr programs =
+      n.ceilDiv(uint64_t(grid.perProgram)) * grid.multiply;
+  SmallVector<AffineExpr> axes;
+  int other = 0;
+  for (int axis = 0; axis < 3; ++axis)
+    axes.push_back(axis == grid.tokenAxis
+                       ? programs
+                       : getAffineConstantExpr(grid.others[other++], ctx));
+  tile::LaunchOp::create(b, loc(), kernel.getSymName(),
+                         AffineMap::get(2, 0, axes, ctx), operands);
+  ++launches;
+}
+
+LogicalResult Lowering::lower(Operation *op) {
+  return TypeSwitch<Operation *, LogicalResult>(op)
+      .Case<dsv4::ParameterOp, dsv4::StackedParameterOp>(
+          [](auto) { return success(); })
+#define FATHOM_LOWER(NAME)                                                     \
+  .Case<dsv4::NAME##Op>([&](auto o) {                                          \
+    lower##NAME(*this, o);                                                     \
+    return success();                                                          \
+  })
+          FATHOM_LOWER(Embed) FATHOM_LOWER(SelectRows) FATHOM_LOWER(RMSNorm)
+      FATHOM_LOWER(HeadNorm) FATHOM_LOWER(Scale) FATHOM_LOWER(AddStreams)
+      FATHOM_LOWER(SwiGLU) FATHOM_LOWER(MoECombine) FATHOM_LOWER(RopeTable)
+      FATHOM_LOWER(Rope) FATHOM_LOWER(Hadamard) FATHOM_LOWER(FakeQuantize)
+      FATHOM_LOWER(Linear) FATHOM_LOWER(GroupedLinear) FATHOM_LOWER(Gate)
+      FATHOM_LOWER(HCExpand) FATHOM_LOWER(HCPre) FATHOM_LOWER(HCPost)
+      FATHOM_LOWER(HCHead) FATHOM_LOWER(WindowInsert)
+      FATHOM_LOWER(CompressedInsert) FATHOM_LOWER(CompressPool)
+      FATHOM_LOWER(StateUpdate) FATHOM_LOWER(IndexScores)
+      FATHOM_LOWER(SelectTopK) FATHOM_LOWER(Attention) FATHOM_LOWER(RouteTopK)
+      FATHOM_LOWER(RouteHash) FATHOM_LOWER(Experts)
+#undef FATHOM_LOWER
+      .Default([](Operation *o) {
+        return o->emitError("has no lowering to tile programs");
+      });
+}
+
+} // namespace fathom

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Routing and experts. A pair is a token and one of its experts; pair p of a
+// step is expert p mod k of token p / k. Pairs are put in the order of their
+// experts so that a program reads an expert's weights for all of its tokens.
+#include "passes/DSV4ToTile/WeightTile.h"
+
+using namespace mlir;
+
+namespace fathom {
+
+static std::string number(double v) {
+  return std::to_string(llvm::bit_cast<uint64_t>(v));
+}
+
+/// weights / sum * factor for the tile s, which is zero where nothing is chosen.
+static Value normalised(KernelBuilder &k, Value s, double factor) {
+  SmallVector<int64_t> shape(k.type(s).getShape());
+  Value sum = k.reduce(tile::ReduceKind::Add, k.reshape(s, {1, shape[0]}), 1);
+  Value spread = k.reshape(k.broadcast(sum, {1}, {1, shape[0]}), shape);
+  return k.mul(k.div(s, spread), factor);
+}
+
+static Value maximum(KernelBuilder &k, Value x) {
+  int64_t n = k.type(x).getDimSize(0);
+  Value m = k.reduce(tile::ReduceKind::Max, k.reshape(x, {1, n}), 1);
+  return k.reshape(k.broadcast(m, {1}, {1, n}), {n});
+}
+
+void lowerRouteTopK(Lowering &l, dsv4::RouteTopKOp op) {
+  SmallVector<Value> operands{l.buffer(op.getScores()), l.buffer(op.getBias()),
+                              l.flat(l.result(op.getIds(), op.getScores())),
+                              l.flat(l.result(op.getWeights(), op.getScores()))};
+  int64_t experts = cast<MemRefType>(operands[0].getType()).getDimSize(1);
+  int64_t chosen = cast<RankedTensorType>(op.getIds().getType()).getDimSize(1);
+  double factor = op.getFactor().convertToDouble();
+  auto kernel = l.kernels.get(
+      "route_topk", std::to_string(chosen) + "_" + number(factor),
+      ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
+        using P = arith::CmpIPredicate;
+        using F = arith::CmpFPredicate;
+        Value t = k.pid(0);
+        int64_t n = pow2Ceil(experts);
+        SmallVector<int64_t> shape{n};
+        SmallVector<Value> bound;
+        if (n != experts)
+          bound.push_back(k.ci(experts));
+        Value s = k.load(k.arg(0), {t, k.ci(0)}, shape, bound);
+        Value biased = k.add(s, k.load(k.arg(1), k.ci(0), shape, bound));
+        // Real experts stay above the padding, whatever a bad weight gives.
+        Value lowest = k.full(-3.0e38, shape), gone = k.full(-3.4e38, shape);
+        Value e = k.iota(n);
+        biased = k.select(k.cmp(F::OGT, biased, lowest), biased, lowest);
+        biased = k.select(k.icmp(P::slt, e, k.fullI32(experts, shape)), biased, gone);
+        auto found = k.loop(
+            k.ci(0), k.ci(chosen), k.ci(1), {biased, k.fullI32(0, shape)},
+            [&](Value, ValueRange c) -> SmallVector<Value> {
+              Value best = k.cmp(F::OEQ, c[0], maximum(k, c[0]));
+              Value id = k.select(best, e, k.fullI32(n, shape));
+              Value first = k.reduce(tile::ReduceKind::Min, k.reshape(id, {1, n}), 1);
+              first = k.reshape(k.broadcast(first, {1}, {1, n}), shape);
+              Value hit = k.icmp(P::eq, e, first);
+              return {k.select(hit, gone, c[0]), k.select(hit, k.fullI32(1, shape), c[1])};
+            });
+        Value taken = k.icmp(P::eq, found[1], k.fullI32(1, shape));
+        Value place = k.iadd(k.scan(found[1]), k.splat(k.toI32(k.muli(t, chosen)), shape));
+        Value row = k.select(taken, k.isub(place, k.fullI32(1, shape)), k.fullI32(-1, shape));
+        Value w = normalised(k, k.select(taken, s, k.full(0, shape)), factor);
+        k.scatter(e, k.arg(2), row);
+        k.scatter(w, k.arg(3), row);
+      });
+  Lowering::Grid grid;
+  grid.like = op.getScores();
+  l.launch(kernel, grid, operands);
+}
+
+void lowerRouteHash(Lowering &l, dsv4::RouteHashOp op) {
+  Value scores = l.buffer(op.getScores());
+  int64_t experts = cast<MemRefType>(scores.getType()).getDimSize(1);
+  SmallVector<Value> operands{l.flat(scores), l.buffer(op.getIds()), l.buffer(op.getTable()),
+                              l.flat(l.result(op.getExpertIds(), op.getScores())),
+                              l.flat(l.result(op.getWeights(), op.getScores()))};
+  int64_t chosen = cast<RankedTensorType>(op.getTable().getType()).getDimSize(1);
+  double factor = op.getFactor().convertToDouble();
+  auto kernel = l.kernels.get(
+      "route_hash", std::to_string(chosen) + "_" + std::to_string(experts) + "_" + number(factor),
+      ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
+        using P = arith::CmpIPredicate;
+        Value t = k.pid(0);
+        int64_t n = pow2Ceil(chosen);
+        SmallVector<int64_t> shape{n}, square{n, n};
+        SmallVector<Value> bound;
+        if (n != chosen)
+          bound.push_back(k.ci(chosen));
+        Value id = k.load(k.arg(2), {k.loadIndex(k.arg(1), t), k.ci(0)}, shape, bound);
+        auto i32 = RankedTensorType::get(shape, k.b.getI32Type());
+        if (id.getType() != i32)
+          id = arith::TruncIOp::create(k.b, k.loc, i32, id);
+        // The table is data from a file: its ids are made to exist.
+        id = arith::MaxSIOp::create(k.b, k.loc, id, k.fullI32(0, shape));
+        id = arith::MinSIOp::create(k.b, k.loc, id, k.fullI32(experts - 1, shape));
+        Value i = k.iota(n);
+        Value real = k.icmp(P::slt, i, k.fullI32(chosen, shape));
+        // Rank of each id; equal ids, which a good table has not, by place.
+        Value key = k.iadd(arith::MulIOp::create(k.b, k.loc, id, k.fullI32(n, shape)), i);
+        key = k.select(real, key, k.iadd(k.fullI32(1 << 30, shape), i));
+        Value less = k.icmp(P::slt, k.broadcast(key, {0}, square), k.broadcast(key, {1}, square));
+        Value rank = k.reduce(tile::ReduceKind::Add, k.toInt(less), 1);
+        Value none = k.fullI32(-1, shape);
+        Value from = k.iadd(id, k.splat(k.toI32(k.muli(t, experts)), shape));
+        Value s = k.gather(k.arg(0), k.select(real, from, none), {}, shape);
+        Value row = k.iadd(rank, k.splat(k.toI32(k.muli(t, chosen)), shape));
+        row = k.select(real, row, none);
+        k.scatter(id, k.arg(3), row);
+        k.scatter(normalised(k, s, factor), k.arg(4), row);
+      });
+  Lowering::Grid grid;
+  grid.like = op.getScores();
+  l.launch(kernel, grid, operands);
+}
+
+namespace {
+/// Everything that the kernels of one experts operation share.
+struct Experts {
+  Lowering &l;
+  dsv4::ExpertsOp op;
+  int64_t experts, chosen, hidden, inner, tokens;
+  Type carrier;
+  Value x, ids, pairWeights; // buffers; the last two flat [pairs]
+  Value order, offsets, place; // [pairs], [experts+1], [pairs]; null: one token
+  Value activation, output;    // [pairs, inner], [pairs, hidden]
+
+  bool grouped() const { return bool(order); }
+  /// Calls body(expert, first, end) with the pairs of the program's expert:
+  /// grid axis 1 counts experts, or pairs when there is one token.
+  void forPairs(KernelBuilder &k, unsigned idsArg, unsigned offsetsArg,
+                function_ref<void(Value, Value, Value)> body) {
+    Value y = k.pid(1);
+    if (!grouped())
+      return body(k.loadIndex(k.arg(idsArg), y), y, k.addi(y, k.ci(1)));
+    body(y, k.loadIndex(k.arg(offsetsArg), y),
+         k.loadIndex(k.arg(offsetsArg), k.addi(y, k.ci(1))));
+  }
+  Lowering::Grid grid(int64_t blocks) {
+    Lowering::Grid g;
+    g.like = op.getX();
+    if (grouped()) { // the number of tokens does not matter: axis 2 has one
+      g.tokenAxis = 2;
+      g.perProgram = l.maxTokens;
+      g.others[0] = blocks;
+      g.others[1] = experts;
+    } else {
+      g.tokenAxis = 1;
+      g.multiply = chosen;
+      g.others[0] = blocks;
+    }
+    return g;
+  }
+};
+} // namespace
+
+/// order: pairs by expert, within an expert as they come; offsets: where each
+/// expert's begin; place: the inverse of order. Program e writes e's part.
+static void groupPairs(Experts &x) {
+  Lowering &l = x.l;
+  Type i32 = IntegerType::get(l.b.getContext(), 32);
+  x.order = l.workspace(x.op.getX(), x.chosen, {}, i32);
+  x.place = l.workspace(x.op.getX(), x.chosen, {}, i32);
+  x.offsets = memref::AllocOp::create(l.b, l.loc(), MemRefType::get({x.experts + 1}, i32));
+  SmallVector<Value> operands{x.ids, x.order, x.offsets, x.place, l.count(x.op.getX())};
+  auto kernel = l.kernels.get(
+      "moe_group", std::to_string(x.experts) + "_" + std::to_string(x.chosen),
+      ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
+        using P = arith::CmpIPredicate;
+        constexpr int64_t kWidth = 128;
+        SmallVector<int64_t> shape{kWidth};
+        Value e = k.pid(0), pairs = k.muli(k.arg(4), x.chosen);
+        auto spread = [&](Value one) {
+          return k.reshape(k.broadcast(one, {1}, {1, kWidth}), shape);
+        };
+        auto sum = [&](Value mask) {
+          return k.reduce(tile::ReduceKind::Add, k.reshape(k.toInt(mask), {1, kWidth}), 1);
+        };
+        auto tileAt = [&](Value at, P predicate) {
+          Value p = k.iadd(k.splat(k.toI32(at), shape), k.iota(kWidth));
+          Value id = k.load(k.arg(0), at, shape, pairs);
+          Value real = k.icmp(P::slt, p, k.splat(k.toI32(pairs), shape));
+          Value hit = k.icmp(predicate, id, k.splat(k.toI32(e), shape));
+          return std::pair<Value, Value>(p, k.bitAnd(real, hit));
+        };
+        Value first = k.loop(k.ci(0), pairs, k.ci(kWidth), k.fullI32(0, {1}),
+                             [&](Value at, ValueRange n) -> SmallVector<Value> {
+                               return {k.iadd(n[0], sum(tileAt(at, P::slt).second))};
+                             })[0];
+        k.store(first, k.arg(2), e);
+        Value end = k.loop(
+            k.ci(0), pairs, k.ci(kWidth), first,
+            [&](Value at, ValueRange n) -> SmallVector<Value> {
+              auto [p, mine] = tileAt(at, P::eq);
+              Value none = k.fullI32(-1, shape);
+              Value place = k.iadd(k.scan(k.toInt(mine)), spread(n[0]));
+              place = k.isub(place, k.fullI32(1, shape));
+              k.scatter(p, k.arg(1), k.select(mine, place, none));
+              k.scatter(place, k.arg(3), k.select(mine, p, none));
+              return {k.iadd(n[0], sum(mine))};
+            })[0];
+        Value last = k.cmpi(P::eq, e, k.ci(x.experts - 1));
+        k.when(last, [&] { k.store(end, k.arg(2), k.ci(x.experts)); });
+      });
+  Lowering::Grid grid;
+  grid.like = x.op.getX();
+  grid.tokenAxis = 1;
+  grid.perProgram = l.maxTokens;
+  grid.others[0] = x.experts;
+  l.launch(kernel, grid, operands);
+}
+
+static Value tableEntry(KernelBuilder &k, Value table, Value index) {
+  auto type = cast<tile::TableType>(table.getType());
+  return tile::SelectBufferOp::create(k.b, k.loc, type.getBuffer(), table, index);
+}
+
+static WeightTile tileOf(Value stacked) {
+  auto type = cast<RankedTensorType>(stacked.getType());
+  return WeightTile::of(type.getShape().drop_front(), type.getElementType(),
+                        type.getDimSize(1));
+}
+
+/// activation[pair] = silu(g) u weight, g and u the products with w1 and w3.
+static void gateUp(Experts &x) {
+  Lowering &l = x.l;
+  dsv4::ExpertsOp op = x.op;
+  WeightTile w = tileOf(op.getW1());
+  bool scaled = bool(op.getS1());
+  SmallVector<Value> operands{x.x, x.ids, x.pairWeights, l.buffer(op.getW1()),
+                              l.buffer(op.getW3()), x.activation};
+  if (scaled)
+    operands.append({l.buffer(op.getS1()), l.buffer(op.getS3())});
+  unsigned group = operands.size();
+  if (x.grouped())
+    operands.append({x.offsets, x.order});
+  double limit = op.getLimit().convertToDouble();
+  auto kernel = l.kernels.get(
+      "experts_up", std::to_string(x.chosen) + "_t" + std::to_string(x.tokens) + "_" +
+                        number(limit),
+      ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
+        using P = arith::CmpIPredicate;
+        Value row = k.muli(k.pid(0), w.rows);
+        SmallVector<int64_t> list{x.tokens}, square{x.tokens, w.rows};
+        x.forPairs(k, 1, group, [&](Value e, Value first, Value end) {
+          WeightOperand up[2] = {{tableEntry(k, k.arg(3), e), {}}, {tableEntry(k, k.arg(4), e), {}}};
+          if (scaled) {
+            up[0].scale = tableEntry(k, k.arg(6), e);
+            up[1].scale = tableEntry(k, k.arg(7), e);
+          }
+          k.loop(first, end, k.ci(x.tokens), [&](Value at) {
+            Value p = k.iadd(k.splat(k.toI32(at), list), k.iota(x.tokens));
+            Value real = k.icmp(P::slt, p, k.splat(k.toI32(end), list));
+            if (x.grouped())
+              p = k.load(k.arg(group + 1), at, list, end);
+            Value none = k.fullI32(-1, list);
+            Value token = arith::DivSIOp::create(k.b, k.loc, p, k.fullI32(x.chosen, list));
+            token = k.select(real, token, none);
+            auto loadX = [&](Value k0) {
+              return k.gather(k.arg(0), token, k0, {x.tokens, w.chunk});
+            };
+            auto gu = walkK(k, w, up, row, x.tokens, loadX);
+            auto rounded = [&](Value v) { return k.f32(k.to(k.transpose(v), x.carrier)); };
+            Value top = k.full(limit, square);
+            Value g = k.min(rounded(gu[0]), top);
+            Value u = k.max(k.min(rounded(gu[1]), top), k.full(-limit, square));
+            Value weight = k.gather(k.arg(2), k.select(real, p, none), {}, list);
+            Value a = k.mul(k.mul(g, k.sigmoid(g)), u);
+            a = k.mul(k.broadcast(weight, {1}, square), a);
+            bool bounded = x.tokens > 1 || w.ragged;
+            k.store(k.to(a, x.carrier), k.arg(5), {at, row},
+                    bounded ? SmallVector<Value>{end, k.ci(w.n)} : SmallVector<Value>{});
+          });
+        });
+      });
+  l.launch(kernel, x.grid(w.blocks()), operands);
+}
+
+/// The activation of every pair on the e4m3 grid, for `published` numerics.
+static void quantiseActivation(Experts &x, int64_t block) {
+  Lowering &l = x.l;
+  Value quantised = l.workspace(x.op.getX(), x.chosen, {x.inner}, x.carrier);
+  SmallVector<Value> operands{x.activation, quantised};
+  auto kernel = l.kernels.get(
+      "experts_quantize", std::to_string(block), ValueRange(operands).getTypes(),
+      [&](KernelBuilder &k) {
+        Value p = k.pid(0);
+        k.chunks(x.inner, block, [&](Value c, int64_t w) {
+          Value v = k.f32(k.load(k.arg(0), {p, c}, {1, w}));
+          ScaledBlock s = scaleBlock(k, v, dsv4::QuantFormat::E4M3);
+          Value y = k.mul(roundToGrid(k, s.scaled, dsv4::QuantFormat::E4M3),
+                          k.broadcast(s.scale, {1}, {1, w}));
+          k.store(k.to(y, x.carrier), k.arg(1), {p, c});
+        });
+      });
+  Lowering::Grid grid;
+  grid.like = x.op.getX();
+  grid.multiply = x.chosen;
+  l.launch(kernel, grid, operands);
+  x.activation = quantised;
+}
+
+/// output[pair] = w2 activation[pair], rounded.
+static void down(Experts &x) {
+  Lowering &l = x.l;
+  dsv4::ExpertsOp op = x.op;
+  WeightTile w = tileOf(op.getW2());
+  bool scaled = bool(op.getS2());
+  SmallVector<Value> operands{x.activation, x.ids, l.buffer(op.getW2()), x.output};
+  if (scaled)
+    operands.push_back(l.buffer(op.getS2()));
+  unsigned group = operands.size();
+  if (x.grouped())
+    operands.push_back(x.offsets);
+  auto kernel = l.kernels.get(
+      "experts_down", "t" + std::to_string(x.tokens), ValueRange(operands).getTypes(),
+      [&](KernelBuilder &k) {
+        Value row = k.muli(k.pid(0), w.rows);
+        x.forPairs(k, 1, group, [&](Value e, Value first, Value end) {
+          WeightOperand weight{tableEntry(k, k.arg(2), e),
+                               scaled ? tableEntry(k, k.arg(4), e) : Value()};
+          k.loop(first, end, k.ci(x.tokens), [&](Value at) {
+            auto loadX = [&](Value k0) {
+              SmallVector<Value> bounds;
+              if (x.tokens > 1)
+                bounds = {end, k.ci(w.k)};
+              return k.load(k.arg(0), {at, k0}, {x.tokens, w.chunk}, bounds);
+            };
+            Value y = k.transpose(walkK(k, w, weight, row, x.tokens, loadX)[0]);
+            bool bounded = x.tokens > 1 || w.ragged;
+            k.store(k.to(y, x.carrier), k.arg(3), {at, row},
+                    bounded ? SmallVector<Value>{end, k.ci(w.n)} : SmallVector<Value>{});
+          });
+        });
+      });
+  l.launch(kernel, x.grid(w.blocks()), operands);
+}
+
+/// result[t] = sum of the token's pairs in ascending expert id, f32.
+static void collect(Experts &x) {
+  Lowering &l = x.l;
+  SmallVector<Value> operands{x.output};
+  if (x.grouped())
+    operands.push_back(x.place);
+  operands.push_back(l.result(x.op.getResult(), x.op.getX()));
+  unsigned out = operands.size() - 1;
+  int64_t chunk = pow2Divisor(x.hidden, 512);
+  auto kernel = l.kernels.get(
+      "experts_sum", std::to_string(x.chosen), ValueRange(operands).getTypes(),
+      [&](KernelBuilder &k) {
+        Value t = k.pid(0), c = k.muli(k.pid(1), chunk), first = k.muli(t, x.chosen);
+        Value sum = k.loop(k.ci(0), k.ci(x.chosen), k.ci(1), k.full(0, {chunk}),
+                           [&](Value j, ValueRange acc) -> SmallVector<Value> {
+                             Value p = k.addi(first, j);
+                             if (x.grouped())
+                               p = k.loadIndex(k.arg(1), p);
+                             return {k.add(acc[0], k.f32(k.load(k.arg(0), {p, c}, {chunk})))};
+                           })[0];
+        k.store(sum, k.arg(out), {t, c});
+      });
+  Lowering::Grid grid;
+  grid.like = x.op.getX();
+  grid.others[0] = x.hidden / chunk;
+  l.launch(kernel, grid, operands);
+}
+
+void lowerExperts(Lowering &l, dsv4::ExpertsOp op) {
+  auto xType = cast<RankedTensorType>(op.getX().getType());
+  Experts x{l, op, 0, 0, 0, 0, 0, xType.getElementType(), {}, {}, {}, {}, {}, {}, {}, {}};
+  auto w1 = cast<RankedTensorType>(op.getW1().getType());
+  x.experts = w1.getDimSize(0);
+  x.inner = w1.getDimSize(1);
+  x.hidden = xType.getDimSize(1);
+  x.chosen = cast<RankedTensorType>(op.getIds().getType()).getDimSize(1);
+  x.tokens = l.maxTokens == 1 ? 1 : l.maxTokens <= 16 ? 4 : 16;
+  x.x = l.buffer(op.getX());
+  x.ids = l.flat(l.buffer(op.getIds()));
+  x.pairWeights = l.flat(l.buffer(op.getWeights()));
+  if (l.maxTokens > 1)
+    groupPairs(x);
+  x.activation = l.workspace(op.getX(), x.chosen, {x.inner}, x.carrier);
+  gateUp(x);
+  if (auto block = op.getHiddenBlock())
+    quantiseActivation(x, *block);
+  x.output = l.workspace(op.getX(), x.chosen, {x.hidden}, x.carrier);
+  down(x);
+  collect(x);
+}
+
+} // namespace fathom

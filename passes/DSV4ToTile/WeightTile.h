@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// How a program walks the weights of a matrix: blocks of rows, chunks of K.
+#pragma once
+
+#include "passes/DSV4ToTile/Lowering.h"
+
+namespace fathom {
+
+/// A weight matrix [N, K] in one of the formats of dsv4.linear, seen by a
+/// program as tiles of `rows` x `chunk`. Both depend on the matrix alone, never
+/// on the number of tokens: the order of sums is the same in every
+/// specialisation.
+struct WeightTile {
+  enum class Format { Plain, FP8, FP4 };
+  Format format;
+  int64_t n, k, rows, chunk;
+  /// Rows of the last block lie beyond the matrix.
+  bool ragged;
+
+  /// `shape` and `element` of the stored weight; `rowUnit`: a block of rows may
+  /// not straddle multiples of it (output groups).
+  static WeightTile of(Shape shape, Type element, int64_t rowUnit);
+
+  int64_t blocks() const { return llvm::divideCeil(n, rows); }
+  /// acc [rows, tokens] + W[row .. row+rows, k0 .. k0+chunk] x^T, x [tokens, chunk].
+  Value dot(KernelBuilder &b, Value weight, Value scale, Value row, Value k0, Value x,
+            Value acc) const;
+};
+
+/// Sum over all of K for the rows at `row` and the tokens that `loadX` gives as
+/// [tokens, chunk] tiles at k0. Several weights may share the walk.
+struct WeightOperand {
+  Value weight, scale;
+};
+llvm::SmallVector<Value> walkK(KernelBuilder &b, const WeightTile &w,
+                         llvm::ArrayRef<WeightOperand> weights, Value row,
+                         int64_t tokens, llvm::function_ref<Value(Value)> loadX);
+
+} // namespace fathom
