@@ -73,8 +73,8 @@ static bool isCount(Value value) {
   auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
   if (!function || !argument.getOwner()->isEntryBlock())
     return false;
-  auto port = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(),
-                                                    kPortAttr);
+  auto port =
+      function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), kPortAttr);
   return port && port.getValue().starts_with("count.");
 }
 

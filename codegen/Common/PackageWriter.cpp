@@ -136,13 +136,13 @@ Expected<std::string> relativeToPackage(StringRef directory,
 }
 
 /// Whether there is a directory that is empty or holds a package.
-static bool mayReplace(const SmallString<256> &path) {
+static bool mayReplace(const std::string &path) {
   struct stat status;
   if (lstat(path.c_str(), &status) != 0)
     return true;
   if (!S_ISDIR(status.st_mode))
     return false;
-  SmallString<256> manifest(path);
+  SmallString<256> manifest(StringRef{path});
   sys::path::append(manifest, "manifest.json");
   if (sys::fs::is_regular_file(manifest))
     return true;
@@ -162,7 +162,7 @@ Error checkPackageDestination(StringRef package) {
                      "name a directory to create, such as model.fathom");
   if (access(parent.str().c_str(), W_OK | X_OK) != 0)
     return systemError("cannot write the package", package, errno);
-  if (!mayReplace(*path))
+  if (!mayReplace(path->str().str()))
     return makeError(FailureKind::Failed, "will not replace what is there",
                      quoted(package),
                      "it is neither a Fathom package nor an empty directory",
@@ -205,8 +205,8 @@ static Error writeFile(const Twine &directory, StringRef name,
 /// Takes the place of `destination`, which may be a package. Where the system
 /// can exchange two names there is no moment without a package; elsewhere the
 /// old one steps aside first and comes back if the new one cannot take over.
-static Error takePlace(const SmallString<256> &ready,
-                       const SmallString<256> &destination) {
+static Error takePlace(const std::string &ready,
+                       const std::string &destination) {
   if (rename(ready.c_str(), destination.c_str()) == 0)
     return Error::success(); // nothing there, or an empty directory
   if (errno != ENOTEMPTY && errno != EEXIST)
@@ -218,8 +218,7 @@ static Error takePlace(const SmallString<256> &ready,
               destination.c_str(), kExchange) == 0)
     return Error::success(); // the caller removes what is now `ready`
 #endif
-  SmallString<256> aside(ready);
-  aside += ".old";
+  const std::string aside = ready + ".old";
   if (rename(destination.c_str(), aside.c_str()) != 0)
     return systemError("cannot replace the package", destination, errno);
   if (rename(ready.c_str(), destination.c_str()) != 0) {
@@ -285,13 +284,14 @@ Expected<uint64_t> writePackage(StringRef package, format::Manifest manifest,
   Expected<SmallString<256>> destination = realParent(package);
   if (!destination)
     return destination.takeError();
-  SmallString<256> ready(sys::path::parent_path(*destination));
-  sys::path::append(ready, "." + sys::path::filename(*destination) +
-                               ".writing-XXXXXX");
-  if (!mkdtemp(const_cast<char *>(ready.c_str())))
+  SmallString<256> hidden(sys::path::parent_path(*destination));
+  sys::path::append(hidden, "." + sys::path::filename(*destination) +
+                                ".writing-XXXXXX");
+  std::string ready = hidden.str().str();
+  if (!mkdtemp(ready.data()))
     return systemError("cannot create a directory beside the package", package,
                        errno);
-  auto cleanUp = make_scope_exit([&] { sys::fs::remove_directories(ready); });
+  scope_exit cleanUp([&] { sys::fs::remove_directories(ready); });
   // mkdtemp gives 0700; a package is as readable as any directory.
   mode_t mask = umask(0);
   umask(mask);
@@ -311,7 +311,7 @@ Expected<uint64_t> writePackage(StringRef package, format::Manifest manifest,
       return std::move(error);
   if (Error error = put("manifest.json", text))
     return std::move(error);
-  if (Error error = takePlace(ready, *destination))
+  if (Error error = takePlace(ready, destination->str().str()))
     return std::move(error);
   return total;
 }

@@ -34,10 +34,11 @@ llvm::Error checkPackageDestination(llvm::StringRef package);
 /// `checkpoint` has; fills libraries, extraFiles and contentBlake3 of the
 /// manifest. An existing package of this name is replaced. Returns the bytes
 /// written. On error nothing is left and what was there is as before.
-llvm::Expected<uint64_t>
-writePackage(llvm::StringRef package, format::Manifest manifest,
-             llvm::StringRef target, llvm::ArrayRef<CompiledLibrary> libraries,
-             llvm::StringRef checkpoint);
+llvm::Expected<uint64_t> writePackage(llvm::StringRef package,
+                                      format::Manifest manifest,
+                                      llvm::StringRef target,
+                                      llvm::ArrayRef<CompiledLibrary> libraries,
+                                      llvm::StringRef checkpoint);
 
 } // namespace fathom
 

@@ -58,8 +58,8 @@ FailureOr<std::vector<format::Cache>> collectCaches(ModuleOp imported) {
       auto [found, isNew] = seen.try_emplace(name.getValue(), type);
       if (!isNew && found->second != type)
         return function.emitOpError("cache '")
-               << name.getValue() << "' has type " << Type(type)
-               << " here and " << found->second << " elsewhere";
+               << name.getValue() << "' has type " << Type(type) << " here and "
+               << found->second << " elsewhere";
       if (isNew)
         caches.push_back({name.str(), stringifyEnum(type.getKind()).str(),
                           stringifyEnum(type.getFormat()).str(),
@@ -189,8 +189,8 @@ ScheduleWriter::readPorts(func::FuncOp schedule) {
     format::Arg arg;
     if (name == "count.tokens" || name == "count.rows") {
       arg.kind = format::Arg::Kind::Count;
-      arg.count = name == "count.rows" ? format::Count::Rows
-                                       : format::Count::Tokens;
+      arg.count =
+          name == "count.rows" ? format::Count::Rows : format::Count::Tokens;
       ports.ofArgument.push_back(arg);
       continue;
     }
@@ -204,7 +204,8 @@ ScheduleWriter::readPorts(func::FuncOp schedule) {
              << schedule.getArgumentTypes()[i]
              << "; expected a memref of i32, f32 or bf16 whose leading "
                 "dimension alone may be dynamic";
-    bool isOutput = static_cast<bool>(schedule.getArgAttr(i, tile::kOutputAttr));
+    bool isOutput =
+        static_cast<bool>(schedule.getArgAttr(i, tile::kOutputAttr));
     auto &list = isOutput ? ports.outputs : ports.inputs;
     arg.kind = isOutput ? format::Arg::Kind::Output : format::Arg::Kind::Input;
     arg.index = list.size();
@@ -226,8 +227,8 @@ FailureOr<uint32_t> ScheduleWriter::weight(Operation *op, StringRef name) {
       files.try_emplace(tensor->file, manifest.files.size());
   if (isNewFile) {
     const SafetensorsFile &source = checkpoint.files()[tensor->file];
-    manifest.files.push_back({source.name, source.headerBlake3, source.bytes,
-                              source.headerBytes});
+    manifest.files.push_back(
+        {source.name, source.headerBlake3, source.bytes, source.headerBytes});
   }
   format::Weight record;
   record.name = tensor->name;
@@ -251,7 +252,8 @@ static bool hasBytes(MemRefType type, uint64_t bytes) {
 }
 
 FailureOr<uint32_t> ScheduleWriter::table(tile::WeightTableOp op) {
-  auto [found, isNew] = tables.try_emplace(op.getName(), manifest.tables.size());
+  auto [found, isNew] =
+      tables.try_emplace(op.getName(), manifest.tables.size());
   if (!isNew)
     return found->second;
   auto [before, after] = op.getName().split("{}");

@@ -19,9 +19,14 @@ const TargetBackend *TargetRegistry::find(StringRef name) const {
   return nullptr;
 }
 
+void TargetRegistry::registerDialects(mlir::DialectRegistry &registry) const {
+  for (const auto &backend : backends)
+    backend->registerDialects(registry);
+}
+
 std::string TargetRegistry::names() const {
-  return join(map_range(backends, [](const auto &b) { return b->name().str(); }),
-              ", ");
+  return join(
+      map_range(backends, [](const auto &b) { return b->name().str(); }), ", ");
 }
 
 std::string TargetRegistry::resolveLevels(const TargetBackend &backend,

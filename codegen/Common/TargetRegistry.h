@@ -6,6 +6,7 @@
 #define FATHOM_CODEGEN_COMMON_TARGETREGISTRY_H
 
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/DialectRegistry.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/Support/Error.h"
 
@@ -33,6 +34,8 @@ public:
   /// Levels that it can compile for, and those it compiles for by default.
   virtual std::vector<std::string> levels() const = 0;
   virtual std::vector<std::string> defaultLevels() const = 0;
+  /// Dialects and external models that compile() needs in its context.
+  virtual void registerDialects(mlir::DialectRegistry &registry) const = 0;
   /// Compiles all tile.kernel operations of `module` once for every level.
   /// Leaves the module as it was. Errors: diagnostics on the module's
   /// operations, or the error returned.
@@ -46,6 +49,7 @@ public:
   void add(std::unique_ptr<TargetBackend> backend);
   /// Null where there is none of this name.
   const TargetBackend *find(llvm::StringRef name) const;
+  void registerDialects(mlir::DialectRegistry &registry) const;
   /// "cpu, other"
   std::string names() const;
 

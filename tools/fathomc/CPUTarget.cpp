@@ -3,6 +3,12 @@
 // The CPU code generator as a target of the registry.
 #include "tools/fathomc/Compile.h"
 
+#include "codegen/CPU/CPUBackend.h"
+#include "codegen/CPU/Passes.h"
+
+#include <algorithm>
+#include <thread>
+
 namespace fathom {
 namespace {
 
@@ -12,13 +18,33 @@ public:
   llvm::StringRef description() const override {
     return "x86-64 processors with AVX2 or more";
   }
-  std::vector<std::string> levels() const override { return {"x86-64-v3"}; }
+  std::vector<std::string> levels() const override {
+    return {"x86-64-v3", "x86-64-v4"};
+  }
   std::vector<std::string> defaultLevels() const override {
     return {"x86-64-v3"};
   }
+  void registerDialects(mlir::DialectRegistry &registry) const override {
+    cpu::registerCPUDialects(registry);
+  }
+
   llvm::Expected<std::vector<CompiledLibrary>>
-  compile(mlir::ModuleOp, llvm::ArrayRef<std::string>) const override {
-    return std::vector<CompiledLibrary>();
+  compile(mlir::ModuleOp module,
+          llvm::ArrayRef<std::string> levels) const override {
+    std::vector<CompiledLibrary> libraries;
+    for (const std::string &level : levels) {
+      cpu::CPUOptions options;
+      options.isa = level;
+      // More threads make it faster up to a point and cost memory.
+      options.threads = std::clamp(std::thread::hardware_concurrency(), 1u, 8u);
+      llvm::Expected<cpu::CompiledLibrary> library =
+          cpu::compileKernels(module, options);
+      if (!library)
+        return library.takeError();
+      libraries.push_back({"host-" + level + ".so", level,
+                           std::move(library->bytes), library->scratchBytes});
+    }
+    return libraries;
   }
 };
 

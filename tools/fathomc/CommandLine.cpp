@@ -67,9 +67,8 @@ static void addCompile(CLI::App &app, CompileOptions &options) {
                    "instruction-set levels, separated by commas, such as "
                    "x86-64-v3")
       ->delimiter(',');
-  std::map<std::string, Phase> phases = {{"import", Phase::Import},
-                                         {"tile", Phase::Tile},
-                                         {"plan", Phase::Plan}};
+  std::map<std::string, Phase> phases = {
+      {"import", Phase::Import}, {"tile", Phase::Tile}, {"plan", Phase::Plan}};
   compile
       ->add_option("--stop-after", options.stopAfter,
                    "print the IR after this phase instead of a package: "

@@ -31,14 +31,15 @@ class Compilation {
 public:
   Compilation(const CompileOptions &options, const TargetRegistry &targets)
       : options(options), targets(targets), progress(options.quiet),
-        context(makeRegistry()) {}
+        context(makeRegistry(targets)) {}
 
   int run();
 
 private:
-  static mlir::DialectRegistry makeRegistry() {
+  static mlir::DialectRegistry makeRegistry(const TargetRegistry &targets) {
     mlir::DialectRegistry registry;
     registerToolDialects(registry);
+    targets.registerDialects(registry);
     return registry;
   }
   bool fail(Error error) {
@@ -75,10 +76,11 @@ private:
 bool Compilation::chooseTarget() {
   target = targets.find(options.target);
   if (!target)
-    return fail(makeError(
-        FailureKind::Unsupported, "unsupported target " + quoted(options.target),
-        "--target", "this build compiles for: " + targets.names(),
-        "leave --target out, or name one of these"));
+    return fail(makeError(FailureKind::Unsupported,
+                          "unsupported target " + quoted(options.target),
+                          "--target",
+                          "this build compiles for: " + targets.names(),
+                          "leave --target out, or name one of these"));
   levels = options.levels;
   std::string unknown = TargetRegistry::resolveLevels(*target, levels);
   if (unknown.empty())
@@ -88,7 +90,8 @@ bool Compilation::chooseTarget() {
     known += (known.empty() ? "" : ", ") + level;
   return fail(makeError(FailureKind::Unsupported,
                         "unsupported instruction-set level " + quoted(unknown),
-                        "--cpu", "target '" + options.target + "' has: " + known,
+                        "--cpu",
+                        "target '" + options.target + "' has: " + known,
                         "leave --cpu out, or name one of these"));
 }
 
@@ -100,9 +103,8 @@ bool Compilation::import() {
   config = std::move(*loaded);
   for (const std::string &notice : config->notices)
     progress.note(notice);
-  Expected<CompileLimits> limits =
-      resolveLimits(*config, options.maxContext, options.maxSequences,
-                    options.maxStepTokens);
+  Expected<CompileLimits> limits = resolveLimits(
+      *config, options.maxContext, options.maxSequences, options.maxStepTokens);
   if (!limits)
     return fail(limits.takeError());
   if (!options.maxContext && limits->maxContext < 32768)
@@ -131,14 +133,12 @@ bool Compilation::import() {
     return false;
   }
   manifest.caches = std::move(*caches);
-  auto model =
-      module->getOperation()->getAttrOfType<dsv4::ModelAttr>(
-          dsv4::kModelAttrName);
+  auto model = module->getOperation()->getAttrOfType<dsv4::ModelAttr>(
+      dsv4::kModelAttrName);
   describeModel(model, config->architecture, manifest);
   progress.end(formatv("{0} tensors in {1} files, {2} layers, numerics {3}",
-                       checkpoint->tensors().size(),
-                       checkpoint->files().size(), config->layers,
-                       options.numerics)
+                       checkpoint->tensors().size(), checkpoint->files().size(),
+                       config->layers, options.numerics)
                    .str());
   return afterPhase("import", Phase::Import);
 }
@@ -155,8 +155,7 @@ bool Compilation::writeIR(StringRef path) {
   if (!error)
     return true;
   return fail(makeError(FailureKind::Resources, "cannot write the IR",
-                        quoted(path), error.message(),
-                        "choose another place"));
+                        quoted(path), error.message(), "choose another place"));
 }
 
 bool Compilation::afterPhase(StringRef name, Phase phase) {
@@ -287,13 +286,11 @@ bool Compilation::write() {
   if (!directory)
     return fail(directory.takeError());
   manifest.checkpointDirectory = *directory;
-  Expected<uint64_t> bytes = writePackage(options.output, manifest,
-                                          options.target, libraries,
-                                          options.checkpoint);
+  Expected<uint64_t> bytes = writePackage(
+      options.output, manifest, options.target, libraries, options.checkpoint);
   if (!bytes)
     return fail(bytes.takeError());
-  progress.end(
-      formatv("{0}, {1:F1} MB", options.output, *bytes / 1e6).str());
+  progress.end(formatv("{0}, {1:F1} MB", options.output, *bytes / 1e6).str());
   if (options.json)
     printSummary(*bytes);
   return true;

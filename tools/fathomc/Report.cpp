@@ -15,7 +15,8 @@ void Progress::begin(StringRef phase) {
 }
 
 void Progress::end(const std::string &detail) {
-  double seconds = std::chrono::duration<double>(Clock::now() - started).count();
+  double seconds =
+      std::chrono::duration<double>(Clock::now() - started).count();
   times.emplace_back(current, seconds);
   if (!quiet)
     errs() << "fathomc: " << left_justify(current, 8)
@@ -56,7 +57,8 @@ DiagnosticReport::DiagnosticReport(mlir::MLIRContext &context)
 
 int DiagnosticReport::finish(StringRef phase) {
   if (errors == 0)
-    errs() << "fathomc: error: phase '" << phase << "' failed without a reason\n";
+    errs() << "fathomc: error: phase '" << phase
+           << "' failed without a reason\n";
   if (unsupported) {
     errs() << "  help: this build of Fathom does not compile such a model; the "
               "README lists what it does\n";

@@ -27,7 +27,8 @@ static void expectSound(const std::vector<PlannedBuffer> &buffers,
     for (size_t j = i + 1; j < buffers.size(); ++j) {
       const PlannedBuffer &b = buffers[j];
       bool together = a.first <= b.last && b.first <= a.last;
-      bool share = a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+      bool share =
+          a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
       EXPECT_FALSE(together && share) << i << " and " << j;
     }
   }
@@ -50,8 +51,8 @@ TEST(PlanMemory, DisjointLivesShareBytes) {
 // The smallest gap that fits is taken, not the first.
 TEST(PlanMemory, BestFit) {
   std::vector<PlannedBuffer> buffers = {
-      {640, 0, 9, 0},  {512, 0, 3, 0}, {448, 0, 9, 0},
-      {256, 0, 3, 0},  {192, 0, 9, 0}, {128, 4, 9, 0},
+      {640, 0, 9, 0}, {512, 0, 3, 0}, {448, 0, 9, 0},
+      {256, 0, 3, 0}, {192, 0, 9, 0}, {128, 4, 9, 0},
   };
   int64_t size = assignOffsets(buffers);
   expectSound(buffers, size);
