@@ -85,7 +85,14 @@ LogicalResult ReduceOp::inferReturnTypes(MLIRContext *,
                                          Adaptor adaptor,
                                          SmallVectorImpl<Type> &types) {
   auto type = dyn_cast<RankedTensorType>(adaptor.getX().getType());
-  int64_t dim = adaptor.getDim();
+  // While an operation is parsed, its attributes are no properties yet.
+  IntegerAttr number = adaptor.getProperties().dim;
+  if (!number && adaptor.getAttributes())
+    number = adaptor.getAttributes().getAs<IntegerAttr>("dim");
+  if (!number)
+    return emitOptionalError(location,
+                             "'tile.reduce' op needs the attribute 'dim'");
+  int64_t dim = number.getInt();
   // reduce_c1
   if (!type || dim < 0 || dim >= type.getRank())
     return emitOptionalError(location,
