@@ -119,7 +119,7 @@ HostTensor fathom::ref::groupedLinear(const HostTensor &x,
   assert(tokens == 0 || x.rowElements() == groups * k);
   std::vector<double> in = doubles(x);
   std::vector<float> out(tokens * n);
-  for (int64_t g = 0; g < groups; ++g)
+  for (int64_t g = 0; tokens > 0 && g < groups; ++g)
     multiply(in.data() + g * k, tokens, groups * k, matrix, g * perGroup,
              perGroup, out.data() + g * perGroup, n);
   return HostTensor::fromFloats(result, {tokens, n}, out);
