@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The C ABI: handles around the C++ objects. No exception leaves it.
+#include "runtime/format/Version.h"
 #include "runtime/include/fathom.h"
 #include "runtime/src/Detokenizer.h"
 #include "runtime/src/Engine.h"
@@ -273,4 +274,4 @@ fathom_status fathom_detokenizer_flush(fathom_detokenizer *detokenizer,
                 [&](Detokenizer &decoder) { return decoder.flush(); });
 }
 
-const char *fathom_version(void) { return FATHOM_VERSION; }
+const char *fathom_version(void) { return fathom::format::kVersion; }

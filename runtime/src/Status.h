@@ -23,11 +23,12 @@ public:
   fathom_code code() const { return errorCode; }
   const std::string &message() const { return text; }
 
-  /// "cannot open 'x': No such file or directory"; out of memory, disk or
-  /// descriptors counts as resources.
+  /// "cannot open 'x': No such file or directory". What the machine refuses
+  /// (memory, disk, descriptors, permission) counts as resources.
   static Status fromErrno(const std::string &what, int error) {
     bool scarce = error == ENOMEM || error == ENOSPC || error == EMFILE ||
-                  error == ENFILE || error == EDQUOT || error == EAGAIN;
+                  error == ENFILE || error == EDQUOT || error == EAGAIN ||
+                  error == EACCES || error == EPERM || error == EROFS;
     return Status(scarce ? FATHOM_RESOURCES : FATHOM_FAILED,
                   what + ": " + std::strerror(error));
   }

@@ -57,7 +57,7 @@ Failure NpyWriter::failed(const char *what, int error) {
   Failure out =
       systemFailure(std::string("cannot ") + what + " '" + target + "'", error);
   if (out.code == FATHOM_RESOURCES)
-    out.help = "make room there, or name another place with -o";
+    out.help = "make room, or name a place with -o that may be written to";
   return out;
 }
 

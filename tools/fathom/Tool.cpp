@@ -14,7 +14,8 @@ namespace fathom::tool {
 
 Failure systemFailure(const std::string &what, int error) {
   bool scarce = error == ENOSPC || error == EDQUOT || error == EFBIG ||
-                error == ENOMEM || error == EMFILE || error == ENFILE;
+                error == ENOMEM || error == EMFILE || error == ENFILE ||
+                error == EACCES || error == EPERM || error == EROFS;
   return {scarce ? FATHOM_RESOURCES : FATHOM_FAILED,
           what + ": " + std::strerror(error), ""};
 }
@@ -111,15 +112,13 @@ Failure readTokensFile(const std::string &path,
     std::vector<int32_t> ids;
     failed = parseTokens(text, "'" + path + "', line " + std::to_string(number),
                          ids);
-    if (failed) // the command line is right, the file is not
-      failed.code = FATHOM_BAD_FILE;
     out.push_back(std::move(ids));
   }
   if (!failed && std::ferror(file.get()))
     failed = systemFailure("cannot read '" + path + "'", errno);
   std::free(line);
   if (!failed && out.empty())
-    failed = {FATHOM_BAD_FILE, "'" + path + "' has no tokens",
+    failed = {FATHOM_USAGE, "'" + path + "' has no tokens",
               "write one sequence a line, its ids separated by commas"};
   return failed;
 }

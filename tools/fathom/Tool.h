@@ -29,7 +29,8 @@ inline Failure failure(const fathom_status &status) {
   return {status.code, status.message, ""};
 }
 
-/// "no space left" and the like is FATHOM_RESOURCES, the rest FATHOM_FAILED.
+/// No space, no permission and the like is FATHOM_RESOURCES, the rest
+/// FATHOM_FAILED.
 Failure systemFailure(const std::string &what, int error);
 
 /// Prints "error: MESSAGE" and, if there is one, "help: HELP"; returns the
