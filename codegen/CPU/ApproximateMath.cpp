@@ -13,19 +13,21 @@ using namespace mlir;
 
 /// One instruction (or a few) on every level, no library call.
 static bool isNative(Operation *op) {
-  return isa<math::AbsFOp, math::AbsIOp, math::SqrtOp, math::FmaOp, math::CopySignOp,
-             math::FloorOp, math::CeilOp, math::TruncOp, math::RoundEvenOp,
-             math::CountLeadingZerosOp, math::CountTrailingZerosOp, math::CtPopOp,
-             math::IsNaNOp, math::IsFiniteOp, math::IsInfOp, math::IsNormalOp>(op);
+  return isa<math::AbsFOp, math::AbsIOp, math::SqrtOp, math::FmaOp,
+             math::CopySignOp, math::FloorOp, math::CeilOp, math::TruncOp,
+             math::RoundEvenOp, math::CountLeadingZerosOp,
+             math::CountTrailingZerosOp, math::CtPopOp, math::IsNaNOp,
+             math::IsFiniteOp, math::IsInfOp, math::IsNormalOp>(op);
 }
 
 namespace {
-struct ApproximateMath : fathom::cpu::impl::ApproximateMathPassBase<ApproximateMath> {
+struct ApproximateMath
+    : fathom::cpu::impl::ApproximateMathPassBase<ApproximateMath> {
   void runOnOperation() override {
     // Checked against the C library over all ranges: at most 5 ulp.
-    static constexpr StringLiteral names[] = {"math.exp",  "math.log",  "math.log1p",
-                                              "math.expm1", "math.tanh", "math.erf",
-                                              "math.log2"};
+    static constexpr StringLiteral names[] = {
+        "math.exp",  "math.log", "math.log1p", "math.expm1",
+        "math.tanh", "math.erf", "math.log2"};
     RewritePatternSet patterns(&getContext());
     populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) {
       return llvm::is_contained(names, name);

@@ -29,7 +29,8 @@ using namespace fathom::cpu;
 static constexpr StringLiteral kIsaAttr = "fathom.isa";
 
 static Target targetOf(Operation *op) {
-  auto isa = op->getParentOfType<ModuleOp>()->getAttrOfType<StringAttr>(kIsaAttr);
+  auto isa =
+      op->getParentOfType<ModuleOp>()->getAttrOfType<StringAttr>(kIsaAttr);
   return Target{isa && isa.getValue() == "x86-64-v4"};
 }
 
@@ -38,13 +39,16 @@ namespace {
 template <typename Model, typename Op>
 struct TileModel : BufferizableOpInterface::ExternalModel<Model, Op> {
   bool bufferizesToAllocation(Operation *, Value) const { return true; }
-  bool bufferizesToMemoryRead(Operation *, OpOperand &, const AnalysisState &) const {
+  bool bufferizesToMemoryRead(Operation *, OpOperand &,
+                              const AnalysisState &) const {
     return true;
   }
-  bool bufferizesToMemoryWrite(Operation *, OpOperand &, const AnalysisState &) const {
+  bool bufferizesToMemoryWrite(Operation *, OpOperand &,
+                               const AnalysisState &) const {
     return false;
   }
-  AliasingValueList getAliasingValues(Operation *, OpOperand &, const AnalysisState &) const {
+  AliasingValueList getAliasingValues(Operation *, OpOperand &,
+                                      const AnalysisState &) const {
     return {};
   }
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
@@ -75,7 +79,8 @@ struct TileModel : BufferizableOpInterface::ExternalModel<Model, Op> {
 
 #define FATHOM_TILE_MODEL(OP)                                                  \
   struct OP##Model : TileModel<OP##Model, tile::OP> {                          \
-    static LogicalResult expand(Emit &e, tile::OP op, ArrayRef<Value> operands, \
+    static LogicalResult expand(Emit &e, tile::OP op,                          \
+                                ArrayRef<Value> operands,                      \
                                 ArrayRef<Value> results) {                     \
       return expandOp(e, op, operands, results);                               \
     }                                                                          \
@@ -97,10 +102,12 @@ struct DotModel : BufferizableOpInterface::ExternalModel<DotModel<Op>, Op> {
   static bool isAcc(Operation *op, OpOperand &operand) {
     return operand.getOperandNumber() == op->getNumOperands() - 1;
   }
-  bool bufferizesToMemoryRead(Operation *, OpOperand &, const AnalysisState &) const {
+  bool bufferizesToMemoryRead(Operation *, OpOperand &,
+                              const AnalysisState &) const {
     return true;
   }
-  bool bufferizesToMemoryWrite(Operation *op, OpOperand &operand, const AnalysisState &) const {
+  bool bufferizesToMemoryWrite(Operation *op, OpOperand &operand,
+                               const AnalysisState &) const {
     return isAcc(op, operand);
   }
   AliasingValueList getAliasingValues(Operation *op, OpOperand &operand,
@@ -129,23 +136,28 @@ struct DotModel : BufferizableOpInterface::ExternalModel<DotModel<Op>, Op> {
 
 /// Without bounds a view of the kernel's argument (never written, since a
 /// kernel does not write what it reads); with bounds a zero-padded copy.
-struct LoadModel : BufferizableOpInterface::ExternalModel<LoadModel, tile::LoadOp> {
+struct LoadModel
+    : BufferizableOpInterface::ExternalModel<LoadModel, tile::LoadOp> {
   bool bufferizesToAllocation(Operation *op, Value) const {
     return !cast<tile::LoadOp>(op).getBounds().empty();
   }
-  bool bufferizesToMemoryRead(Operation *, OpOperand &, const AnalysisState &) const {
+  bool bufferizesToMemoryRead(Operation *, OpOperand &,
+                              const AnalysisState &) const {
     return false;
   }
-  bool bufferizesToMemoryWrite(Operation *, OpOperand &, const AnalysisState &) const {
+  bool bufferizesToMemoryWrite(Operation *, OpOperand &,
+                               const AnalysisState &) const {
     return false;
   }
-  AliasingValueList getAliasingValues(Operation *, OpOperand &, const AnalysisState &) const {
+  AliasingValueList getAliasingValues(Operation *, OpOperand &,
+                                      const AnalysisState &) const {
     return {};
   }
   bool isWritable(Operation *op, Value, const AnalysisState &) const {
     return !cast<tile::LoadOp>(op).getBounds().empty();
   }
-  FailureOr<BufferLikeType> getBufferType(Operation *op, Value, const BufferizationOptions &,
+  FailureOr<BufferLikeType> getBufferType(Operation *op, Value,
+                                          const BufferizationOptions &,
                                           const BufferizationState &,
                                           SmallVector<Value> &) const {
     auto load = cast<tile::LoadOp>(op);
@@ -155,7 +167,8 @@ struct LoadModel : BufferizableOpInterface::ExternalModel<LoadModel, tile::LoadO
     return cast<BufferLikeType>(
         Type(MemRefType::get(tensor.getShape(), tensor.getElementType())));
   }
-  LogicalResult bufferize(Operation *op, RewriterBase &rewriter, const BufferizationOptions &,
+  LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
+                          const BufferizationOptions &,
                           BufferizationState &) const {
     auto load = cast<tile::LoadOp>(op);
     Emit e{rewriter, op->getLoc()};

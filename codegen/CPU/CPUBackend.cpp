@@ -5,8 +5,8 @@
 #include "codegen/CPU/Passes.h"
 #include "dialects/Tile/IR/Tile.h"
 
-#include "mlir/Target/LLVMIR/ModuleTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
+#include "mlir/Target/LLVMIR/ModuleTranslation.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -37,7 +37,8 @@ struct Part {
 /// enough to keep two threads busy. A constant, since bytes depend on it.
 constexpr size_t kKernelsPerPart = 4;
 
-static std::vector<Part> split(ModuleOp module, std::vector<std::string> &names) {
+static std::vector<Part> split(ModuleOp module,
+                               std::vector<std::string> &names) {
   std::vector<Part> parts;
   size_t count = 0;
   for (auto kernel : module.getOps<tile::KernelOp>()) {
@@ -51,10 +52,11 @@ static std::vector<Part> split(ModuleOp module, std::vector<std::string> &names)
   return parts;
 }
 
-static std::unique_ptr<llvm::TargetMachine> createMachine(const CPUOptions &options,
-                                                          std::string &error) {
+static std::unique_ptr<llvm::TargetMachine>
+createMachine(const CPUOptions &options, std::string &error) {
   llvm::Triple triple("x86_64-unknown-linux-gnu");
-  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
+  const llvm::Target *target =
+      llvm::TargetRegistry::lookupTarget(triple, error);
   if (!target)
     return nullptr;
   auto level = static_cast<llvm::CodeGenOptLevel>(options.optLevel);
@@ -94,7 +96,8 @@ static void prepare(llvm::Module &module, llvm::TargetMachine &machine,
   }
 }
 
-static void optimise(llvm::Module &module, llvm::TargetMachine &machine, int level) {
+static void optimise(llvm::Module &module, llvm::TargetMachine &machine,
+                     int level) {
   using Level = llvm::OptimizationLevel;
   const Level levels[] = {Level::O0, Level::O1, Level::O2, Level::O3};
   llvm::PipelineTuningOptions tuning;
@@ -117,12 +120,13 @@ static void optimise(llvm::Module &module, llvm::TargetMachine &machine, int lev
     builder.buildPerModuleDefaultPipeline(levels[level]).run(module, modules);
 }
 
-static void dump(const llvm::Module &module, const CPUOptions &options, size_t part,
-                 llvm::StringRef stage) {
+static void dump(const llvm::Module &module, const CPUOptions &options,
+                 size_t part, llvm::StringRef stage) {
   if (options.dumpDir.empty())
     return;
   std::error_code error;
-  llvm::raw_fd_ostream out(options.dumpDir + "/part" + std::to_string(part) + stage.str(), error);
+  llvm::raw_fd_ostream out(
+      options.dumpDir + "/part" + std::to_string(part) + stage.str(), error);
   if (!error)
     module.print(out, nullptr);
 }
@@ -149,7 +153,8 @@ static void compilePart(Part &part, const CPUOptions &options, size_t number) {
   llvm::LLVMContext context;
   std::unique_ptr<llvm::Module> module =
       translateModuleToLLVMIR(*part.module, context, "kernels");
-  std::unique_ptr<llvm::TargetMachine> machine = createMachine(options, part.error);
+  std::unique_ptr<llvm::TargetMachine> machine =
+      createMachine(options, part.error);
   if (!machine)
     return;
   if (!module) {
@@ -163,7 +168,8 @@ static void compilePart(Part &part, const CPUOptions &options, size_t number) {
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream out(bytes);
   llvm::legacy::PassManager codegen;
-  if (machine->addPassesToEmitFile(codegen, out, nullptr, llvm::CodeGenFileType::ObjectFile)) {
+  if (machine->addPassesToEmitFile(codegen, out, nullptr,
+                                   llvm::CodeGenFileType::ObjectFile)) {
     part.error = "this LLVM cannot write objects for x86-64";
     return;
   }
@@ -181,8 +187,8 @@ static llvm::Error checkOptions(const CPUOptions &options) {
   return llvm::Error::success();
 }
 
-llvm::Expected<CompiledLibrary> fathom::cpu::compileKernels(ModuleOp module,
-                                                            const CPUOptions &options) {
+llvm::Expected<CompiledLibrary>
+fathom::cpu::compileKernels(ModuleOp module, const CPUOptions &options) {
   if (llvm::Error error = checkOptions(options))
     return std::move(error);
   static const bool initialised = [] {
@@ -204,7 +210,8 @@ llvm::Expected<CompiledLibrary> fathom::cpu::compileKernels(ModuleOp module,
     context->enterMultiThreadedExecution();
     llvm::DefaultThreadPool pool(llvm::hardware_concurrency(options.threads));
     for (auto [i, part] : llvm::enumerate(parts))
-      pool.async([&part = part, &options, i = i] { compilePart(part, options, i); });
+      pool.async(
+          [&part = part, &options, i = i] { compilePart(part, options, i); });
     pool.wait();
     context->exitMultiThreadedExecution();
   } else {

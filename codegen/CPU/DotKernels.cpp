@@ -15,8 +15,8 @@ static int64_t sizeOf(Value buffer, int64_t dim) {
 }
 
 /// Adds the lane totals of a block to acc.
-static void addTotals(Emit &e, Emit::Range sums, Value acc, Value row, Value column,
-                      int64_t rows, int64_t columns) {
+static void addTotals(Emit &e, Emit::Range sums, Value acc, Value row,
+                      Value column, int64_t rows, int64_t columns) {
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < columns; ++j) {
       Emit::Values at{e.add(row, i), e.add(column, j)};
@@ -26,8 +26,8 @@ static void addTotals(Emit &e, Emit::Range sums, Value acc, Value row, Value col
     }
 }
 
-void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs, Value acc,
-                            Value accRow, int64_t rows) {
+void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
+                            Value acc, Value accRow, int64_t rows) {
   int64_t n = sizeOf(rhs, 0), k = sizeOf(rhs, 1);
   int64_t lanes = std::min(k, kLanes);
   // Accumulators of two (one) registers each, operands must fit beside them.
@@ -55,8 +55,8 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs, Value 
 }
 
 /// acc (MxN) += lhs' x rhs (KxN) with lanes along N; lhs is MxK, or KxM.
-static void emitDotColumns(Emit &e, Target target, Value lhs, Value rhs, Value acc,
-                           bool transposed) {
+static void emitDotColumns(Emit &e, Target target, Value lhs, Value rhs,
+                           Value acc, bool transposed) {
   int64_t m = sizeOf(acc, 0), n = sizeOf(acc, 1), k = sizeOf(rhs, 0);
   int64_t lanes = std::min(n, kLanes);
   int64_t blockM = std::min<int64_t>(m, target.wide ? 8 : lanes >= 16 ? 4 : 8);
@@ -70,7 +70,8 @@ static void emitDotColumns(Emit &e, Target target, Value lhs, Value rhs, Value a
         Value right = e.toF32(e.load(rhs, {at, column}, lanes));
         for (int64_t i = 0; i < blockM; ++i) {
           Value r = e.add(row, i);
-          Value left = e.load(lhs, transposed ? Emit::Values{at, r} : Emit::Values{r, at}, 1);
+          Value left = e.load(
+              lhs, transposed ? Emit::Values{at, r} : Emit::Values{r, at}, 1);
           next.push_back(e.fma(e.splat(e.toF32(left), lanes), right, sums[i]));
         }
         return next;
@@ -92,7 +93,8 @@ static void emitDotTall(Emit &e, Value lhs, Value rhs, Value acc) {
     for (int64_t j = 0; j < n; ++j)
       for (int64_t i = 0; i < lanes; ++i) {
         Value old = e.load(acc, {e.add(row, i), e.index(j)}, 1);
-        init[j] = vector::InsertOp::create(e.b, e.loc, old, init[j], ArrayRef<int64_t>{i});
+        init[j] = vector::InsertOp::create(e.b, e.loc, old, init[j],
+                                           ArrayRef<int64_t>{i});
       }
     auto step = [&](Value at, Emit::Range sums) {
       Emit::Values next;
@@ -106,18 +108,21 @@ static void emitDotTall(Emit &e, Value lhs, Value rhs, Value acc) {
     Emit::Values sums = e.loop(0, k, 1, init, step);
     for (int64_t j = 0; j < n; ++j)
       for (int64_t i = 0; i < lanes; ++i) {
-        Value value = vector::ExtractOp::create(e.b, e.loc, sums[j], ArrayRef<int64_t>{i});
+        Value value = vector::ExtractOp::create(e.b, e.loc, sums[j],
+                                                ArrayRef<int64_t>{i});
         e.store(value, acc, {e.add(row, i), e.index(j)});
       }
   });
 }
 
-LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotOp op, Target target, Buffers operands) {
+LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotOp op, Target target,
+                                    Buffers operands) {
   Value lhs = operands[0], rhs = operands[1], acc = operands[2];
   for (Value operand : {lhs, rhs}) {
     Type element = cast<MemRefType>(operand.getType()).getElementType();
     if (!element.isF32() && !element.isBF16())
-      return op.emitError("dot is compiled for f32 and bf16 operands, not ") << element;
+      return op.emitError("dot is compiled for f32 and bf16 operands, not ")
+             << element;
   }
   if (op.getForm() == tile::DotForm::NT) {
     emitDotNT(e, target, lhs, rhs, acc, e.index(0), sizeOf(lhs, 0));

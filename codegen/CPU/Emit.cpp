@@ -23,7 +23,9 @@ Value Emit::add(Value a, Value c) {
   return arith::AddIOp::create(b, loc, a, c);
 }
 
-Value Emit::sub(Value a, Value c) { return arith::SubIOp::create(b, loc, a, c); }
+Value Emit::sub(Value a, Value c) {
+  return arith::SubIOp::create(b, loc, a, c);
+}
 
 Value Emit::clamp(Value value, int64_t high) {
   Value low = arith::MaxSIOp::create(b, loc, value, index(0));
@@ -51,7 +53,8 @@ Emit::Values Emit::loop(int64_t low, int64_t high, int64_t step, Range init,
                         function_ref<Values(Value, Range)> body) {
   if (low + step >= high)
     return body(index(low), init);
-  auto op = scf::ForOp::create(b, loc, index(low), index(high), index(step), init);
+  auto op =
+      scf::ForOp::create(b, loc, index(low), index(high), index(step), init);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(op.getBody());
   Values args(op.getRegionIterArgs().begin(), op.getRegionIterArgs().end());
@@ -101,7 +104,8 @@ Value Emit::load(Value buffer, Range at, int64_t lanes) {
   Type element = cast<MemRefType>(buffer.getType()).getElementType();
   if (lanes == 1)
     return memref::LoadOp::create(b, loc, buffer, at);
-  return vector::LoadOp::create(b, loc, VectorType::get({lanes}, element), buffer, at);
+  return vector::LoadOp::create(b, loc, VectorType::get({lanes}, element),
+                                buffer, at);
 }
 
 void Emit::store(Value value, Value buffer, Range at) {
@@ -137,7 +141,8 @@ Value Emit::splat(Value scalar, int64_t lanes) {
 Value Emit::toF32(Value value) {
   if (getElementTypeOrSelf(value.getType()).isF32())
     return value;
-  return arith::ExtFOp::create(b, loc, vec(lanesOf(value.getType()), b.getF32Type()), value);
+  return arith::ExtFOp::create(
+      b, loc, vec(lanesOf(value.getType()), b.getF32Type()), value);
 }
 
 Value Emit::fma(Value a, Value c, Value d) {
@@ -147,8 +152,10 @@ Value Emit::fma(Value a, Value c, Value d) {
 Value Emit::tree(Value vector, function_ref<Value(Value, Value)> combine) {
   for (int64_t n = lanesOf(vector.getType()); n > 1; n /= 2) {
     if (n == 2) {
-      Value low = vector::ExtractOp::create(b, loc, vector, ArrayRef<int64_t>{0});
-      Value high = vector::ExtractOp::create(b, loc, vector, ArrayRef<int64_t>{1});
+      Value low =
+          vector::ExtractOp::create(b, loc, vector, ArrayRef<int64_t>{0});
+      Value high =
+          vector::ExtractOp::create(b, loc, vector, ArrayRef<int64_t>{1});
       return combine(low, high);
     }
     auto slice = [&](int64_t at) -> Value {
@@ -175,15 +182,18 @@ static Emit::Values shifted(Emit &e, Emit::Range at, Value by) {
 
 void Emit::zeroRow(Value to, Range at, int64_t length) {
   int64_t lanes = std::min<int64_t>(length, kLanes);
-  Value zeros = zero(vec(lanes, cast<MemRefType>(to.getType()).getElementType()));
-  loop(0, length, lanes, [&](Value i) { store(zeros, to, shifted(*this, at, i)); });
+  Value zeros =
+      zero(vec(lanes, cast<MemRefType>(to.getType()).getElementType()));
+  loop(0, length, lanes,
+       [&](Value i) { store(zeros, to, shifted(*this, at, i)); });
 }
 
 void Emit::copyRow(Value from, Range fromAt, Value to, Range toAt,
                    int64_t length, Value extent, bool keepRest) {
   int64_t lanes = std::min<int64_t>(length, kLanes);
   auto copy = [&](Value i, int64_t n) {
-    store(load(from, shifted(*this, fromAt, i), n), to, shifted(*this, toAt, i));
+    store(load(from, shifted(*this, fromAt, i), n), to,
+          shifted(*this, toAt, i));
   };
   auto all = [&] { loop(0, length, lanes, [&](Value i) { copy(i, lanes); }); };
   if (!extent)
@@ -193,7 +203,8 @@ void Emit::copyRow(Value from, Range fromAt, Value to, Range toAt,
   ifElse(full, all, [&] {
     if (!keepRest)
       zeroRow(to, toAt, length);
-    Value whole = sub(extent, arith::RemSIOp::create(b, loc, extent, index(lanes)));
+    Value whole =
+        sub(extent, arith::RemSIOp::create(b, loc, extent, index(lanes)));
     loop(index(0), whole, lanes, [&](Value i) { copy(i, lanes); });
     loop(whole, extent, 1, [&](Value i) { copy(i, 1); });
   });

@@ -23,7 +23,9 @@ struct Emit {
 
   mlir::Value index(int64_t value);
   mlir::Value add(mlir::Value a, mlir::Value c);
-  mlir::Value add(mlir::Value a, int64_t c) { return c == 0 ? a : add(a, index(c)); }
+  mlir::Value add(mlir::Value a, int64_t c) {
+    return c == 0 ? a : add(a, index(c));
+  }
   mlir::Value sub(mlir::Value a, mlir::Value c);
   /// value limited to 0 .. high, signed.
   mlir::Value clamp(mlir::Value value, int64_t high);
@@ -36,7 +38,8 @@ struct Emit {
   Values loop(int64_t low, int64_t high, int64_t step, Range init,
               llvm::function_ref<Values(mlir::Value, Range)> body);
   /// One loop of step 1 per extent, outermost first.
-  void nest(llvm::ArrayRef<int64_t> extents, llvm::function_ref<void(Range)> body);
+  void nest(llvm::ArrayRef<int64_t> extents,
+            llvm::function_ref<void(Range)> body);
   void ifThen(mlir::Value condition, llvm::function_ref<void()> then);
   void ifElse(mlir::Value condition, llvm::function_ref<void()> then,
               llvm::function_ref<void()> otherwise);
@@ -54,8 +57,9 @@ struct Emit {
   mlir::Value toF32(mlir::Value value);
   mlir::Value fma(mlir::Value a, mlir::Value b, mlir::Value c);
   /// Halving tree over the lanes: lane i with lane i + n/2, then n/4, ...
-  mlir::Value tree(mlir::Value vector,
-                   llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
+  mlir::Value
+  tree(mlir::Value vector,
+       llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
   mlir::Value treeAdd(mlir::Value vector);
 
   /// Copies the first `extent` of `length` elements of a row (all without an

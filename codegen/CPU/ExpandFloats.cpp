@@ -30,14 +30,24 @@ struct Lanes {
   Type i16() const { return of(b.getI16Type()); }
   Type i32() const { return of(b.getI32Type()); }
   Type f32() const { return of(b.getF32Type()); }
-  Value constant(Type type, int64_t value) const { return Emit{b, loc}.constant(type, value); }
-  Value cast(Type type, Value v) const { return arith::BitcastOp::create(b, loc, type, v); }
-  Value zext(Type type, Value v) const { return arith::ExtUIOp::create(b, loc, type, v); }
-  Value trunc(Type type, Value v) const { return arith::TruncIOp::create(b, loc, type, v); }
+  Value constant(Type type, int64_t value) const {
+    return Emit{b, loc}.constant(type, value);
+  }
+  Value cast(Type type, Value v) const {
+    return arith::BitcastOp::create(b, loc, type, v);
+  }
+  Value zext(Type type, Value v) const {
+    return arith::ExtUIOp::create(b, loc, type, v);
+  }
+  Value trunc(Type type, Value v) const {
+    return arith::TruncIOp::create(b, loc, type, v);
+  }
   template <typename Op> Value with(Value v, int64_t c) const {
     return Op::create(b, loc, v, constant(v.getType(), c));
   }
-  template <typename Op> Value both(Value v, Value w) const { return Op::create(b, loc, v, w); }
+  template <typename Op> Value both(Value v, Value w) const {
+    return Op::create(b, loc, v, w);
+  }
   Value compare(arith::CmpIPredicate p, Value v, int64_t c) const {
     return arith::CmpIOp::create(b, loc, p, v, constant(v.getType(), c));
   }
@@ -72,7 +82,8 @@ static Value extendE8M0(const Lanes &l, Value x) {
   Value code = l.zext(l.i32(), l.cast(l.i8(), x));
   Value bits = l.with<arith::MaxUIOp>(l.with<ShLIOp>(code, 23), 0x400000);
   Value isNaN = l.compare(CmpIPredicate::eq, code, 255);
-  return l.cast(l.f32(), l.select(isNaN, l.constant(l.i32(), 0x7FC00000), bits));
+  return l.cast(l.f32(),
+                l.select(isNaN, l.constant(l.i32(), 0x7FC00000), bits));
 }
 
 static Value roundBF16(const Lanes &l, Value x) {
@@ -92,10 +103,12 @@ static Value roundE4M3(const Lanes &l, Value x) {
   Value magnitude = l.with<AndIOp>(bits, 0x7FFFFFFF);
   // Normal results: round 20 bits away, change the bias from 127 to 7.
   Value odd = l.with<AndIOp>(l.with<ShRUIOp>(magnitude, 20), 1);
-  Value rounded = l.both<AddIOp>(l.with<AddIOp>(magnitude, 0x7FFFF - (120 << 23)), odd);
+  Value rounded =
+      l.both<AddIOp>(l.with<AddIOp>(magnitude, 0x7FFFF - (120 << 23)), odd);
   Value normal = l.with<ShRUIOp>(rounded, 20);
   // Results below 2^-6: adding 2^14 leaves steps of 2^-9 in the last bits.
-  Value shifted = l.both<arith::AddFOp>(l.cast(l.f32(), magnitude), l.constant(l.f32(), 16384));
+  Value shifted = l.both<arith::AddFOp>(l.cast(l.f32(), magnitude),
+                                        l.constant(l.f32(), 16384));
   Value small = l.with<AddIOp>(l.cast(l.i32(), shifted), -0x46800000);
   Value isSmall = l.compare(CmpIPredicate::slt, magnitude, 0x3C800000);
   Value code = l.select(isSmall, small, normal);
@@ -106,7 +119,8 @@ static Value roundE4M3(const Lanes &l, Value x) {
   code = l.both<OrIOp>(code, sign);
   Value isNaN = l.compare(CmpIPredicate::sgt, magnitude, 0x7F800000);
   code = l.select(isNaN, l.constant(l.i32(), 0x7F), code);
-  return l.cast(l.of(Float8E4M3FNType::get(l.b.getContext())), l.trunc(l.i8(), code));
+  return l.cast(l.of(Float8E4M3FNType::get(l.b.getContext())),
+                l.trunc(l.i8(), code));
 }
 
 /// A positive power of two's exponent field (other bits are dropped, a
@@ -114,7 +128,8 @@ static Value roundE4M3(const Lanes &l, Value x) {
 static Value roundE8M0(const Lanes &l, Value x) {
   Value bits = l.cast(l.i32(), x);
   Value code = l.with<AndIOp>(l.with<ShRUIOp>(bits, 23), 0xFF);
-  return l.cast(l.of(Float8E8M0FNUType::get(l.b.getContext())), l.trunc(l.i8(), code));
+  return l.cast(l.of(Float8E8M0FNUType::get(l.b.getContext())),
+                l.trunc(l.i8(), code));
 }
 
 /// The e2m1 value nearest to x, as f32: no memory holds this type, it only
@@ -125,17 +140,21 @@ static Value nearestE2M1(const Lanes &l, Value x) {
   static const double middles[7] = {0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0};
   static const double values[8] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
   auto floats = [&](double v) {
-    Value scalar = arith::ConstantOp::create(l.b, l.loc, l.b.getF32FloatAttr(v));
+    Value scalar =
+        arith::ConstantOp::create(l.b, l.loc, l.b.getF32FloatAttr(v));
     return Emit{l.b, l.loc}.splat(scalar, lanesOf(l.shape));
   };
   Value value = floats(0);
   for (int i = 0; i < 7; ++i) {
-    auto predicate = i % 2 == 0 ? arith::CmpFPredicate::OGT : arith::CmpFPredicate::OGE;
-    Value above = arith::CmpFOp::create(l.b, l.loc, predicate, magnitude, floats(middles[i]));
+    auto predicate =
+        i % 2 == 0 ? arith::CmpFPredicate::OGT : arith::CmpFPredicate::OGE;
+    Value above = arith::CmpFOp::create(l.b, l.loc, predicate, magnitude,
+                                        floats(middles[i]));
     value = l.select(above, floats(values[i + 1]), value);
   }
   Value sign = l.with<AndIOp>(bits, std::numeric_limits<int32_t>::min());
-  Value isNaN = arith::CmpFOp::create(l.b, l.loc, arith::CmpFPredicate::UNO, x, x);
+  Value isNaN =
+      arith::CmpFOp::create(l.b, l.loc, arith::CmpFPredicate::UNO, x, x);
   sign = l.select(isNaN, l.constant(l.i32(), 0), sign);
   return l.cast(l.f32(), l.both<OrIOp>(l.cast(l.i32(), value), sign));
 }
@@ -143,7 +162,8 @@ static Value nearestE2M1(const Lanes &l, Value x) {
 namespace {
 struct ExpandExtend : OpRewritePattern<arith::ExtFOp> {
   using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(arith::ExtFOp op, PatternRewriter &b) const override {
+  LogicalResult matchAndRewrite(arith::ExtFOp op,
+                                PatternRewriter &b) const override {
     Lanes l{b, op.getLoc(), op.getType()};
     Type from = getElementTypeOrSelf(op.getIn().getType());
     Value result;
@@ -173,15 +193,17 @@ struct ExpandExtend : OpRewritePattern<arith::ExtFOp> {
 
 struct ExpandTruncate : OpRewritePattern<arith::TruncFOp> {
   using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(arith::TruncFOp op, PatternRewriter &b) const override {
+  LogicalResult matchAndRewrite(arith::TruncFOp op,
+                                PatternRewriter &b) const override {
     Lanes l{b, op.getLoc(), op.getType()};
-    Type from = getElementTypeOrSelf(op.getIn().getType()), to = getElementTypeOrSelf(op.getType());
+    Type from = getElementTypeOrSelf(op.getIn().getType()),
+         to = getElementTypeOrSelf(op.getType());
     if (!from.isF32() && !from.isBF16())
       return failure(); // from f64 two roundings would be needed
     if (!isa<BFloat16Type, Float8E4M3FNType, Float8E8M0FNUType>(to))
       return failure();
     Value x = from.isBF16() ? extendBF16(l, op.getIn()) : op.getIn();
-    Value result = to.isBF16() ? roundBF16(l, x)
+    Value result = to.isBF16()                 ? roundBF16(l, x)
                    : isa<Float8E4M3FNType>(to) ? roundE4M3(l, x)
                                                : roundE8M0(l, x);
     b.replaceOp(op, result);
@@ -192,7 +214,8 @@ struct ExpandTruncate : OpRewritePattern<arith::TruncFOp> {
 /// Selects of narrow floats as integers: no level has them on vectors.
 struct IntegerSelect : OpRewritePattern<arith::SelectOp> {
   using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(arith::SelectOp op, PatternRewriter &b) const override {
+  LogicalResult matchAndRewrite(arith::SelectOp op,
+                                PatternRewriter &b) const override {
     Type element = getElementTypeOrSelf(op.getType());
     if (!isa<BFloat16Type, Float8E4M3FNType, Float8E8M0FNUType>(element))
       return failure();
@@ -214,7 +237,8 @@ struct ExpandFloats : fathom::cpu::impl::ExpandFloatsPassBase<ExpandFloats> {
     WalkResult left = getOperation().walk([](Operation *op) {
       if (!isa<arith::ExtFOp, arith::TruncFOp>(op))
         return WalkResult::advance();
-      for (Type type : {op->getOperand(0).getType(), op->getResult(0).getType()})
+      for (Type type :
+           {op->getOperand(0).getType(), op->getResult(0).getType()})
         if (getElementTypeOrSelf(type).getIntOrFloatBitWidth() < 16 ||
             getElementTypeOrSelf(type).isBF16()) {
           op->emitError("no exact code for this conversion on the CPU");

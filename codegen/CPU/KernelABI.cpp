@@ -21,7 +21,8 @@ struct Entry {
 
   Type pointer() { return LLVM::LLVMPointerType::get(b.getContext()); }
   Value constant(int64_t value) {
-    return LLVM::ConstantOp::create(b, loc, b.getI64Type(), b.getI64IntegerAttr(value));
+    return LLVM::ConstantOp::create(b, loc, b.getI64Type(),
+                                    b.getI64IntegerAttr(value));
   }
   /// Element `index` (an i64 value or a constant) of an array of 8-byte words.
   Value word(Value array, LLVM::GEPArg index, Type type) {
@@ -44,7 +45,8 @@ struct Entry {
       set(constant(type.isDynamicDim(d) ? 0 : type.getDimSize(d)), {3, d});
       set(constant(strides[d]), {4, d});
     }
-    return UnrealizedConversionCastOp::create(b, loc, TypeRange{type}, desc).getResult(0);
+    return UnrealizedConversionCastOp::create(b, loc, TypeRange{type}, desc)
+        .getResult(0);
   }
   Value index(Value i64) {
     return arith::IndexCastOp::create(b, loc, b.getIndexType(), i64);
@@ -60,10 +62,13 @@ static LogicalResult check(func::FuncOp func) {
   for (Type type : func.getArgumentTypes()) {
     auto buffer = dyn_cast<MemRefType>(type);
     if (buffer && buffer.getLayout().isIdentity() &&
-        llvm::none_of(buffer.getShape().drop_front(buffer.getRank() ? 1 : 0), ShapedType::isDynamic))
+        llvm::none_of(buffer.getShape().drop_front(buffer.getRank() ? 1 : 0),
+                      ShapedType::isDynamic))
       continue;
     if (!isa<IndexType, tile::TableType>(type))
-      return func.emitError("no place in the kernel ABI for an argument of type ") << type;
+      return func.emitError(
+                 "no place in the kernel ABI for an argument of type ")
+             << type;
   }
   return failure(result.wasInterrupted());
 }
@@ -100,9 +105,11 @@ static LogicalResult adopt(func::FuncOp func, LLVMTypeConverter &types) {
         if (!select)
           return user->emitError("a table is only read by select_buffer");
         Entry at{OpBuilder(select), select.getLoc(), types};
-        Value number = arith::IndexCastOp::create(at.b, at.loc, i64, select.getIndex());
+        Value number =
+            arith::IndexCastOp::create(at.b, at.loc, i64, select.getIndex());
         Value base = at.word(value, number, at.pointer());
-        select.replaceAllUsesWith(at.buffer(base, cast<MemRefType>(select.getType())));
+        select.replaceAllUsesWith(
+            at.buffer(base, cast<MemRefType>(select.getType())));
         select.erase();
       }
       continue;

@@ -26,7 +26,8 @@ struct Access {
   bool contiguousIn(int64_t dim) const {
     if (dims.empty() || dims.back() != dim || llvm::count(dims, dim) != 1)
       return false;
-    auto [strides, offset] = cast<MemRefType>(buffer.getType()).getStridesAndOffset();
+    auto [strides, offset] =
+        cast<MemRefType>(buffer.getType()).getStridesAndOffset();
     return strides.back() == 1;
   }
   bool isBit() const {
@@ -68,7 +69,8 @@ LogicalResult VectorLoops::collectAccesses() {
     for (AffineExpr expr : op.getMatchingIndexingMap(&operand).getResults()) {
       if (auto dim = dyn_cast<AffineDimExpr>(expr))
         access.dims.push_back(dim.getPosition());
-      else if (isa<AffineConstantExpr>(expr) && cast<AffineConstantExpr>(expr).getValue() == 0)
+      else if (isa<AffineConstantExpr>(expr) &&
+               cast<AffineConstantExpr>(expr).getValue() == 0)
         access.dims.push_back(-1);
       else
         return op.emitError("an indexing map is no projection");
@@ -86,17 +88,21 @@ void VectorLoops::collapse() {
   for (const Access &access : accesses) {
     auto type = dyn_cast<MemRefType>(access.buffer.getType());
     if (type && !access.dims.empty() &&
-        (!type.getLayout().isIdentity() || access.dims != llvm::to_vector(llvm::seq<int64_t>(0, rank))))
+        (!type.getLayout().isIdentity() ||
+         access.dims != llvm::to_vector(llvm::seq<int64_t>(0, rank))))
       return;
   }
-  SmallVector<ReassociationIndices> all{llvm::to_vector(llvm::seq<int64_t>(0, rank))};
+  SmallVector<ReassociationIndices> all{
+      llvm::to_vector(llvm::seq<int64_t>(0, rank))};
   for (Access &access : accesses) {
     if (access.dims.empty())
       continue;
-    access.buffer = memref::CollapseShapeOp::create(e.b, e.loc, access.buffer, all);
+    access.buffer =
+        memref::CollapseShapeOp::create(e.b, e.loc, access.buffer, all);
     access.dims = {0};
   }
-  ranges = {std::accumulate(ranges.begin(), ranges.end(), int64_t(1), std::multiplies<>())};
+  ranges = {std::accumulate(ranges.begin(), ranges.end(), int64_t(1),
+                            std::multiplies<>())};
 }
 
 /// Vectors along the last loop if every result is contiguous there. Bits lie
@@ -109,7 +115,8 @@ void VectorLoops::chooseLanes() {
     bool output = static_cast<int64_t>(i) >= op.getNumDpsInputs();
     if (!isa<MemRefType>(access.buffer.getType()))
       continue;
-    if ((output && !access.contiguousIn(inner)) || (access.uses(inner) && access.isBit()))
+    if ((output && !access.contiguousIn(inner)) ||
+        (access.uses(inner) && access.isBit()))
       return;
   }
   op->walk([&](Operation *inside) {
@@ -140,7 +147,8 @@ Value VectorLoops::read(const Access &access, Emit::Range ivs) {
     elements.push_back(e.load(access.buffer, place, 1));
   }
   Type element = elements.front().getType();
-  return vector::FromElementsOp::create(e.b, e.loc, VectorType::get({lanes}, element), elements);
+  return vector::FromElementsOp::create(
+      e.b, e.loc, VectorType::get({lanes}, element), elements);
 }
 
 /// The lanes of a value of the body; values from outside are repeated.
@@ -168,7 +176,8 @@ void VectorLoops::clone(Operation &inner, IRMapping &mapping, Emit::Range ivs) {
     for (int64_t i = 0; i < lanes; ++i)
       steps.push_back(IntegerAttr::get(type, i));
     auto vector = VectorType::get({lanes}, type);
-    Value iota = arith::ConstantOp::create(e.b, e.loc, DenseElementsAttr::get(vector, steps));
+    Value iota = arith::ConstantOp::create(
+        e.b, e.loc, DenseElementsAttr::get(vector, steps));
     return arith::AddIOp::create(e.b, e.loc, e.splat(place, lanes), iota);
   };
   if (auto index = dyn_cast<linalg::IndexOp>(inner)) {
@@ -196,7 +205,8 @@ void VectorLoops::clone(Operation &inner, IRMapping &mapping, Emit::Range ivs) {
 void VectorLoops::body(Emit::Range ivs, ArrayRef<Value> hoisted) {
   IRMapping mapping;
   Block *block = op.getBody();
-  for (auto [argument, access, early] : llvm::zip(block->getArguments(), accesses, hoisted))
+  for (auto [argument, access, early] :
+       llvm::zip(block->getArguments(), accesses, hoisted))
     if (early)
       mapping.map(argument, early);
     else if (!argument.use_empty())
@@ -204,7 +214,8 @@ void VectorLoops::body(Emit::Range ivs, ArrayRef<Value> hoisted) {
   for (Operation &inner : block->without_terminator())
     clone(inner, mapping, ivs);
   auto outputs = ArrayRef(accesses).drop_front(op.getNumDpsInputs());
-  for (auto [value, access] : llvm::zip(block->getTerminator()->getOperands(), outputs))
+  for (auto [value, access] :
+       llvm::zip(block->getTerminator()->getOperands(), outputs))
     e.store(mapped(mapping, value), access.buffer, access.at(e, ivs));
 }
 
@@ -228,8 +239,8 @@ LogicalResult VectorLoops::emit() {
     Emit::Values ivs(outer);
     ivs.push_back(nullptr);
     for (auto [i, access] : llvm::enumerate(accesses))
-      if (static_cast<int64_t>(i) < op.getNumDpsInputs() && !access.uses(inner) &&
-          !op.getBody()->getArgument(i).use_empty())
+      if (static_cast<int64_t>(i) < op.getNumDpsInputs() &&
+          !access.uses(inner) && !op.getBody()->getArgument(i).use_empty())
         hoisted[i] = e.splat(read(access, ivs), lanes);
     e.loop(0, ranges[inner], lanes, [&](Value iv) {
       ivs.back() = iv;
@@ -250,10 +261,13 @@ static LogicalResult copyLoops(memref::CopyOp op) {
   if (type.getRank() == 0) {
     e.store(e.load(from, {}, 1), to, {});
   } else if (type.getElementType().isInteger(1)) {
-    e.nest(type.getShape(), [&](Emit::Range at) { e.store(e.load(from, at, 1), to, at); });
+    e.nest(type.getShape(),
+           [&](Emit::Range at) { e.store(e.load(from, at, 1), to, at); });
   } else {
-    if (type.getRank() > 1 && type.getLayout().isIdentity() && source.getLayout().isIdentity()) {
-      SmallVector<ReassociationIndices> all{llvm::to_vector(llvm::seq<int64_t>(0, type.getRank()))};
+    if (type.getRank() > 1 && type.getLayout().isIdentity() &&
+        source.getLayout().isIdentity()) {
+      SmallVector<ReassociationIndices> all{
+          llvm::to_vector(llvm::seq<int64_t>(0, type.getRank()))};
       from = memref::CollapseShapeOp::create(b, op.getLoc(), from, all);
       to = memref::CollapseShapeOp::create(b, op.getLoc(), to, all);
       type = cast<MemRefType>(to.getType());

@@ -3,8 +3,8 @@
 
 #include "lld/Common/Driver.h"
 #include "llvm/ADT/ScopeExit.h"
-#include "llvm/Object/ObjectFile.h"
 #include "llvm/Object/ELFObjectFile.h"
+#include "llvm/Object/ObjectFile.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
@@ -37,15 +37,17 @@ static Error checkUndefined(StringRef path) {
       return name.takeError();
     if ((*flags & object::SymbolRef::SF_Undefined) && !name->empty() &&
         *name != "memset" && *name != "memcpy" && *name != "memmove")
-      return fail("compiled kernels need the external function '" + *name +
-                  "', which no host provides; this is a defect of the code generator");
+      return fail(
+          "compiled kernels need the external function '" + *name +
+          "', which no host provides; this is a defect of the code generator");
   }
   return Error::success();
 }
 
 Expected<std::string> fathom::cpu::linkObjects(ArrayRef<std::string> objects) {
   SmallString<128> folder;
-  if (std::error_code error = sys::fs::createUniqueDirectory("fathom-link", folder))
+  if (std::error_code error =
+          sys::fs::createUniqueDirectory("fathom-link", folder))
     return fail("cannot make a temporary folder: " + error.message());
   auto cleanup = make_scope_exit([&] { sys::fs::remove_directories(folder); });
   std::vector<std::string> paths;
@@ -61,9 +63,10 @@ Expected<std::string> fathom::cpu::linkObjects(ArrayRef<std::string> objects) {
     }
   }
   std::string library = (folder + "/kernels.so").str();
-  std::vector<const char *> args = {"ld.lld", "-shared", "--build-id=none",
-                                    "-z", "noexecstack", "--hash-style=gnu",
-                                    "-soname", "kernels.so", "--threads=1"};
+  std::vector<const char *> args = {
+      "ld.lld",  "-shared",     "--build-id=none",
+      "-z",      "noexecstack", "--hash-style=gnu",
+      "-soname", "kernels.so",  "--threads=1"};
   for (const std::string &path : paths)
     args.push_back(path.c_str());
   args.insert(args.end(), {"-o", library.c_str()});
@@ -71,13 +74,16 @@ Expected<std::string> fathom::cpu::linkObjects(ArrayRef<std::string> objects) {
   raw_string_ostream log(messages);
   static std::mutex lldIsNotReentrant;
   std::lock_guard<std::mutex> lock(lldIsNotReentrant);
-  lld::Result result = lld::lldMain(args, log, log, {{lld::Gnu, &lld::elf::link}});
+  lld::Result result =
+      lld::lldMain(args, log, log, {{lld::Gnu, &lld::elf::link}});
   if (result.retCode != 0)
     return fail("the linker failed: " + messages);
   if (Error error = checkUndefined(library))
     return std::move(error);
-  auto buffer = MemoryBuffer::getFile(library, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+  auto buffer = MemoryBuffer::getFile(library, /*IsText=*/false,
+                                      /*RequiresNullTerminator=*/false);
   if (!buffer)
-    return fail("cannot read back '" + library + "': " + buffer.getError().message());
+    return fail("cannot read back '" + library +
+                "': " + buffer.getError().message());
   return (*buffer)->getBuffer().str();
 }

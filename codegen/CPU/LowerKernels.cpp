@@ -37,7 +37,8 @@ static void lowerKernel(tile::KernelOp kernel) {
 namespace {
 struct LowerKernels : cpu::impl::LowerKernelsPassBase<LowerKernels> {
   void runOnOperation() override {
-    for (auto kernel : llvm::make_early_inc_range(getOperation().getOps<tile::KernelOp>()))
+    for (auto kernel :
+         llvm::make_early_inc_range(getOperation().getOps<tile::KernelOp>()))
       lowerKernel(kernel);
   }
 };

@@ -21,17 +21,28 @@ mlir::MemRefType viewType(tile::LoadOp op);
 mlir::Value expandLoad(Emit &e, tile::LoadOp op);
 
 using Buffers = llvm::ArrayRef<mlir::Value>;
-mlir::LogicalResult expandOp(Emit &e, tile::StoreOp op, Buffers operands, Buffers results);
-mlir::LogicalResult expandOp(Emit &e, tile::GatherOp op, Buffers operands, Buffers results);
-mlir::LogicalResult expandOp(Emit &e, tile::ScatterOp op, Buffers operands, Buffers results);
-mlir::LogicalResult expandOp(Emit &e, tile::ReduceOp op, Buffers operands, Buffers results);
-mlir::LogicalResult expandOp(Emit &e, tile::ScanOp op, Buffers operands, Buffers results);
-mlir::LogicalResult expandOp(Emit &e, tile::InterleaveOp op, Buffers operands, Buffers results);
-mlir::LogicalResult expandOp(Emit &e, tile::DeinterleaveOp op, Buffers operands, Buffers results);
-mlir::LogicalResult expandOp(Emit &e, tile::UnpackFP4Op op, Buffers operands, Buffers results);
-mlir::LogicalResult expandOp(Emit &e, tile::PackFP4Op op, Buffers operands, Buffers results);
-mlir::LogicalResult expandOp(Emit &e, tile::DotOp op, Target target, Buffers operands);
-mlir::LogicalResult expandOp(Emit &e, tile::DotScaledOp op, Target target, Buffers operands);
+mlir::LogicalResult expandOp(Emit &e, tile::StoreOp op, Buffers operands,
+                             Buffers results);
+mlir::LogicalResult expandOp(Emit &e, tile::GatherOp op, Buffers operands,
+                             Buffers results);
+mlir::LogicalResult expandOp(Emit &e, tile::ScatterOp op, Buffers operands,
+                             Buffers results);
+mlir::LogicalResult expandOp(Emit &e, tile::ReduceOp op, Buffers operands,
+                             Buffers results);
+mlir::LogicalResult expandOp(Emit &e, tile::ScanOp op, Buffers operands,
+                             Buffers results);
+mlir::LogicalResult expandOp(Emit &e, tile::InterleaveOp op, Buffers operands,
+                             Buffers results);
+mlir::LogicalResult expandOp(Emit &e, tile::DeinterleaveOp op, Buffers operands,
+                             Buffers results);
+mlir::LogicalResult expandOp(Emit &e, tile::UnpackFP4Op op, Buffers operands,
+                             Buffers results);
+mlir::LogicalResult expandOp(Emit &e, tile::PackFP4Op op, Buffers operands,
+                             Buffers results);
+mlir::LogicalResult expandOp(Emit &e, tile::DotOp op, Target target,
+                             Buffers operands);
+mlir::LogicalResult expandOp(Emit &e, tile::DotScaledOp op, Target target,
+                             Buffers operands);
 
 /// acc (MxN f32) += lhs (MxK) x rhs (NxK)^T for buffers of f32 or bf16; rows
 /// of lhs and acc from `lhsRow`/`accRow` on.

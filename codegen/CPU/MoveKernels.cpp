@@ -20,8 +20,8 @@ MemRefType fathom::cpu::viewType(tile::LoadOp op) {
   sizesOfView(buffer, tile, sizes);
   SmallVector<int64_t> offsets(buffer.getRank(), ShapedType::kDynamic);
   SmallVector<int64_t> strides(buffer.getRank(), 1);
-  return memref::SubViewOp::inferRankReducedResultType(tile.getShape(), buffer, offsets,
-                                                       sizes, strides);
+  return memref::SubViewOp::inferRankReducedResultType(tile.getShape(), buffer,
+                                                       offsets, sizes, strides);
 }
 
 static Value view(Emit &e, tile::LoadOp op) {
@@ -30,16 +30,17 @@ static Value view(Emit &e, tile::LoadOp op) {
   sizesOfView(buffer, cast<RankedTensorType>(op.getResult().getType()), sizes);
   SmallVector<int64_t> offsets(buffer.getRank(), ShapedType::kDynamic);
   SmallVector<int64_t> strides(buffer.getRank(), 1);
-  return memref::SubViewOp::create(e.b, op.getLoc(), viewType(op), op.getBuffer(),
-                                   op.getIndices(), ValueRange{}, ValueRange{},
-                                   offsets, sizes, strides);
+  return memref::SubViewOp::create(
+      e.b, op.getLoc(), viewType(op), op.getBuffer(), op.getIndices(),
+      ValueRange{}, ValueRange{}, offsets, sizes, strides);
 }
 
 /// Calls `row(place in buffer, place in tile, extent)` for each row of a
 /// rectangle; extent is null where the whole row lies inside, 0 where the row
 /// itself is out of bounds.
 static void
-forEachRow(Emit &e, ArrayRef<int64_t> shape, ValueRange indices, ValueRange bounds,
+forEachRow(Emit &e, ArrayRef<int64_t> shape, ValueRange indices,
+           ValueRange bounds,
            function_ref<void(Emit::Range, Emit::Range, Value)> row) {
   int64_t lead = indices.size() - shape.size();
   Value inner;
@@ -53,8 +54,8 @@ forEachRow(Emit &e, ArrayRef<int64_t> shape, ValueRange indices, ValueRange boun
       buffer[lead + d] = e.add(buffer[lead + d], iv);
       if (bounds.empty())
         continue;
-      Value inside = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::slt,
-                                           buffer[lead + d], bounds[d]);
+      Value inside = arith::CmpIOp::create(
+          e.b, e.loc, arith::CmpIPredicate::slt, buffer[lead + d], bounds[d]);
       extent = arith::SelectOp::create(e.b, e.loc, inside, extent, e.index(0));
     }
     row(buffer, tile, extent);
@@ -68,28 +69,31 @@ Value fathom::cpu::expandLoad(Emit &e, tile::LoadOp op) {
   Value result = e.alloc(type.getShape(), type.getElementType());
   forEachRow(e, type.getShape(), op.getIndices(), op.getBounds(),
              [&](Emit::Range buffer, Emit::Range tile, Value extent) {
-               e.copyRow(op.getBuffer(), buffer, result, tile, type.getShape().back(),
-                         extent, /*keepRest=*/false);
+               e.copyRow(op.getBuffer(), buffer, result, tile,
+                         type.getShape().back(), extent, /*keepRest=*/false);
              });
   return result;
 }
 
-LogicalResult fathom::cpu::expandOp(Emit &e, tile::StoreOp op, Buffers operands, Buffers) {
+LogicalResult fathom::cpu::expandOp(Emit &e, tile::StoreOp op, Buffers operands,
+                                    Buffers) {
   auto type = cast<RankedTensorType>(op.getValue().getType());
-  if (type.getElementType() != cast<MemRefType>(op.getBuffer().getType()).getElementType())
+  if (type.getElementType() !=
+      cast<MemRefType>(op.getBuffer().getType()).getElementType())
     return op.emitError("the element types of tile and buffer differ");
   forEachRow(e, type.getShape(), op.getIndices(), op.getBounds(),
              [&](Emit::Range buffer, Emit::Range tile, Value extent) {
-               e.copyRow(operands[0], tile, op.getBuffer(), buffer, type.getShape().back(),
-                         extent, /*keepRest=*/true);
+               e.copyRow(operands[0], tile, op.getBuffer(), buffer,
+                         type.getShape().back(), extent, /*keepRest=*/true);
              });
   return success();
 }
 
 /// Rows by number: `row(place in buffer, place in tile, length, extent)`.
-static void forEachNumber(Emit &e, Value buffer, Value rows, Value column,
-                          ArrayRef<int64_t> shape, function_ref<void(Emit::Range, Emit::Range, int64_t, Value)> valid,
-                          function_ref<void(Emit::Range, int64_t)> invalid) {
+static void forEachNumber(
+    Emit &e, Value buffer, Value rows, Value column, ArrayRef<int64_t> shape,
+    function_ref<void(Emit::Range, Emit::Range, int64_t, Value)> valid,
+    function_ref<void(Emit::Range, int64_t)> invalid) {
   auto type = cast<MemRefType>(buffer.getType());
   bool scalars = shape.size() == 1;
   int64_t length = scalars ? 1 : shape[1];
@@ -103,13 +107,14 @@ static void forEachNumber(Emit &e, Value buffer, Value rows, Value column,
   }
   e.loop(0, shape[0], 1, [&](Value i) {
     Value number = e.load(rows, {i}, 1);
-    Value isRow = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::sge, number,
-                                        e.zero(number.getType()));
+    Value isRow = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::sge,
+                                        number, e.zero(number.getType()));
     Emit::Values tile{i};
     if (!scalars)
       tile.push_back(e.index(0));
     auto copy = [&] {
-      Emit::Values at{arith::IndexCastOp::create(e.b, e.loc, e.b.getIndexType(), number)};
+      Emit::Values at{
+          arith::IndexCastOp::create(e.b, e.loc, e.b.getIndexType(), number)};
       if (!scalars)
         at.push_back(column ? column : e.index(0));
       valid(at, tile, length, extent);
@@ -121,19 +126,23 @@ static void forEachNumber(Emit &e, Value buffer, Value rows, Value column,
   });
 }
 
-LogicalResult fathom::cpu::expandOp(Emit &e, tile::GatherOp op, Buffers operands,
-                                    Buffers results) {
+LogicalResult fathom::cpu::expandOp(Emit &e, tile::GatherOp op,
+                                    Buffers operands, Buffers results) {
   auto type = cast<RankedTensorType>(op.getResult().getType());
   forEachNumber(
       e, op.getBuffer(), operands[1], op.getColumn(), type.getShape(),
       [&](Emit::Range from, Emit::Range tile, int64_t length, Value extent) {
-        e.copyRow(op.getBuffer(), from, results[0], tile, length, extent, false);
+        e.copyRow(op.getBuffer(), from, results[0], tile, length, extent,
+                  false);
       },
-      [&](Emit::Range tile, int64_t length) { e.zeroRow(results[0], tile, length); });
+      [&](Emit::Range tile, int64_t length) {
+        e.zeroRow(results[0], tile, length);
+      });
   return success();
 }
 
-LogicalResult fathom::cpu::expandOp(Emit &e, tile::ScatterOp op, Buffers operands, Buffers) {
+LogicalResult fathom::cpu::expandOp(Emit &e, tile::ScatterOp op,
+                                    Buffers operands, Buffers) {
   auto type = cast<RankedTensorType>(op.getValue().getType());
   forEachNumber(
       e, op.getBuffer(), operands[2], op.getColumn(), type.getShape(),

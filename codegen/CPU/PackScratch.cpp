@@ -61,10 +61,12 @@ static void findLife(Buffer &buffer, const Order &order) {
   buffer.end = 0;
   while (!work.empty()) {
     Value value = work.pop_back_val();
-    if (!value || !isa<MemRefType>(value.getType()) || !seen.insert(value).second)
+    if (!value || !isa<MemRefType>(value.getType()) ||
+        !seen.insert(value).second)
       continue;
     for (OpOperand &use : value.getUses()) {
-      Operation *place = value.getParentBlock()->findAncestorOpInBlock(*use.getOwner());
+      Operation *place =
+          value.getParentBlock()->findAncestorOpInBlock(*use.getOwner());
       auto [first, last] = order.span.at(place ? place : use.getOwner());
       buffer.begin = std::min(buffer.begin, first);
       buffer.end = std::max(buffer.end, last);
@@ -78,11 +80,13 @@ static int64_t place(MutableArrayRef<Buffer> buffers) {
   SmallVector<Buffer *> bySize;
   for (Buffer &buffer : buffers)
     bySize.push_back(&buffer);
-  llvm::stable_sort(bySize, [](Buffer *a, Buffer *b) { return a->bytes > b->bytes; });
+  llvm::stable_sort(bySize,
+                    [](Buffer *a, Buffer *b) { return a->bytes > b->bytes; });
   SmallVector<Buffer *> placed;
   int64_t total = 0;
   for (Buffer *buffer : bySize) {
-    llvm::stable_sort(placed, [](Buffer *a, Buffer *b) { return a->offset < b->offset; });
+    llvm::stable_sort(
+        placed, [](Buffer *a, Buffer *b) { return a->offset < b->offset; });
     int64_t offset = 0;
     for (Buffer *other : placed)
       if (buffer->begin <= other->end && other->begin <= buffer->end &&
@@ -106,7 +110,8 @@ static LogicalResult pack(func::FuncOp func) {
       op.emitError("scratch of unknown size");
       return WalkResult::interrupt();
     }
-    int64_t bits = type.getElementType().isIndex() ? 64 : type.getElementTypeBitWidth();
+    int64_t bits =
+        type.getElementType().isIndex() ? 64 : type.getElementTypeBitWidth();
     int64_t bytes = type.getNumElements() * ((bits + 7) / 8);
     buffers.push_back({op, int64_t(llvm::alignTo(bytes, kAlignment)), 0, 0});
     findLife(buffers.back(), order);
@@ -116,14 +121,17 @@ static LogicalResult pack(func::FuncOp func) {
     return failure();
   int64_t total = place(buffers);
   auto bytes = MemRefType::get({ShapedType::kDynamic}, b.getI8Type());
-  if (failed(func.insertArgument(func.getNumArguments(), bytes, {}, func.getLoc())))
+  if (failed(func.insertArgument(func.getNumArguments(), bytes, {},
+                                 func.getLoc())))
     return failure();
   Value scratch = func.getArguments().back();
   for (Buffer &buffer : buffers) {
     b.setInsertionPoint(buffer.op);
-    Value offset = arith::ConstantIndexOp::create(b, buffer.op.getLoc(), buffer.offset);
-    Value view = memref::ViewOp::create(b, buffer.op.getLoc(), buffer.op.getType(), scratch,
-                                        offset, ValueRange{});
+    Value offset =
+        arith::ConstantIndexOp::create(b, buffer.op.getLoc(), buffer.offset);
+    Value view =
+        memref::ViewOp::create(b, buffer.op.getLoc(), buffer.op.getType(),
+                               scratch, offset, ValueRange{});
     buffer.op.replaceAllUsesWith(view);
     buffer.op.erase();
   }

@@ -28,7 +28,8 @@ namespace fathom::cpu {
 constexpr llvm::StringLiteral kScratchAttr = "fathom.scratch_bytes";
 
 /// The whole way from a module of `tile.kernel`s to the LLVM dialect.
-void buildCPUPipeline(mlir::OpPassManager &pm, llvm::StringRef isa = "x86-64-v3");
+void buildCPUPipeline(mlir::OpPassManager &pm,
+                      llvm::StringRef isa = "x86-64-v3");
 
 /// Registers the passes above and the pipeline `fathom-to-cpu`.
 void registerCPUPassesAndPipelines();

@@ -38,8 +38,7 @@ void cpu::buildCPUPipeline(OpPassManager &pm, StringRef isa) {
   pm.addPass(createPackScratchPass());
   // Numbers.
   arith::ArithEmulateUnsupportedFloatsOptions emulate;
-  static const std::string narrow[] = {"bf16"};
-  emulate.sourceTypeStrs = narrow;
+  emulate.sourceTypeStrs = {"bf16"};
   emulate.targetTypeStr = "f32";
   pm.addPass(arith::createArithEmulateUnsupportedFloats(emulate));
   pm.addPass(createApproximateMathPass());
@@ -60,7 +59,8 @@ void cpu::buildCPUPipeline(OpPassManager &pm, StringRef isa) {
 
 void cpu::registerCPUPassesAndPipelines() {
   registerCPUPasses();
-  PassPipelineRegistration<>("fathom-to-cpu", "tile kernels to the LLVM dialect for the CPU",
+  PassPipelineRegistration<>("fathom-to-cpu",
+                             "tile kernels to the LLVM dialect for the CPU",
                              [](OpPassManager &pm) { buildCPUPipeline(pm); });
 }
 

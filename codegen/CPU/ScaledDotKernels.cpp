@@ -9,6 +9,22 @@ using namespace mlir;
 using namespace fathom;
 using namespace fathom::cpu;
 
+/// f32 copy of a tile of narrow floats, so that they are not extended again for
+/// every row.
+static Value inF32(Emit &e, Value x) {
+  auto type = cast<MemRefType>(x.getType());
+  if (type.getElementType().isF32())
+    return x;
+  Value copy = e.alloc(type.getShape(), e.b.getF32Type());
+  int64_t lanes = std::min(type.getDimSize(1), kLanes);
+  e.nest(type.getShape().drop_back(), [&](Emit::Range row) {
+    e.loop(0, type.getDimSize(1), lanes, [&](Value k) {
+      e.store(e.toF32(e.load(x, {row[0], k}, lanes)), copy, {row[0], k});
+    });
+  });
+  return copy;
+}
+
 namespace {
 /// Weights of one operation and how they are read.
 struct ScaledWeights {
@@ -16,7 +32,8 @@ struct ScaledWeights {
   bool packed;
   int64_t rows, k, rowBlock, columnBlock, lanes;
 
-  static FailureOr<ScaledWeights> of(tile::DotScaledOp op, Value codes, Value scales) {
+  static FailureOr<ScaledWeights> of(Emit &e, tile::DotScaledOp op, Value codes,
+                                     Value scales) {
     auto codeType = cast<MemRefType>(codes.getType());
     auto scaleType = cast<MemRefType>(scales.getType());
     ScaledWeights w{codes, scales, codeType.getElementType().isInteger(8)};
@@ -26,8 +43,11 @@ struct ScaledWeights {
     w.columnBlock = w.k / scaleType.getDimSize(1);
     w.lanes = std::min(w.columnBlock, kLanes);
     if (std::min(w.k, kLanes) != w.lanes || (w.packed && w.lanes < 2))
-      return op.emitError("a scale covers ") << w.columnBlock << " weights of " << w.k
+      return op.emitError("a scale covers ")
+             << w.columnBlock << " weights of " << w.k
              << " along a row; at least 16 are needed";
+    if (w.packed) // a scale for every 32 weights of every row
+      w.scales = inF32(e, scales);
     return w;
   }
 
@@ -37,7 +57,8 @@ struct ScaledWeights {
       row = arith::DivUIOp::create(e.b, e.loc, row, e.index(rowBlock));
     Value value = e.toF32(e.load(scales, {row, block}, 1));
     if (!packed)
-      value = arith::MulFOp::create(e.b, e.loc, value, e.constant(value.getType(), 256));
+      value = arith::MulFOp::create(e.b, e.loc, value,
+                                    e.constant(value.getType(), 256));
     return e.splat(value, lanes);
   }
 
@@ -55,29 +76,16 @@ struct ScaledWeights {
     Value bits = arith::ExtSIOp::create(b, e.loc, words, code);
     bits = arith::ShLIOp::create(b, e.loc, bits, e.constant(words, 7));
     bits = arith::AndIOp::create(b, e.loc, bits, e.constant(words, -0x4001));
-    Value half = arith::BitcastOp::create(b, e.loc, e.vec(lanes, b.getF16Type()), bits);
+    Value half =
+        arith::BitcastOp::create(b, e.loc, e.vec(lanes, b.getF16Type()), bits);
     return arith::ExtFOp::create(b, e.loc, e.vec(lanes, b.getF32Type()), half);
   }
 };
 } // namespace
 
-/// f32 copy of a bf16 tile, so that it is not extended again for every row.
-static Value inF32(Emit &e, Value x) {
-  auto type = cast<MemRefType>(x.getType());
-  if (type.getElementType().isF32())
-    return x;
-  Value copy = e.alloc(type.getShape(), e.b.getF32Type());
-  int64_t lanes = std::min(type.getDimSize(1), kLanes);
-  e.nest(type.getShape().drop_back(), [&](Emit::Range row) {
-    e.loop(0, type.getDimSize(1), lanes, [&](Value k) {
-      e.store(e.toF32(e.load(x, {row[0], k}, lanes)), copy, {row[0], k});
-    });
-  });
-  return copy;
-}
-
 /// At most four tokens: rows x tokens accumulators, each weight decoded once.
-static void fewTokens(Emit &e, const ScaledWeights &w, Value x, Value acc, int64_t blockM) {
+static void fewTokens(Emit &e, const ScaledWeights &w, Value x, Value acc,
+                      int64_t blockM) {
   int64_t tokens = cast<MemRefType>(x.getType()).getDimSize(0);
   Type vector = e.vec(w.lanes, e.b.getF32Type());
   e.loop(0, w.rows, blockM, [&](Value m) {
@@ -85,44 +93,54 @@ static void fewTokens(Emit &e, const ScaledWeights &w, Value x, Value acc, int64
     auto block = [&](Value index, Emit::Range sums) {
       Emit::Values scales;
       for (int64_t i = 0; i < blockM; ++i)
-        scales.push_back(i > 0 && w.rowBlock % blockM == 0 ? scales[0]
-                                                           : w.scale(e, e.add(m, i), index));
-      Value start = arith::MulIOp::create(e.b, e.loc, index, e.index(w.columnBlock));
-      return e.loop(0, w.columnBlock, w.lanes, sums, [&](Value offset, Emit::Range inner) {
-        Emit::Values next(inner), right;
-        Value k = e.add(start, offset);
-        for (int64_t j = 0; j < tokens; ++j)
-          right.push_back(e.toF32(e.load(x, {e.index(j), k}, w.lanes)));
-        for (int64_t i = 0; i < blockM; ++i) {
-          Value left = arith::MulFOp::create(e.b, e.loc, w.decode(e, e.add(m, i), k), scales[i]);
-          for (int64_t j = 0; j < tokens; ++j)
-            next[i * tokens + j] = e.fma(left, right[j], next[i * tokens + j]);
-        }
-        return next;
-      });
+        scales.push_back(i > 0 && w.rowBlock % blockM == 0
+                             ? scales[0]
+                             : w.scale(e, e.add(m, i), index));
+      Value start =
+          arith::MulIOp::create(e.b, e.loc, index, e.index(w.columnBlock));
+      return e.loop(0, w.columnBlock, w.lanes, sums,
+                    [&](Value offset, Emit::Range inner) {
+                      Emit::Values next(inner), right;
+                      Value k = e.add(start, offset);
+                      for (int64_t j = 0; j < tokens; ++j)
+                        right.push_back(
+                            e.toF32(e.load(x, {e.index(j), k}, w.lanes)));
+                      for (int64_t i = 0; i < blockM; ++i) {
+                        Value left = arith::MulFOp::create(
+                            e.b, e.loc, w.decode(e, e.add(m, i), k), scales[i]);
+                        for (int64_t j = 0; j < tokens; ++j)
+                          next[i * tokens + j] =
+                              e.fma(left, right[j], next[i * tokens + j]);
+                      }
+                      return next;
+                    });
     };
     Emit::Values sums = e.loop(0, w.k / w.columnBlock, 1, init, block);
     for (int64_t i = 0; i < blockM; ++i)
       for (int64_t j = 0; j < tokens; ++j) {
         Emit::Values at{e.add(m, i), e.index(j)};
         Value total = e.treeAdd(sums[i * tokens + j]);
-        e.store(arith::AddFOp::create(e.b, e.loc, e.load(acc, at, 1), total), acc, at);
+        e.store(arith::AddFOp::create(e.b, e.loc, e.load(acc, at, 1), total),
+                acc, at);
       }
   });
 }
 
 /// Many tokens: a few rows are decoded into scratch, then multiplied.
-static void manyTokens(Emit &e, Target target, const ScaledWeights &w, Value x, Value acc) {
+static void manyTokens(Emit &e, Target target, const ScaledWeights &w, Value x,
+                       Value acc) {
   int64_t blockM = std::min<int64_t>(w.rows, 4);
   Value rows = e.alloc({blockM, w.k}, e.b.getF32Type());
   e.loop(0, w.rows, blockM, [&](Value m) {
     e.loop(0, blockM, 1, [&](Value i) {
       e.loop(0, w.k / w.columnBlock, 1, [&](Value block) {
         Value row = e.add(m, i), scale = w.scale(e, row, block);
-        Value start = arith::MulIOp::create(e.b, e.loc, block, e.index(w.columnBlock));
+        Value start =
+            arith::MulIOp::create(e.b, e.loc, block, e.index(w.columnBlock));
         e.loop(0, w.columnBlock, w.lanes, [&](Value offset) {
           Value k = e.add(start, offset);
-          Value weight = arith::MulFOp::create(e.b, e.loc, w.decode(e, row, k), scale);
+          Value weight =
+              arith::MulFOp::create(e.b, e.loc, w.decode(e, row, k), scale);
           e.store(weight, rows, {i, k});
         });
       });
@@ -131,9 +149,10 @@ static void manyTokens(Emit &e, Target target, const ScaledWeights &w, Value x, 
   });
 }
 
-LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotScaledOp op, Target target,
-                                    Buffers operands) {
-  FailureOr<ScaledWeights> weights = ScaledWeights::of(op, operands[0], operands[1]);
+LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotScaledOp op,
+                                    Target target, Buffers operands) {
+  FailureOr<ScaledWeights> weights =
+      ScaledWeights::of(e, op, operands[0], operands[1]);
   if (failed(weights))
     return failure();
   Value x = operands[2], acc = operands[3];

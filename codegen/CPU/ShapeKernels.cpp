@@ -18,10 +18,12 @@ static Value combine(Emit &e, tile::ReduceKind kind, Value a, Value c) {
   Value keep;
   if (isFloat)
     keep = arith::CmpFOp::create(
-        e.b, e.loc, isMax ? arith::CmpFPredicate::OGT : arith::CmpFPredicate::OLT, a, c);
+        e.b, e.loc,
+        isMax ? arith::CmpFPredicate::OGT : arith::CmpFPredicate::OLT, a, c);
   else
     keep = arith::CmpIOp::create(
-        e.b, e.loc, isMax ? arith::CmpIPredicate::sgt : arith::CmpIPredicate::slt, a, c);
+        e.b, e.loc,
+        isMax ? arith::CmpIPredicate::sgt : arith::CmpIPredicate::slt, a, c);
   return arith::SelectOp::create(e.b, e.loc, keep, a, c);
 }
 
@@ -32,26 +34,29 @@ static Emit::Values without(Emit::Range all, int64_t dim) {
 }
 
 /// Last dimension: 16 running lanes, then a halving tree.
-static void reduceLast(Emit &e, tile::ReduceKind kind, Value x, ArrayRef<int64_t> shape,
-                       Value result) {
+static void reduceLast(Emit &e, tile::ReduceKind kind, Value x,
+                       ArrayRef<int64_t> shape, Value result) {
   int64_t length = shape.back(), lanes = std::min(length, kLanes);
   e.nest(shape.drop_back(), [&](Emit::Range ivs) {
     Emit::Values at(ivs);
     at.push_back(e.index(0));
     Value first = e.load(x, at, lanes);
     if (length > lanes)
-      first = e.loop(lanes, length, lanes, {first}, [&](Value i, Emit::Range sums) {
-        at.back() = i;
-        return Emit::Values{combine(e, kind, sums[0], e.load(x, at, lanes))};
-      })[0];
-    Value total = e.tree(first, [&](Value a, Value c) { return combine(e, kind, a, c); });
+      first =
+          e.loop(lanes, length, lanes, {first}, [&](Value i, Emit::Range sums) {
+            at.back() = i;
+            return Emit::Values{
+                combine(e, kind, sums[0], e.load(x, at, lanes))};
+          })[0];
+    Value total =
+        e.tree(first, [&](Value a, Value c) { return combine(e, kind, a, c); });
     e.store(total, result, ivs);
   });
 }
 
 /// Another dimension: columns side by side, rows in sequence.
-static void reduceRows(Emit &e, tile::ReduceKind kind, Value x, ArrayRef<int64_t> shape,
-                       int64_t dim, Value result) {
+static void reduceRows(Emit &e, tile::ReduceKind kind, Value x,
+                       ArrayRef<int64_t> shape, int64_t dim, Value result) {
   int64_t lanes = std::min(shape.back(), kLanes);
   SmallVector<int64_t> outer(shape.drop_back());
   outer[dim] = 1;
@@ -62,21 +67,24 @@ static void reduceRows(Emit &e, tile::ReduceKind kind, Value x, ArrayRef<int64_t
       at[dim] = e.index(0);
       Value total = e.load(x, at, lanes);
       if (shape[dim] > 1)
-        total = e.loop(1, shape[dim], 1, {total}, [&](Value i, Emit::Range sums) {
-          at[dim] = i;
-          return Emit::Values{combine(e, kind, sums[0], e.load(x, at, lanes))};
-        })[0];
+        total =
+            e.loop(1, shape[dim], 1, {total}, [&](Value i, Emit::Range sums) {
+              at[dim] = i;
+              return Emit::Values{
+                  combine(e, kind, sums[0], e.load(x, at, lanes))};
+            })[0];
       e.store(total, result, without(at, dim));
     });
   });
 }
 
-LogicalResult fathom::cpu::expandOp(Emit &e, tile::ReduceOp op, Buffers operands,
-                                    Buffers results) {
+LogicalResult fathom::cpu::expandOp(Emit &e, tile::ReduceOp op,
+                                    Buffers operands, Buffers results) {
   auto type = cast<RankedTensorType>(op.getX().getType());
   Type element = type.getElementType();
   if (!element.isF32() && !element.isF64() && !element.isInteger(32))
-    return op.emitError("reduce is compiled for f32, f64 and i32 tiles, not ") << type;
+    return op.emitError("reduce is compiled for f32, f64 and i32 tiles, not ")
+           << type;
   int64_t dim = op.getDim();
   if (dim == type.getRank() - 1)
     reduceLast(e, op.getKind(), operands[0], type.getShape(), results[0]);
@@ -96,7 +104,8 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::ScanOp op, Buffers operands,
     Value none = e.zero(type.getElementType());
     e.loop(0, type.getDimSize(dim), 1, {none}, [&](Value i, Emit::Range sums) {
       at[dim] = i;
-      Value sum = arith::AddIOp::create(e.b, e.loc, sums[0], e.load(operands[0], at, 1));
+      Value sum = arith::AddIOp::create(e.b, e.loc, sums[0],
+                                        e.load(operands[0], at, 1));
       e.store(sum, results[0], at);
       return Emit::Values{sum};
     });
@@ -123,15 +132,17 @@ static Emit::Values scaledLast(Emit &e, Emit::Range at, int64_t factor) {
   return result;
 }
 
-LogicalResult fathom::cpu::expandOp(Emit &e, tile::InterleaveOp op, Buffers operands,
-                                    Buffers results) {
+LogicalResult fathom::cpu::expandOp(Emit &e, tile::InterleaveOp op,
+                                    Buffers operands, Buffers results) {
   auto type = cast<RankedTensorType>(op.getEven().getType());
   int64_t lanes = std::min<int64_t>(type.getShape().back(), 8);
   forEachGroup(e, type.getShape(), lanes, [&](Emit::Range at, Value) {
-    Value even = e.load(operands[0], at, lanes), odd = e.load(operands[1], at, lanes);
+    Value even = e.load(operands[0], at, lanes),
+          odd = e.load(operands[1], at, lanes);
     Emit::Values to = scaledLast(e, at, 2);
     if (lanes > 1)
-      return e.store(vector::InterleaveOp::create(e.b, e.loc, even, odd), results[0], to);
+      return e.store(vector::InterleaveOp::create(e.b, e.loc, even, odd),
+                     results[0], to);
     e.store(even, results[0], to);
     to.back() = e.add(to.back(), 1);
     e.store(odd, results[0], to);
@@ -139,15 +150,15 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::InterleaveOp op, Buffers oper
   return success();
 }
 
-LogicalResult fathom::cpu::expandOp(Emit &e, tile::DeinterleaveOp op, Buffers operands,
-                                    Buffers results) {
+LogicalResult fathom::cpu::expandOp(Emit &e, tile::DeinterleaveOp op,
+                                    Buffers operands, Buffers results) {
   auto type = cast<RankedTensorType>(op.getEven().getType());
   int64_t lanes = std::min<int64_t>(type.getShape().back(), 8);
   forEachGroup(e, type.getShape(), lanes, [&](Emit::Range at, Value) {
     Emit::Values from = scaledLast(e, at, 2);
     if (lanes > 1) {
-      auto parts = vector::DeinterleaveOp::create(e.b, e.loc,
-                                                  e.load(operands[0], from, 2 * lanes));
+      auto parts = vector::DeinterleaveOp::create(
+          e.b, e.loc, e.load(operands[0], from, 2 * lanes));
       e.store(parts.getRes1(), results[0], at);
       e.store(parts.getRes2(), results[1], at);
       return;
@@ -165,13 +176,15 @@ static Value nibbles(Emit &e, Value bytes) {
   OpBuilder &b = e.b;
   Type words = VectorType::get({n}, b.getI16Type());
   if (!isa<VectorType>(bytes.getType()))
-    bytes = vector::BroadcastOp::create(b, e.loc, VectorType::get({1}, b.getI8Type()), bytes);
+    bytes = vector::BroadcastOp::create(
+        b, e.loc, VectorType::get({1}, b.getI8Type()), bytes);
   // Of 0x00HL make 0x0H0L: the bytes of the words are the codes in order.
   Value word = arith::ExtUIOp::create(b, e.loc, words, bytes);
   Value shifted = arith::ShLIOp::create(b, e.loc, word, e.constant(words, 4));
   Value both = arith::OrIOp::create(b, e.loc, word, shifted);
   both = arith::AndIOp::create(b, e.loc, both, e.constant(words, 0x0F0F));
-  return vector::BitCastOp::create(b, e.loc, VectorType::get({2 * n}, b.getI8Type()), both);
+  return vector::BitCastOp::create(
+      b, e.loc, VectorType::get({2 * n}, b.getI8Type()), both);
 }
 
 Value fathom::cpu::decodeFP4(Emit &e, Value bytes) {
@@ -182,19 +195,23 @@ Value fathom::cpu::decodeFP4(Emit &e, Value bytes) {
   Value half;
   if (n == 16) {
     // The upper bytes of the values as f16 (the lower are zero), by look-up.
-    static const int8_t table[16] = {0x00, 0x38, 0x3C, 0x3E, 0x40, 0x42, 0x44, 0x46,
-                                     -0x80, -0x48, -0x44, -0x42, -0x40, -0x3E, -0x3C, -0x3A};
+    static const int8_t table[16] = {0x00,  0x38,  0x3C,  0x3E,  0x40,  0x42,
+                                     0x44,  0x46,  -0x80, -0x48, -0x44, -0x42,
+                                     -0x40, -0x3E, -0x3C, -0x3A};
     auto type = VectorType::get({16}, b.getI8Type());
-    Value values = arith::ConstantOp::create(b, e.loc, DenseElementsAttr::get(type, ArrayRef<int8_t>(table, 16)));
-    Value upper = LLVM::CallIntrinsicOp::create(
-                      b, e.loc, type, b.getStringAttr("llvm.x86.ssse3.pshuf.b.128"),
-                      ValueRange{values, codes})
-                      .getResult(0);
+    Value values = arith::ConstantOp::create(
+        b, e.loc, DenseElementsAttr::get(type, ArrayRef<int8_t>(table, 16)));
+    Value upper =
+        LLVM::CallIntrinsicOp::create(
+            b, e.loc, type, b.getStringAttr("llvm.x86.ssse3.pshuf.b.128"),
+            ValueRange{values, codes})
+            .getResult(0);
     half = arith::ExtUIOp::create(b, e.loc, words, upper);
     half = arith::ShLIOp::create(b, e.loc, half, e.constant(words, 8));
     Type halves = VectorType::get({n}, b.getF16Type());
     half = arith::BitcastOp::create(b, e.loc, halves, half);
-    return arith::ExtFOp::create(b, e.loc, VectorType::get({n}, b.getF32Type()), half);
+    return arith::ExtFOp::create(b, e.loc, VectorType::get({n}, b.getF32Type()),
+                                 half);
   }
   // Exponent and mantissa bits in place, then the difference of biases.
   Value word = arith::ExtUIOp::create(b, e.loc, words, codes);
@@ -203,21 +220,24 @@ Value fathom::cpu::decodeFP4(Emit &e, Value bytes) {
     return arith::ShLIOp::create(b, e.loc, part, e.constant(words, shift));
   };
   half = arith::OrIOp::create(b, e.loc, bits(7, 9), bits(8, 12));
-  half = arith::BitcastOp::create(b, e.loc, VectorType::get({n}, b.getF16Type()), half);
+  half = arith::BitcastOp::create(b, e.loc,
+                                  VectorType::get({n}, b.getF16Type()), half);
   Type floats = VectorType::get({n}, b.getF32Type());
   Value value = arith::ExtFOp::create(b, e.loc, floats, half);
   return arith::MulFOp::create(b, e.loc, value, e.constant(floats, 1 << 14));
 }
 
-LogicalResult fathom::cpu::expandOp(Emit &e, tile::UnpackFP4Op op, Buffers operands,
-                                    Buffers results) {
+LogicalResult fathom::cpu::expandOp(Emit &e, tile::UnpackFP4Op op,
+                                    Buffers operands, Buffers results) {
   auto type = cast<RankedTensorType>(op.getX().getType());
-  Type element = cast<RankedTensorType>(op.getResult().getType()).getElementType();
+  Type element =
+      cast<RankedTensorType>(op.getResult().getType()).getElementType();
   int64_t lanes = std::min<int64_t>(type.getShape().back(), 8);
   forEachGroup(e, type.getShape(), lanes, [&](Emit::Range at, Value) {
     Value values = decodeFP4(e, e.load(operands[0], at, lanes));
     if (!element.isF32())
-      values = arith::TruncFOp::create(e.b, e.loc, VectorType::get({2 * lanes}, element), values);
+      values = arith::TruncFOp::create(
+          e.b, e.loc, VectorType::get({2 * lanes}, element), values);
     e.store(values, results[0], scaledLast(e, at, 2));
   });
   return success();
@@ -232,22 +252,27 @@ static Value encodeFP4(Emit &e, Value x) {
   static const double middles[7] = {0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0};
   Value code = e.zero(ints);
   for (int i = 0; i < 7; ++i) {
-    Value middle = arith::ConstantOp::create(b, e.loc, b.getF32FloatAttr(middles[i]));
+    Value middle =
+        arith::ConstantOp::create(b, e.loc, b.getF32FloatAttr(middles[i]));
     middle = e.splat(middle, lanesOf(floats));
-    auto predicate = i % 2 == 0 ? arith::CmpFPredicate::OGT : arith::CmpFPredicate::OGE;
+    auto predicate =
+        i % 2 == 0 ? arith::CmpFPredicate::OGT : arith::CmpFPredicate::OGE;
     Value above = arith::CmpFOp::create(b, e.loc, predicate, magnitude, middle);
-    code = arith::AddIOp::create(b, e.loc, code, arith::ExtUIOp::create(b, e.loc, ints, above));
+    code = arith::AddIOp::create(b, e.loc, code,
+                                 arith::ExtUIOp::create(b, e.loc, ints, above));
   }
   Value bits = arith::BitcastOp::create(b, e.loc, ints, x);
   Value sign = arith::ShRUIOp::create(b, e.loc, bits, e.constant(ints, 28));
   sign = arith::AndIOp::create(b, e.loc, sign, e.constant(ints, 8));
-  Value ordered = arith::CmpFOp::create(b, e.loc, arith::CmpFPredicate::ORD, x, x);
+  Value ordered =
+      arith::CmpFOp::create(b, e.loc, arith::CmpFPredicate::ORD, x, x);
   Value signedCode = arith::OrIOp::create(b, e.loc, code, sign);
-  return arith::SelectOp::create(b, e.loc, ordered, signedCode, e.zero(ints)); // NaN: 0
+  return arith::SelectOp::create(b, e.loc, ordered, signedCode,
+                                 e.zero(ints)); // NaN: 0
 }
 
-LogicalResult fathom::cpu::expandOp(Emit &e, tile::PackFP4Op op, Buffers operands,
-                                    Buffers results) {
+LogicalResult fathom::cpu::expandOp(Emit &e, tile::PackFP4Op op,
+                                    Buffers operands, Buffers results) {
   auto type = cast<RankedTensorType>(op.getResult().getType());
   int64_t lanes = std::min<int64_t>(type.getShape().back(), 8);
   Type bytes = e.vec(lanes, e.b.getI8Type());
@@ -255,14 +280,16 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::PackFP4Op op, Buffers operand
     Emit::Values from = scaledLast(e, at, 2);
     Value low, high;
     if (lanes > 1) {
-      auto parts = vector::DeinterleaveOp::create(e.b, e.loc, encodeFP4(e, e.load(operands[0], from, 2 * lanes)));
+      auto parts = vector::DeinterleaveOp::create(
+          e.b, e.loc, encodeFP4(e, e.load(operands[0], from, 2 * lanes)));
       low = parts.getRes1(), high = parts.getRes2();
     } else {
       low = encodeFP4(e, e.load(operands[0], from, 1));
       from.back() = e.add(from.back(), 1);
       high = encodeFP4(e, e.load(operands[0], from, 1));
     }
-    high = arith::ShLIOp::create(e.b, e.loc, high, e.constant(high.getType(), 4));
+    high =
+        arith::ShLIOp::create(e.b, e.loc, high, e.constant(high.getType(), 4));
     Value both = arith::OrIOp::create(e.b, e.loc, low, high);
     e.store(arith::TruncIOp::create(e.b, e.loc, bytes, both), results[0], at);
   });

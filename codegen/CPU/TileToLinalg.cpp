@@ -14,7 +14,8 @@ using namespace mlir;
 using namespace fathom;
 
 static Value empty(OpBuilder &b, Location loc, RankedTensorType type) {
-  return tensor::EmptyOp::create(b, loc, type.getShape(), type.getElementType());
+  return tensor::EmptyOp::create(b, loc, type.getShape(),
+                                 type.getElementType());
 }
 
 /// A generic over the result's shape; `maps` are those of the inputs.
@@ -32,43 +33,51 @@ generic(OpBuilder &b, Location loc, RankedTensorType type, ValueRange inputs,
       });
 }
 
-static Value firstArgument(OpBuilder &, ValueRange args) { return args.front(); }
+static Value firstArgument(OpBuilder &, ValueRange args) {
+  return args.front();
+}
 
 namespace {
 struct Broadcast : OpRewritePattern<tile::BroadcastOp> {
   using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(tile::BroadcastOp op, PatternRewriter &b) const override {
+  LogicalResult matchAndRewrite(tile::BroadcastOp op,
+                                PatternRewriter &b) const override {
     auto type = cast<RankedTensorType>(op.getResult().getType());
     SmallVector<AffineExpr> exprs;
     for (int64_t d = 0; d < type.getRank(); ++d)
       if (!llvm::is_contained(op.getDims(), d))
         exprs.push_back(b.getAffineDimExpr(d));
     AffineMap map = AffineMap::get(type.getRank(), 0, exprs, b.getContext());
-    b.replaceOp(op, generic(b, op.getLoc(), type, op.getX(), {map}, firstArgument));
+    b.replaceOp(op,
+                generic(b, op.getLoc(), type, op.getX(), {map}, firstArgument));
     return success();
   }
 };
 
 struct Transpose : OpRewritePattern<tile::TransposeOp> {
   using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(tile::TransposeOp op, PatternRewriter &b) const override {
+  LogicalResult matchAndRewrite(tile::TransposeOp op,
+                                PatternRewriter &b) const override {
     auto type = cast<RankedTensorType>(op.getResult().getType());
     SmallVector<AffineExpr> exprs(type.getRank());
     for (auto [result, operand] : llvm::enumerate(op.getPermutation()))
       exprs[operand] = b.getAffineDimExpr(result);
     AffineMap map = AffineMap::get(type.getRank(), 0, exprs, b.getContext());
-    b.replaceOp(op, generic(b, op.getLoc(), type, op.getX(), {map}, firstArgument));
+    b.replaceOp(op,
+                generic(b, op.getLoc(), type, op.getX(), {map}, firstArgument));
     return success();
   }
 };
 
 struct Iota : OpRewritePattern<tile::IotaOp> {
   using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(tile::IotaOp op, PatternRewriter &b) const override {
+  LogicalResult matchAndRewrite(tile::IotaOp op,
+                                PatternRewriter &b) const override {
     auto type = cast<RankedTensorType>(op.getResult().getType());
     auto body = [&](OpBuilder &inner, ValueRange) -> Value {
       Value i = linalg::IndexOp::create(inner, op.getLoc(), 0);
-      return arith::IndexCastOp::create(inner, op.getLoc(), type.getElementType(), i);
+      return arith::IndexCastOp::create(inner, op.getLoc(),
+                                        type.getElementType(), i);
     };
     b.replaceOp(op, generic(b, op.getLoc(), type, {}, {}, body));
     return success();
@@ -78,7 +87,8 @@ struct Iota : OpRewritePattern<tile::IotaOp> {
 /// A scalar repeated: the scalar is captured by the body.
 struct Splat : OpRewritePattern<tensor::SplatOp> {
   using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(tensor::SplatOp op, PatternRewriter &b) const override {
+  LogicalResult matchAndRewrite(tensor::SplatOp op,
+                                PatternRewriter &b) const override {
     auto body = [&](OpBuilder &, ValueRange) -> Value { return op.getInput(); };
     b.replaceOp(op, generic(b, op.getLoc(), op.getType(), {}, {}, body));
     return success();
@@ -88,7 +98,8 @@ struct Splat : OpRewritePattern<tensor::SplatOp> {
 /// Through one dimension: row-major order is all that counts.
 struct Reshape : OpRewritePattern<tile::ReshapeOp> {
   using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(tile::ReshapeOp op, PatternRewriter &b) const override {
+  LogicalResult matchAndRewrite(tile::ReshapeOp op,
+                                PatternRewriter &b) const override {
     auto from = cast<RankedTensorType>(op.getX().getType());
     auto to = cast<RankedTensorType>(op.getResult().getType());
     auto all = [](int64_t rank) {
@@ -96,7 +107,8 @@ struct Reshape : OpRewritePattern<tile::ReshapeOp> {
           llvm::to_vector(llvm::seq<int64_t>(0, rank))};
     };
     Value flat = op.getX();
-    auto flatType = RankedTensorType::get({from.getNumElements()}, from.getElementType());
+    auto flatType =
+        RankedTensorType::get({from.getNumElements()}, from.getElementType());
     if (from.getRank() == 0)
       flat = tensor::ExpandShapeOp::create(b, op.getLoc(), flatType, flat,
                                            ArrayRef<ReassociationIndices>{});
@@ -107,7 +119,8 @@ struct Reshape : OpRewritePattern<tile::ReshapeOp> {
       flat = tensor::CollapseShapeOp::create(b, op.getLoc(), to, flat,
                                              ArrayRef<ReassociationIndices>{});
     else if (to.getRank() > 1)
-      flat = tensor::ExpandShapeOp::create(b, op.getLoc(), to, flat, all(to.getRank()));
+      flat = tensor::ExpandShapeOp::create(b, op.getLoc(), to, flat,
+                                           all(to.getRank()));
     b.replaceOp(op, flat);
     return success();
   }
@@ -119,15 +132,16 @@ struct Reshape : OpRewritePattern<tile::ReshapeOp> {
 static bool isCheap(Operation *op) {
   return isa<tile::BroadcastOp, tile::IotaOp, tensor::SplatOp, arith::CmpIOp,
              arith::CmpFOp, arith::AddIOp, arith::SubIOp, arith::AndIOp,
-             arith::OrIOp, arith::ExtUIOp, arith::ExtSIOp, arith::IndexCastOp>(op);
+             arith::OrIOp, arith::ExtUIOp, arith::ExtSIOp, arith::IndexCastOp>(
+      op);
 }
 
 /// Gives every user of a cheap tile its own copy, so that it fuses into each.
 static void duplicateCheapTiles(ModuleOp module) {
   SmallVector<Operation *> cheap;
   module.walk([&](Operation *op) {
-    if (op->getNumResults() == 1 && isa<RankedTensorType>(op->getResult(0).getType()) &&
-        isCheap(op))
+    if (op->getNumResults() == 1 &&
+        isa<RankedTensorType>(op->getResult(0).getType()) && isCheap(op))
       cheap.push_back(op);
   });
   for (Operation *op : llvm::reverse(cheap)) { // users before producers
@@ -155,7 +169,8 @@ static bool shouldFuse(OpOperand *operand) {
     return true;
   int64_t work = 0;
   for (Operation &op : producer.getBody()->without_terminator()) {
-    if (op.getDialect()->getNamespace() == "math" || isa<arith::DivFOp, arith::TruncFOp>(op))
+    if (op.getDialect()->getNamespace() == "math" ||
+        isa<arith::DivFOp, arith::TruncFOp>(op))
       return false;
     ++work;
   }
@@ -173,12 +188,14 @@ static void fillConstants(ModuleOp module) {
   });
   for (arith::ConstantOp op : constants) {
     auto type = cast<RankedTensorType>(op.getType());
-    auto value = cast<TypedAttr>(cast<SplatElementsAttr>(op.getValue()).getSplatValue<Attribute>());
+    auto value = cast<TypedAttr>(
+        cast<SplatElementsAttr>(op.getValue()).getSplatValue<Attribute>());
     for (OpOperand &use : llvm::make_early_inc_range(op->getUses())) {
       OpBuilder b(use.getOwner());
       Value scalar = arith::ConstantOp::create(b, op.getLoc(), value);
       Value init = empty(b, op.getLoc(), type);
-      use.set(linalg::FillOp::create(b, op.getLoc(), scalar, init).getResult(0));
+      use.set(
+          linalg::FillOp::create(b, op.getLoc(), scalar, init).getResult(0));
     }
     op.erase();
   }
@@ -190,8 +207,10 @@ static void freshDestinations(ModuleOp module) {
   module.walk([](linalg::GenericOp op) {
     OpBuilder b(op);
     for (OpOperand &init : op.getDpsInitsMutable())
-      if (!op.payloadUsesValueFromOperand(&init) && !init.get().getDefiningOp<tensor::EmptyOp>())
-        init.set(empty(b, op.getLoc(), cast<RankedTensorType>(init.get().getType())));
+      if (!op.payloadUsesValueFromOperand(&init) &&
+          !init.get().getDefiningOp<tensor::EmptyOp>())
+        init.set(empty(b, op.getLoc(),
+                       cast<RankedTensorType>(init.get().getType())));
   });
 }
 
