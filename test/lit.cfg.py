@@ -8,7 +8,7 @@ import lit.formats
 config.name = "fathom"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir", ".test"]
-config.excludes = ["models", "oracle", "golden", "unit", "e2e", "fuzz", "Inputs"]
+config.excludes = ["Inputs", "models", "oracle", "golden", "unit", "e2e", "fuzz"]
 config.test_source_root = os.path.join(config.fathom_source, "test")
 
 binaries = os.path.join(config.fathom_build, "bin")

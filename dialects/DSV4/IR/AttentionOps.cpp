@@ -20,6 +20,7 @@ LogicalResult IndexScoresOp::inferReturnTypes(MLIRContext *context,
   if (!cache)
     return emitOptionalError(
         location, "'dsv4.index_scores' op operand 'cache' must be a cache");
+  // index_scores_c5
   types.push_back(RankedTensorType::get({q->getDimSize(0), cache.getRows()},
                                         Float32Type::get(context)));
   return success();

@@ -66,6 +66,7 @@ LogicalResult SelectRowsOp::inferReturnTypes(MLIRContext *,
       rankedOperand(location, "select_rows", "rows", adaptor.getRows(), 1, 1);
   if (failed(x) || failed(rows))
     return failure();
+  // select_rows_c2
   SmallVector<int64_t> shape(x->getShape());
   shape.front() = rows->getDimSize(0);
   types.push_back(x->clone(shape));
@@ -139,6 +140,7 @@ LogicalResult RopeTableOp::inferReturnTypes(MLIRContext *context,
                                  adaptor.getPositions(), 1, 1);
   if (failed(positions))
     return failure();
+  // rope_table_c2
   types.assign(2, RankedTensorType::get({positions->getDimSize(0),
                                          adaptor.getRope().getWidth() / 2},
                                         Float32Type::get(context)));

@@ -42,6 +42,8 @@ def DSV4_RMSNormOp : DSV4_PureOp<"rms_norm"> {
 
 def DSV4_HeadNormOp : DSV4_PureOp<"head_norm", [DSV4_Infers]> {
   let summary = "per-head norm of queries, without weight";
+  let description = [{Rounds to x's element type after every step, as the
+    published code does.}];
   let arguments = (ins DSV4_Carrier:$x /* TxHxd */, F64Attr:$eps);
   let results = (outs DSV4_Carrier:$result);
 }
