@@ -5,7 +5,8 @@ import os
 
 import numpy as np
 
-from checks_model import one_layer_checkpoint, relative_rows
+from checks_model import (judge_layer, layer_lines, layer_reference,
+                          one_layer_checkpoint)
 from harness import GOLDEN, NAMES, check, compare_f32, require
 
 
@@ -52,14 +53,9 @@ for _name in NAMES:
 def one_layer(name, layer, mode):
     def run(env):
         checkpoint, ids = one_layer_checkpoint(env, name, layer, mode)
-        found = interpret(env, checkpoint, mode, [ids])
-        wanted = env.reference(checkpoint, mode).step(ids[None], 0)[0]
-        width = env.config(name)["hidden_size"]
-        rows = relative_rows(found[:, :width], wanted[:, :width])
-        text = (f"relative L2 per row: median {np.median(rows):.2g}, p90 "
-                f"{np.quantile(rows, .9):.2g}")
-        require(np.median(rows) <= 1e-3, text)
-        return text
+        found = interpret(env, checkpoint, mode, layer_lines(ids))
+        wanted = layer_reference(env, checkpoint, mode, ids)
+        return judge_layer(env, name, found, wanted)
 
     return run
 

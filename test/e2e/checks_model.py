@@ -201,17 +201,37 @@ def relative_rows(found, wanted):
             np.maximum(np.linalg.norm(wanted, axis=-1), 1e-20))
 
 
+def layer_lines(ids):
+    """Many short sequences and a long one. Where two sums fall on either side
+    of a rounding boundary, one FP8 code of a cached row differs, and every
+    later row of its sequence sees it: short sequences keep such rows few, the
+    long one completes a block of 128."""
+    return list(ids.reshape(20, 15)) + [ids[:140]]
+
+
+def layer_reference(env, checkpoint, mode, ids):
+    model = env.reference(checkpoint, mode)
+    short = model.step(ids.reshape(20, 15), 0)
+    model.reset()
+    long = model.step(ids[None, :140], 0)
+    return np.concatenate([short.reshape(300, -1), long[0]])
+
+
+def judge_layer(env, name, found, wanted):
+    width = env.config(name)["hidden_size"]
+    rows = relative_rows(found[:, :width], wanted[:, :width])
+    text = (f"relative L2 per row: median {np.median(rows):.2g}, p90 "
+            f"{np.quantile(rows, .9):.2g}")
+    require(np.median(rows) <= 1e-3, text)
+    return text
+
+
 def one_layer(name, layer, mode):
     def run(env):
         checkpoint, ids = one_layer_checkpoint(env, name, layer, mode)
-        found = env.logits(env.package(checkpoint, mode), [ids])
-        wanted = env.reference(checkpoint, mode).step(ids[None], 0)[0]
-        width = env.config(name)["hidden_size"]
-        rows = relative_rows(found[:, :width], wanted[:, :width])
-        text = (f"relative L2 per row: median {np.median(rows):.2g}, p90 "
-                f"{np.quantile(rows, .9):.2g}")
-        require(np.median(rows) <= 1e-3, text)
-        return text
+        found = env.logits(env.package(checkpoint, mode), layer_lines(ids))
+        wanted = layer_reference(env, checkpoint, mode, ids)
+        return judge_layer(env, name, found, wanted)
 
     return run
 
