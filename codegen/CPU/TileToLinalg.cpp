@@ -147,8 +147,9 @@ static void duplicateCheapTiles(ModuleOp module) {
   for (Operation *op : llvm::reverse(cheap)) { // users before producers
     SmallVector<OpOperand *> uses;
     for (OpOperand &use : op->getUses())
-      if (!isa<tile::DotOp, tile::ReduceOp>(use.getOwner()))
-        uses.push_back(&use);
+      uses.push_back(&use);
+    if (uses.size() < 2)
+      continue;
     for (OpOperand *use : llvm::drop_begin(uses)) {
       OpBuilder b(op);
       use->set(b.clone(*op)->getResult(0));
