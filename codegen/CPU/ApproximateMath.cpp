@@ -37,7 +37,8 @@ struct ApproximateMath
     WalkResult left = getOperation().walk([](Operation *op) {
       if (op->getDialect()->getNamespace() != "math" || isNative(op))
         return WalkResult::advance();
-      op->emitError("no code for this function on the CPU");
+      op->emitOpError("has no code on the CPU: exp, expm1, log, log1p, log2, "
+                      "tanh, erf of f32 and what is one instruction have");
       return WalkResult::interrupt();
     });
     if (left.wasInterrupted())

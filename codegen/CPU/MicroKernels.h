@@ -52,4 +52,7 @@ void emitDotNT(Emit &e, Target target, mlir::Value lhs, mlir::Value rhs,
 /// Packed e2m1 bytes (vector<n x i8>) to 2n f32, low nibble first.
 mlir::Value decodeFP4(Emit &e, mlir::Value bytes);
 
+/// The same for 16 bytes, in byte shuffles: weights 0..15 and 16..31.
+std::pair<mlir::Value, mlir::Value> decodeFP4x32(Emit &e, mlir::Value bytes);
+
 } // namespace fathom::cpu

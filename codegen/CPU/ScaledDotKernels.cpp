@@ -31,6 +31,7 @@ struct ScaledWeights {
   Value codes, scales;
   bool packed;
   int64_t rows, k, rowBlock, columnBlock, lanes;
+  int64_t step; // weights that decode() yields: one or two vectors of `lanes`
 
   static FailureOr<ScaledWeights> of(Emit &e, tile::DotScaledOp op, Value codes,
                                      Value scales) {
@@ -42,6 +43,7 @@ struct ScaledWeights {
     w.rowBlock = w.rows / scaleType.getDimSize(0);
     w.columnBlock = w.k / scaleType.getDimSize(1);
     w.lanes = std::min(w.columnBlock, kLanes);
+    w.step = w.packed && w.columnBlock % 32 == 0 ? 32 : w.lanes;
     if (std::min(w.k, kLanes) != w.lanes || (w.packed && w.lanes < 2))
       return op.emitError("a scale covers ")
              << w.columnBlock << " weights of " << w.k
@@ -62,13 +64,16 @@ struct ScaledWeights {
     return e.splat(value, lanes);
   }
 
-  /// `lanes` weights from column k on, without scale; e4m3 divided by 256,
+  /// `step` weights from column k on, without scale; e4m3 divided by 256,
   /// which is what its bits mean one step to the left in an f16.
-  Value decode(Emit &e, Value row, Value k) const {
+  Emit::Values decode(Emit &e, Value row, Value k) const {
     OpBuilder &b = e.b;
     if (packed) {
       Value byte = arith::ShRUIOp::create(b, e.loc, k, e.index(1));
-      return decodeFP4(e, e.load(codes, {row, byte}, lanes / 2));
+      if (step == lanes)
+        return {decodeFP4(e, e.load(codes, {row, byte}, lanes / 2))};
+      auto [first, second] = decodeFP4x32(e, e.load(codes, {row, byte}, 16));
+      return {first, second};
     }
     Type words = e.vec(lanes, b.getI16Type());
     Value code = arith::BitcastOp::create(b, e.loc, e.vec(lanes, b.getI8Type()),
@@ -78,7 +83,8 @@ struct ScaledWeights {
     bits = arith::AndIOp::create(b, e.loc, bits, e.constant(words, -0x4001));
     Value half =
         arith::BitcastOp::create(b, e.loc, e.vec(lanes, b.getF16Type()), bits);
-    return arith::ExtFOp::create(b, e.loc, e.vec(lanes, b.getF32Type()), half);
+    return {
+        arith::ExtFOp::create(b, e.loc, e.vec(lanes, b.getF32Type()), half)};
   }
 };
 } // namespace
@@ -98,22 +104,28 @@ static void fewTokens(Emit &e, const ScaledWeights &w, Value x, Value acc,
                              : w.scale(e, e.add(m, i), index));
       Value start =
           arith::MulIOp::create(e.b, e.loc, index, e.index(w.columnBlock));
-      return e.loop(0, w.columnBlock, w.lanes, sums,
-                    [&](Value offset, Emit::Range inner) {
-                      Emit::Values next(inner), right;
-                      Value k = e.add(start, offset);
-                      for (int64_t j = 0; j < tokens; ++j)
-                        right.push_back(
-                            e.toF32(e.load(x, {e.index(j), k}, w.lanes)));
-                      for (int64_t i = 0; i < blockM; ++i) {
-                        Value left = arith::MulFOp::create(
-                            e.b, e.loc, w.decode(e, e.add(m, i), k), scales[i]);
-                        for (int64_t j = 0; j < tokens; ++j)
-                          next[i * tokens + j] =
-                              e.fma(left, right[j], next[i * tokens + j]);
-                      }
-                      return next;
-                    });
+      auto step = [&](Value offset, Emit::Range inner) {
+        Emit::Values next(inner);
+        Value k = e.add(start, offset);
+        SmallVector<Emit::Values> left;
+        for (int64_t i = 0; i < blockM; ++i)
+          left.push_back(w.decode(e, e.add(m, i), k));
+        for (int64_t part = 0; part < w.step / w.lanes; ++part) {
+          Value at = e.add(k, part * w.lanes);
+          Emit::Values right;
+          for (int64_t j = 0; j < tokens; ++j)
+            right.push_back(e.toF32(e.load(x, {e.index(j), at}, w.lanes)));
+          for (int64_t i = 0; i < blockM; ++i) {
+            Value weight =
+                arith::MulFOp::create(e.b, e.loc, left[i][part], scales[i]);
+            for (int64_t j = 0; j < tokens; ++j)
+              next[i * tokens + j] =
+                  e.fma(weight, right[j], next[i * tokens + j]);
+          }
+        }
+        return next;
+      };
+      return e.loop(0, w.columnBlock, w.step, sums, step);
     };
     Emit::Values sums = e.loop(0, w.k / w.columnBlock, 1, init, block);
     for (int64_t i = 0; i < blockM; ++i)
@@ -137,11 +149,12 @@ static void manyTokens(Emit &e, Target target, const ScaledWeights &w, Value x,
         Value row = e.add(m, i), scale = w.scale(e, row, block);
         Value start =
             arith::MulIOp::create(e.b, e.loc, block, e.index(w.columnBlock));
-        e.loop(0, w.columnBlock, w.lanes, [&](Value offset) {
+        e.loop(0, w.columnBlock, w.step, [&](Value offset) {
           Value k = e.add(start, offset);
-          Value weight =
-              arith::MulFOp::create(e.b, e.loc, w.decode(e, row, k), scale);
-          e.store(weight, rows, {i, k});
+          for (auto [part, weights] : llvm::enumerate(w.decode(e, row, k))) {
+            Value weight = arith::MulFOp::create(e.b, e.loc, weights, scale);
+            e.store(weight, rows, {i, e.add(k, part * w.lanes)});
+          }
         });
       });
     });

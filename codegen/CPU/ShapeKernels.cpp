@@ -227,6 +227,82 @@ Value fathom::cpu::decodeFP4(Emit &e, Value bytes) {
   return arith::MulFOp::create(b, e.loc, value, e.constant(floats, 1 << 14));
 }
 
+static Value byteTable(Emit &e, ArrayRef<int8_t> table) {
+  // A byte shuffle looks up within each half of the register.
+  SmallVector<int8_t> twice(table);
+  if (table.size() == 16)
+    llvm::append_range(twice, table);
+  auto type = VectorType::get({32}, e.b.getI8Type());
+  return arith::ConstantOp::create(
+      e.b, e.loc, DenseElementsAttr::get(type, ArrayRef<int8_t>(twice)));
+}
+
+static Value shuffleBytes(Emit &e, Value bytes, Value control) {
+  return LLVM::CallIntrinsicOp::create(
+             e.b, e.loc, bytes.getType(),
+             e.b.getStringAttr("llvm.x86.avx2.pshuf.b"),
+             ValueRange{bytes, control})
+      .getResult(0);
+}
+
+/// Interleaves the lower (or upper) parts of each 128-bit half.
+static Value unpack(Emit &e, Value a, Value c, bool upper) {
+  int64_t n = lanesOf(a.getType()), half = n / 2, part = n / 4;
+  SmallVector<int64_t> order;
+  for (int64_t base : {int64_t(0), half})
+    for (int64_t i = 0; i < part; ++i) {
+      int64_t at = base + (upper ? part : 0) + i;
+      order.push_back(at);
+      order.push_back(n + at);
+    }
+  return vector::ShuffleOp::create(e.b, e.loc, a, c, order);
+}
+
+std::pair<Value, Value> fathom::cpu::decodeFP4x32(Emit &e, Value bytes) {
+  OpBuilder &b = e.b;
+  auto bytes32 = VectorType::get({32}, b.getI8Type());
+  auto words16 = VectorType::get({16}, b.getI16Type());
+  SmallVector<int64_t> twice;
+  for (int64_t i = 0; i < 32; ++i)
+    twice.push_back(i % 16);
+  Value both = vector::ShuffleOp::create(b, e.loc, bytes, bytes, twice);
+  // Bytes become words, every other pair of bytes in the other half, so that
+  // the unpacking within halves below ends in ascending order.
+  static const int8_t spread[32] = {0,  -128, 1,  -128, 4,  -128, 5,  -128,
+                                    8,  -128, 9,  -128, 12, -128, 13, -128,
+                                    2,  -128, 3,  -128, 6,  -128, 7,  -128,
+                                    10, -128, 11, -128, 14, -128, 15, -128};
+  Value words = vector::BitCastOp::create(
+      b, e.loc, words16, shuffleBytes(e, both, byteTable(e, spread)));
+  Value shifted =
+      arith::ShLIOp::create(b, e.loc, words, e.constant(words16, 4));
+  words = arith::OrIOp::create(b, e.loc, words, shifted);
+  words = arith::AndIOp::create(b, e.loc, words, e.constant(words16, 0x0F0F));
+  Value codes = vector::BitCastOp::create(b, e.loc, bytes32, words);
+  // The two bytes of each value as bf16.
+  static const int8_t high[16] = {0x00, 0x3F, 0x3F, 0x3F, 0x40, 0x40,
+                                  0x40, 0x40, -128, -65,  -65,  -65,
+                                  -64,  -64,  -64,  -64};
+  static const int8_t low[16] = {0, 0, -128, -64, 0, 64, -128, -64,
+                                 0, 0, -128, -64, 0, 64, -128, -64};
+  Value upper = shuffleBytes(e, byteTable(e, high), codes);
+  Value lower = shuffleBytes(e, byteTable(e, low), codes);
+  Value none = e.zero(words16);
+  auto sixteen = [&](bool second) -> Value {
+    Value values = vector::BitCastOp::create(b, e.loc, words16,
+                                             unpack(e, lower, upper, second));
+    auto floats8 = VectorType::get({8}, b.getF32Type());
+    auto eight = [&](bool part) -> Value {
+      return vector::BitCastOp::create(b, e.loc, floats8,
+                                       unpack(e, none, values, part));
+    };
+    return vector::ShuffleOp::create(
+        b, e.loc, eight(false), eight(true),
+        llvm::to_vector(llvm::seq<int64_t>(0, 16)));
+  };
+  return {sixteen(false), sixteen(true)};
+}
+
 LogicalResult fathom::cpu::expandOp(Emit &e, tile::UnpackFP4Op op,
                                     Buffers operands, Buffers results) {
   auto type = cast<RankedTensorType>(op.getX().getType());

@@ -15,7 +15,6 @@
 
 using namespace fathom::test;
 
-
 static mlir::MLIRContext &context() {
   static mlir::MLIRContext *shared = [] {
     mlir::DialectRegistry registry;
@@ -25,7 +24,8 @@ static mlir::MLIRContext &context() {
   return *shared;
 }
 
-static bool attempt(const std::string &text, fathom::cpu::CompiledLibrary &library,
+static bool attempt(const std::string &text, const std::string &isa,
+                    fathom::cpu::CompiledLibrary &library,
                     std::string &messages) {
   mlir::ScopedDiagnosticHandler handler(&context(), [&](mlir::Diagnostic &d) {
     messages += d.str() + "\n";
@@ -35,6 +35,7 @@ static bool attempt(const std::string &text, fathom::cpu::CompiledLibrary &libra
   if (!module)
     return false;
   fathom::cpu::CPUOptions options;
+  options.isa = isa;
   if (const char *folder = std::getenv("FATHOM_TEST_DUMP"))
     options.dumpDir = folder;
   auto compiled = fathom::cpu::compileKernels(*module, options);
@@ -46,17 +47,19 @@ static bool attempt(const std::string &text, fathom::cpu::CompiledLibrary &libra
   return true;
 }
 
-std::unique_ptr<CompiledKernels> CompiledKernels::compile(const std::string &text) {
+std::unique_ptr<CompiledKernels>
+CompiledKernels::compile(const std::string &text) {
   auto start = std::chrono::steady_clock::now();
   fathom::cpu::CompiledLibrary library;
   std::string messages;
-  if (!attempt(text, library, messages)) {
+  if (!attempt(text, "x86-64-v3", library, messages)) {
     ADD_FAILURE() << messages << "\n" << text;
     return nullptr;
   }
   auto result = std::make_unique<CompiledKernels>();
   result->seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+          .count();
   result->bytes = library.bytes;
   result->scratchBytes = library.scratchBytes;
   result->scratch.resize(library.scratchBytes + 64);
@@ -78,30 +81,35 @@ CompiledKernels::~CompiledKernels() {
     dlclose(handle);
 }
 
-void CompiledKernels::runWords(const char *kernel, const std::vector<uint64_t> &words,
-                               int64_t x, int64_t y, int64_t z) {
+void CompiledKernels::runWords(const char *kernel,
+                               const std::vector<uint64_t> &words, int64_t x,
+                               int64_t y, int64_t z) {
   auto function = reinterpret_cast<format::CpuKernel>(dlsym(handle, kernel));
   ASSERT_NE(function, nullptr) << kernel;
-  auto base = (reinterpret_cast<uintptr_t>(scratch.data()) + 63) & ~uintptr_t(63);
+  auto base =
+      (reinterpret_cast<uintptr_t>(scratch.data()) + 63) & ~uintptr_t(63);
   function(words.data(), x, y, z, reinterpret_cast<void *>(base));
 }
 
-void CompiledKernels::run(const char *kernel, const std::vector<const void *> &pointers,
-                          int64_t x, int64_t y, int64_t z) {
+void CompiledKernels::run(const char *kernel,
+                          const std::vector<const void *> &pointers, int64_t x,
+                          int64_t y, int64_t z) {
   std::vector<uint64_t> words;
   for (const void *pointer : pointers)
     words.push_back(reinterpret_cast<uint64_t>(pointer));
   runWords(kernel, words, x, y, z);
 }
 
-std::string fathom::test::refusal(const std::string &text) {
+std::string fathom::test::refusal(const std::string &text,
+                                  const std::string &isa) {
   fathom::cpu::CompiledLibrary library;
   std::string messages;
-  return attempt(text, library, messages) ? "" : messages;
+  return attempt(text, isa, library, messages) ? "" : messages;
 }
 
-std::string fathom::test::fill(std::string text,
-                               std::vector<std::pair<std::string, std::string>> values) {
+std::string
+fathom::test::fill(std::string text,
+                   std::vector<std::pair<std::string, std::string>> values) {
   for (auto &[key, value] : values)
     for (size_t at; (at = text.find("$" + key)) != std::string::npos;)
       text.replace(at, key.size() + 1, value);

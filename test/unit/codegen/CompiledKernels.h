@@ -21,10 +21,10 @@ public:
   ~CompiledKernels();
 
   /// Runs one program of a kernel; arguments are pointers or counts.
-  void run(const char *kernel, const std::vector<const void *> &pointers, int64_t x = 0,
-           int64_t y = 0, int64_t z = 0);
-  void runWords(const char *kernel, const std::vector<uint64_t> &words, int64_t x = 0,
-                int64_t y = 0, int64_t z = 0);
+  void run(const char *kernel, const std::vector<const void *> &pointers,
+           int64_t x = 0, int64_t y = 0, int64_t z = 0);
+  void runWords(const char *kernel, const std::vector<uint64_t> &words,
+                int64_t x = 0, int64_t y = 0, int64_t z = 0);
 
   std::string bytes;
   uint64_t scratchBytes = 0;
@@ -35,8 +35,9 @@ private:
   std::vector<char> scratch;
 };
 
-/// Whether the text is refused with a diagnostic, and which.
-std::string refusal(const std::string &text);
+/// Why the text does not compile; empty if it does.
+std::string refusal(const std::string &text,
+                    const std::string &isa = "x86-64-v3");
 
 template <typename T> std::vector<T> random(size_t count, unsigned seed = 1) {
   std::mt19937 generator(seed);
@@ -66,9 +67,12 @@ inline float floatOf(uint32_t bits) {
   return value;
 }
 /// Equal bits, or both NaN.
-inline bool same(float a, float b) { return bitsOf(a) == bitsOf(b) || (a != a && b != b); }
+inline bool same(float a, float b) {
+  return bitsOf(a) == bitsOf(b) || (a != a && b != b);
+}
 
 /// Replaces each `$KEY` of `text` by its value.
-std::string fill(std::string text, std::vector<std::pair<std::string, std::string>> values);
+std::string fill(std::string text,
+                 std::vector<std::pair<std::string, std::string>> values);
 
 } // namespace fathom::test

@@ -89,8 +89,9 @@ TEST(CpuControl, OnlineSoftmax) {
   auto q = random<float>(4 * 32, 1), kv = random<float>(50 * 32, 2);
   for (uint64_t n : {1, 16, 37, 50}) {
     std::vector<float> o(4 * 32);
-    kernels->runWords("softmax", {reinterpret_cast<uint64_t>(q.data()), reinterpret_cast<uint64_t>(kv.data()),
-                                  n, reinterpret_cast<uint64_t>(o.data())});
+    kernels->runWords("softmax", {reinterpret_cast<uint64_t>(q.data()),
+                                  reinterpret_cast<uint64_t>(kv.data()), n,
+                                  reinterpret_cast<uint64_t>(o.data())});
     for (int h = 0; h < 4; ++h) {
       std::vector<double> p(n), out(32);
       double top = -1e30, sum = 0;
@@ -132,7 +133,8 @@ TEST(CpuControl, OldValueReadAfterTheNewOne) {
   ASSERT_TRUE(kernels);
   auto a = random<float>(10 * 16);
   std::vector<float> m(16), c(16);
-  kernels->runWords("f", {reinterpret_cast<uint64_t>(a.data()), 10, reinterpret_cast<uint64_t>(m.data()),
+  kernels->runWords("f", {reinterpret_cast<uint64_t>(a.data()), 10,
+                          reinterpret_cast<uint64_t>(m.data()),
                           reinterpret_cast<uint64_t>(c.data())});
   for (int j = 0; j < 16; ++j) {
     float top = -1e30f, sum = 0;
@@ -169,7 +171,8 @@ TEST(CpuControl, BranchesYieldTiles) {
   auto a = random<float>(32);
   for (uint64_t n : {0, 1}) {
     std::vector<float> b(16);
-    kernels->runWords("f", {reinterpret_cast<uint64_t>(a.data()), reinterpret_cast<uint64_t>(b.data()), n});
+    kernels->runWords("f", {reinterpret_cast<uint64_t>(a.data()),
+                            reinterpret_cast<uint64_t>(b.data()), n});
     for (int i = 0; i < 16; ++i) {
       volatile float first = n ? a[i] * a[16 + i] : a[i] + a[16 + i];
       EXPECT_EQ(b[i], first - a[16 + i]);

@@ -39,11 +39,18 @@ static const char *dotText = R"(
 static void checkDot(const std::string &form, int m, int n, int k, bool bf16) {
   bool nt = form == "nt", tn = form == "tn";
   int a = tn ? k : m, b = tn ? m : k, c = nt ? n : k, d = nt ? k : n;
-  auto kernels = CompiledKernels::compile(
-      fill(dotText, {{"FORM", form}, {"A", size(a)}, {"B", size(b)}, {"C", size(c)}, {"D", size(d)},
-                     {"M", size(m)}, {"N", size(n)}, {"T", bf16 ? "bf16" : "f32"}}));
+  auto kernels =
+      CompiledKernels::compile(fill(dotText, {{"FORM", form},
+                                              {"A", size(a)},
+                                              {"B", size(b)},
+                                              {"C", size(c)},
+                                              {"D", size(d)},
+                                              {"M", size(m)},
+                                              {"N", size(n)},
+                                              {"T", bf16 ? "bf16" : "f32"}}));
   ASSERT_TRUE(kernels);
-  auto x = random<float>(a * b, 1), y = random<float>(c * d, 2), z = random<float>(m * n, 3);
+  auto x = random<float>(a * b, 1), y = random<float>(c * d, 2),
+       z = random<float>(m * n, 3);
   std::vector<uint16_t> xh, yh;
   for (auto [from, to] : {std::pair{&x, &xh}, std::pair{&y, &yh}})
     for (float &v : *from) {
@@ -53,7 +60,8 @@ static void checkDot(const std::string &form, int m, int n, int k, bool bf16) {
     }
   std::vector<float> o(m * n);
   kernels->run("dot", {bf16 ? static_cast<void *>(xh.data()) : x.data(),
-                       bf16 ? static_cast<void *>(yh.data()) : y.data(), z.data(), o.data()});
+                       bf16 ? static_cast<void *>(yh.data()) : y.data(),
+                       z.data(), o.data()});
   for (int i = 0; i < m; ++i)
     for (int j = 0; j < n; ++j) {
       float expected = z[i * n + j];
@@ -61,16 +69,26 @@ static void checkDot(const std::string &form, int m, int n, int k, bool bf16) {
         expected += laneSum(&x[i * k], &y[j * k], k);
       else
         for (int l = 0; l < k; ++l)
-          expected = std::fma(tn ? x[l * m + i] : x[i * k + l], y[l * n + j], expected);
+          expected = std::fma(tn ? x[l * m + i] : x[i * k + l], y[l * n + j],
+                              expected);
       ASSERT_EQ(bitsOf(o[i * n + j]), bitsOf(expected))
-          << form << " " << m << "x" << n << "x" << k << " at " << i << "," << j;
+          << form << " " << m << "x" << n << "x" << k << " at " << i << ","
+          << j;
     }
 }
 
 TEST(CpuDot, OrderOfSumsForEverySize) {
   for (const char *form : {"nt", "nn", "tn"})
-    for (auto [m, n, k] : {std::array{1, 1, 16}, {2, 4, 64}, {4, 1, 128}, {16, 1, 8}, {1, 16, 32},
-                           {8, 32, 4}, {64, 2, 64}, {16, 64, 256}, {16, 4, 1}, {32, 8, 2}})
+    for (auto [m, n, k] : {std::array{1, 1, 16},
+                           {2, 4, 64},
+                           {4, 1, 128},
+                           {16, 1, 8},
+                           {1, 16, 32},
+                           {8, 32, 4},
+                           {64, 2, 64},
+                           {16, 64, 256},
+                           {16, 4, 1},
+                           {32, 8, 2}})
       checkDot(form, m, n, k, k == 64 || k == 256);
 }
 
@@ -86,10 +104,16 @@ static const char *scaledText = R"(
       tile.return
     })";
 
-static std::string scaled(bool fp4, int m, int n, int k, int rows, int columns, bool bf16) {
-  return fill(scaledText, {{"M", size(m)}, {"N", size(n)}, {"K", size(k)}, {"R", size(rows)},
-                           {"C", size(columns)}, {"B", size(fp4 ? k / 2 : k) + "x"},
-                           {"W", fp4 ? "i8" : "f8E4M3FN"}, {"T", bf16 ? "bf16" : "f32"}});
+static std::string scaled(bool fp4, int m, int n, int k, int rows, int columns,
+                          bool bf16) {
+  return fill(scaledText, {{"M", size(m)},
+                           {"N", size(n)},
+                           {"K", size(k)},
+                           {"R", size(rows)},
+                           {"C", size(columns)},
+                           {"B", size(fp4 ? k / 2 : k) + "x"},
+                           {"W", fp4 ? "i8" : "f8E4M3FN"},
+                           {"T", bf16 ? "bf16" : "f32"}});
 }
 
 static std::vector<uint8_t> weightBytes(size_t count) {
@@ -100,8 +124,10 @@ static std::vector<uint8_t> weightBytes(size_t count) {
   return bytes;
 }
 
-static void checkScaled(bool fp4, int m, int n, int k, int rows, int columns, bool bf16) {
-  auto kernels = CompiledKernels::compile(scaled(fp4, m, n, k, rows, columns, bf16));
+static void checkScaled(bool fp4, int m, int n, int k, int rows, int columns,
+                        bool bf16) {
+  auto kernels =
+      CompiledKernels::compile(scaled(fp4, m, n, k, rows, columns, bf16));
   ASSERT_TRUE(kernels);
   auto w = weightBytes(m * k), s = randomBytes(rows * columns, 6);
   for (uint8_t &byte : s)
@@ -114,15 +140,20 @@ static void checkScaled(bool fp4, int m, int n, int k, int rows, int columns, bo
       v = ref::decodeBF16(half.back());
   }
   std::vector<float> o(m * n), row(k);
-  kernels->run("dot", {w.data(), s.data(), bf16 ? static_cast<void *>(half.data()) : x.data(), o.data()});
+  kernels->run("dot",
+               {w.data(), s.data(),
+                bf16 ? static_cast<void *>(half.data()) : x.data(), o.data()});
   for (int i = 0; i < m; ++i) {
     for (int l = 0; l < k; ++l) {
-      float value = fp4 ? ref::decodeE2M1(l % 2 ? w[(i * k + l) / 2] >> 4 : w[(i * k + l) / 2] & 15)
+      float value = fp4 ? ref::decodeE2M1(l % 2 ? w[(i * k + l) / 2] >> 4
+                                                : w[(i * k + l) / 2] & 15)
                         : ref::decodeE4M3(w[i * k + l]);
-      row[l] = value * ref::decodeE8M0(s[i / (m / rows) * columns + l / (k / columns)]);
+      row[l] = value *
+               ref::decodeE8M0(s[i / (m / rows) * columns + l / (k / columns)]);
     }
     for (int j = 0; j < n; ++j)
-      ASSERT_EQ(bitsOf(o[i * n + j]), bitsOf(0.0f + laneSum(row.data(), &x[j * k], k)))
+      ASSERT_EQ(bitsOf(o[i * n + j]),
+                bitsOf(0.0f + laneSum(row.data(), &x[j * k], k)))
           << fp4 << " " << m << "x" << n << "x" << k << " at " << i << "," << j;
   }
 }
@@ -135,6 +166,14 @@ TEST(CpuDot, ScaledIsDecodeThenDot) {
   checkScaled(false, 4, 2, 128, 2, 1, false);
   checkScaled(true, 2, 1, 32, 2, 1, true);
   checkScaled(true, 1, 8, 64, 1, 2, true);
+}
+
+TEST(CpuDot, CompilesForTheWiderLevel) {
+  EXPECT_EQ(refusal(scaled(true, 16, 4, 256, 16, 8, true), "x86-64-v4"), "");
+  EXPECT_EQ(refusal(scaled(false, 16, 16, 256, 1, 2, true), "x86-64-v4"), "");
+  EXPECT_NE(refusal(scaled(false, 16, 16, 256, 1, 2, true), "i386")
+                .find("unknown instruction-set"),
+            std::string::npos);
 }
 
 /// Not a test of speed: prints what the kernels reach, for those who look.
@@ -152,10 +191,14 @@ TEST(CpuDot, Throughput) {
       for (int i = 0; i < 200; ++i) {
         auto start = std::chrono::steady_clock::now();
         kernels->run("dot", {w.data(), s.data(), x.data(), o.data()});
-        best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+        best = std::min(best, std::chrono::duration<double>(
+                                  std::chrono::steady_clock::now() - start)
+                                  .count());
       }
-      std::printf("%s N=%d: %.1f us, %.1f GB/s of weights, %.1f GFLOP/s, compiled in %.0f ms\n",
-                  fp4 ? "FP4" : "FP8", n, best * 1e6, m * k / (fp4 ? 2.0 : 1.0) / best / 1e9,
+      std::printf("%s N=%d: %.1f us, %.1f GB/s of weights, %.1f GFLOP/s, "
+                  "compiled in %.0f ms\n",
+                  fp4 ? "FP4" : "FP8", n, best * 1e6,
+                  m * k / (fp4 ? 2.0 : 1.0) / best / 1e9,
                   2.0 * m * n * k / best / 1e9, kernels->seconds * 1e3);
     }
 }

@@ -50,13 +50,16 @@ TEST(CpuMemory, BoundsAtEveryEdge) {
     for (uint64_t columns : {0, 1, 15, 16, 17, 24}) {
       auto a = random<float>(7 * 24);
       std::vector<float> b(8 * 24, -1), p(4 * 32, -1);
-      auto pa = reinterpret_cast<uint64_t>(a.data()), pb = reinterpret_cast<uint64_t>(b.data());
+      auto pa = reinterpret_cast<uint64_t>(a.data()),
+           pb = reinterpret_cast<uint64_t>(b.data());
       for (int i = 0; i < 2; ++i)
         k->runWords("copy", {pa, pb, rows, columns}, i);
       for (uint64_t r = 0; r < 8; ++r)
         for (uint64_t c = 0; c < 24; ++c)
-          EXPECT_EQ(b[r * 24 + c], r < rows && c < columns ? 2 * a[r * 24 + c] : -1);
-      k->runWords("padded", {pa, reinterpret_cast<uint64_t>(p.data()), rows, columns});
+          EXPECT_EQ(b[r * 24 + c],
+                    r < rows && c < columns ? 2 * a[r * 24 + c] : -1);
+      k->runWords("padded",
+                  {pa, reinterpret_cast<uint64_t>(p.data()), rows, columns});
       for (uint64_t r = 0; r < 4; ++r)
         for (uint64_t c = 0; c < 32; ++c)
           EXPECT_EQ(p[r * 32 + c], r < rows && c < columns ? a[r * 24 + c] : 0);
@@ -87,7 +90,8 @@ TEST(CpuMemory, GatherAndScatter) {
     })");
   ASSERT_TRUE(k);
   auto a = random<float>(10 * 24);
-  std::vector<int32_t> n = {3, -1, 0, 9, 9, -7, 5, 1}, m = {0, 1, 2, -1, 4, 5, 7, 6};
+  std::vector<int32_t> n = {3, -1, 0, 9, 9, -7, 5, 1},
+                       m = {0, 1, 2, -1, 4, 5, 7, 6};
   std::vector<int32_t> s = {10, 11, 12, 13, 14, 15, 16, 17, 18, 19}, t(8, -1);
   std::vector<float> b(8 * 24, -1), c(8 * 16, -1);
   k->run("move", {a.data(), n.data(), b.data(), m.data(), s.data(), t.data()});
@@ -121,12 +125,16 @@ TEST(CpuMemory, TablesAndScalarLoads) {
     })");
   ASSERT_TRUE(k);
   auto bytes = randomBytes(3 * 256 + 7); // aligned to nothing
-  std::vector<const void *> table = {bytes.data() + 513, bytes.data() + 1, bytes.data() + 257};
+  std::vector<const void *> table = {bytes.data() + 513, bytes.data() + 1,
+                                     bytes.data() + 257};
   std::vector<int32_t> ids = {2, 0, 1, 2};
   std::vector<float> b(4 * 16);
   for (int i = 0; i < 4; ++i) {
     k->run("pick", {table.data(), ids.data(), b.data()}, 0, i);
-    EXPECT_EQ(std::memcmp(&b[16 * i], static_cast<const char *>(table[ids[i]]) + 64 * i, 64), 0);
+    EXPECT_EQ(std::memcmp(&b[16 * i],
+                          static_cast<const char *>(table[ids[i]]) + 64 * i,
+                          64),
+              0);
   }
 }
 
@@ -140,8 +148,10 @@ TEST(CpuMemory, BytesAreReproducible) {
       %y = math.exp %x : tensor<64xf32>
       tile.store %y, %b[%zero] : tensor<64xf32>, memref<64xf32>
       tile.return
-    })", {{"I", std::to_string(i)}});
-  auto first = CompiledKernels::compile(text), second = CompiledKernels::compile(text);
+    })",
+                 {{"I", std::to_string(i)}});
+  auto first = CompiledKernels::compile(text),
+       second = CompiledKernels::compile(text);
   ASSERT_TRUE(first && second);
   EXPECT_EQ(first->bytes, second->bytes);
 }
@@ -154,6 +164,8 @@ TEST(CpuMemory, RefusesWhatItCannotDo) {
       %y = math.sin %x : tensor<64xf32>
       tile.store %y, %b[%zero] : tensor<64xf32>, memref<64xf32>
       tile.return
-    })").find("no code for this function"), std::string::npos);
+    })")
+                .find("has no code on the CPU"),
+            std::string::npos);
   EXPECT_NE(refusal("module {}").find("no kernel"), std::string::npos);
 }

@@ -56,7 +56,8 @@ TEST(CpuNumbers, DecodesEveryCode) {
     EXPECT_TRUE(same(b[i], ref::decodeE8M0(i))) << i << " " << b[i];
   k->run("e2m1", {codes.data(), b.data(), c.data()});
   for (int i = 0; i < 512; ++i) {
-    float expected = ref::decodeE2M1(i % 2 ? codes[i / 2] >> 4 : codes[i / 2] & 15);
+    float expected =
+        ref::decodeE2M1(i % 2 ? codes[i / 2] >> 4 : codes[i / 2] & 15);
     EXPECT_EQ(bitsOf(b[i]), bitsOf(expected)) << i;
     EXPECT_EQ(c[i], ref::encodeBF16(expected)) << i;
   }
@@ -78,10 +79,12 @@ static std::vector<float> hardValues() {
     around(ref::decodeE4M3(i));
     around((ref::decodeE4M3(i) + ref::decodeE4M3(i == 0x7E ? i : i + 1)) / 2);
   }
-  for (float v : {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5.0f, 6.0f, 464.0f, 480.0f, 1e30f,
-                  1e-30f, 1e-40f, INFINITY, std::ldexp(1.0f, -10), std::ldexp(3.0f, -11)})
+  for (float v : {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5.0f, 6.0f, 464.0f,
+                  480.0f, 1e30f, 1e-30f, 1e-40f, INFINITY,
+                  std::ldexp(1.0f, -10), std::ldexp(3.0f, -11)})
     around(v);
-  for (uint32_t high : {0x3F800000u, 0x00010000u, 0x7F7F0000u, 0x00800000u, 0x3F810000u})
+  for (uint32_t high :
+       {0x3F800000u, 0x00010000u, 0x7F7F0000u, 0x00800000u, 0x3F810000u})
     for (uint32_t low : {0u, 1u, 0x7FFFu, 0x8000u, 0x8001u, 0xFFFFu})
       values.push_back(floatOf(high | low));
   values.push_back(NAN);
@@ -89,8 +92,9 @@ static std::vector<float> hardValues() {
   values.push_back(floatOf(0xFFFFFFFF));
   std::mt19937 generator(3);
   while (values.size() < 4096)
-    values.push_back(values.size() % 2 ? floatOf(generator())
-                                       : 3.0f * (float(generator()) / 4294967296.0f - 0.5f));
+    values.push_back(values.size() % 2
+                         ? floatOf(generator())
+                         : 3.0f * (float(generator()) / 4294967296.0f - 0.5f));
   return values;
 }
 
@@ -152,7 +156,8 @@ TEST(CpuNumbers, ElementwiseBroadcastTransposeReshape) {
       tile.return
     })");
   ASSERT_TRUE(k);
-  auto row = random<float>(32, 1), col = random<float>(8, 2), values = random<float>(256, 3);
+  auto row = random<float>(32, 1), col = random<float>(8, 2),
+       values = random<float>(256, 3);
   std::vector<uint16_t> a(256);
   for (int i = 0; i < 256; ++i)
     a[i] = ref::encodeBF16(values[i]);
@@ -195,7 +200,8 @@ TEST(CpuNumbers, ReducesInOneOrder) {
   for (int i = 0; i < 64; ++i)
     in[i] = (i * 37) % 64 - 20;
   std::vector<float> s(4), m(4), c(64);
-  k->run("f", {a.data(), s.data(), m.data(), c.data(), in.data(), least.data(), scan.data()});
+  k->run("f", {a.data(), s.data(), m.data(), c.data(), in.data(), least.data(),
+               scan.data()});
   for (int r = 0; r < 4; ++r) {
     float lanes[16], largest = a[r * 64];
     for (int j = 0; j < 64; ++j) {
@@ -218,7 +224,8 @@ TEST(CpuNumbers, ReducesInOneOrder) {
 
 TEST(CpuNumbers, Interleaves) {
   for (int n : {1, 2, 8, 32}) {
-    auto k = CompiledKernels::compile(fill(R"(
+    auto k = CompiledKernels::compile(
+        fill(R"(
     tile.kernel @f(%a: memref<2x$Mxf32>, %b: memref<2x$Nxf32>, %c: memref<2x$Nxf32>, %d: memref<2x$Mxf32>) {
       %zero = arith.constant 0 : index
       %x = tile.load %a[%zero, %zero] : memref<2x$Mxf32> -> tensor<2x$Mxf32>
@@ -228,7 +235,8 @@ TEST(CpuNumbers, Interleaves) {
       %y = tile.interleave %o, %e : tensor<2x$Nxf32>
       tile.store %y, %d[%zero, %zero] : tensor<2x$Mxf32>, memref<2x$Mxf32>
       tile.return
-    })", {{"M", std::to_string(2 * n)}, {"N", std::to_string(n)}}));
+    })",
+             {{"M", std::to_string(2 * n)}, {"N", std::to_string(n)}}));
     ASSERT_TRUE(k);
     auto a = random<float>(4 * n);
     std::vector<float> b(2 * n), c(2 * n), d(4 * n);
@@ -269,5 +277,52 @@ TEST(CpuNumbers, Math) {
     EXPECT_NEAR(l[i] / std::log1p(double(e[i])), 1, 3e-7);
     EXPECT_EQ(s[i], std::sqrt(l[i]));
     EXPECT_EQ(d[i], float(double(a[i]) * double(a[i])));
+  }
+}
+
+TEST(CpuNumbers, ConstantTablesDoublesAndKeptMasks) {
+  auto k = CompiledKernels::compile(R"(
+    tile.kernel @f(%p: memref<?xi32>, %o: memref<4xf32>, %q: memref<4xi32>) {
+      %zero = arith.constant 0 : index
+      %i = memref.load %p[%zero] : memref<?xi32>
+      %x = arith.sitofp %i : i32 to f32
+      %table = arith.constant dense<[1.0, 0.5, 0.1, 0.001]> : tensor<4xf32>
+      %s = tensor.splat %x : tensor<4xf32>
+      %a = arith.mulf %s, %table : tensor<4xf32>
+      %w = arith.extf %a : tensor<4xf32> to tensor<4xf64>
+      %third = arith.constant dense<0.3333333333333333> : tensor<4xf64>
+      %m = arith.mulf %w, %third : tensor<4xf64>
+      %r = math.roundeven %m : tensor<4xf64>
+      %d = arith.subf %m, %r : tensor<4xf64>
+      %n = arith.fptosi %r : tensor<4xf64> to tensor<4xi32>
+      %y = arith.truncf %d : tensor<4xf64> to tensor<4xf32>
+      tile.store %y, %o[%zero] : tensor<4xf32>, memref<4xf32>
+      %one = arith.constant dense<1> : tensor<4xi32>
+      %none = arith.constant dense<0> : tensor<4xi32>
+      // A mask in memory, since a costly tile leads to it twice.
+      %low = arith.remsi %n, %one : tensor<4xi32>
+      %c = arith.cmpi eq, %low, %none : tensor<4xi32>
+      %cond = arith.cmpi sgt, %i, %i : i32
+      %mask = scf.if %cond -> tensor<4xi1> {
+        %never = arith.constant dense<false> : tensor<4xi1>
+        scf.yield %never : tensor<4xi1>
+      } else {
+        scf.yield %c : tensor<4xi1>
+      }
+      %sel = arith.select %mask, %n, %none : tensor<4xi1>, tensor<4xi32>
+      tile.store %sel, %q[%zero] : tensor<4xi32>, memref<4xi32>
+      tile.return
+    })");
+  ASSERT_TRUE(k);
+  const float table[4] = {1.0f, 0.5f, 0.1f, 0.001f};
+  for (int32_t p : {1, 17, 123456}) {
+    std::vector<float> o(4);
+    std::vector<int32_t> q(4);
+    k->run("f", {&p, o.data(), q.data()});
+    for (int j = 0; j < 4; ++j) {
+      volatile double m = double(float(p) * table[j]) * 0.3333333333333333;
+      EXPECT_EQ(o[j], float(m - std::nearbyint(m)));
+      EXPECT_EQ(q[j], int32_t(std::nearbyint(m)));
+    }
   }
 }
