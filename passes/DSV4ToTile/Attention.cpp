@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Hybrid attention: one program per token and block of heads, online softmax
-// over blocks of rows. Blocks of window rows are aligned to absolute positions
-// and compressed rows come in ascending order, so that the order of sums
-// depends on the token's position alone.
+// Hybrid attention: one program per token and block of heads, in two passes over
+// blocks of rows: the largest score, then the sums. The second pass rounds every
+// probability relative to the largest score of all, as the published code does;
+// relative to a running maximum the rounding errors would be others, which moves
+// quantised logits by as much as all other differences together. Blocks of
+// window rows are aligned to absolute positions and compressed rows come in
+// ascending order, so that the order of sums depends on the position alone.
 #include "passes/DSV4ToTile/Lowering.h"
 
 using namespace mlir;
@@ -25,7 +28,7 @@ struct Attention {
   CacheReader window, compressed;
   int64_t heads, width, block;
   SmallVector<Piece> pieces;
-  Value t, h, position, slot;
+  Value t, h, position, slot, indices;
   SmallVector<Value> q; // [block, piece] f32
   bool roundP;
 
@@ -35,10 +38,19 @@ struct Attention {
       return {};
     return {k.ci(heads), k.ci(width)};
   }
-  /// State: maximum and sum [block], then one accumulator [block, piece] each.
-  SmallVector<Value> step(ValueRange state, const CacheReader &cache, Value rows, Value valid);
-  SmallVector<Value> overWindow(ValueRange state);
-  SmallVector<Value> overCompressed(ValueRange state, Value indices);
+  /// Scores [rows, block] of the rows that are valid, -1e30 elsewhere; the keys
+  /// of each piece on request.
+  Value scores(const CacheReader &cache, Value rows, Value mask,
+               SmallVectorImpl<Value> *keys = nullptr);
+  /// Calls step(state, cache, rows, valid) for every block of rows.
+  using Step = function_ref<SmallVector<Value>(ValueRange, const CacheReader &, Value, Value)>;
+  SmallVector<Value> overWindow(ValueRange state, Step step);
+  SmallVector<Value> overCompressed(ValueRange state, Step step);
+  SmallVector<Value> overAll(ValueRange state, Step step) {
+    SmallVector<Value> next = overWindow(state, step);
+    return compressed.type ? overCompressed(next, step) : next;
+  }
+  Value maskOf(Value valid) { return k.broadcast(valid, {1}, {kRows, block}); }
 };
 } // namespace
 
@@ -54,32 +66,20 @@ static SmallVector<Piece> piecesOf(int64_t width, int64_t rope) {
   return pieces;
 }
 
-SmallVector<Value> Attention::step(ValueRange state, const CacheReader &cache, Value rows,
-                                   Value valid) {
+Value Attention::scores(const CacheReader &cache, Value rows, Value mask,
+                        SmallVectorImpl<Value> *keys) {
   SmallVector<int64_t> shape{kRows, block};
-  SmallVector<Value> keys;
   Value s = k.full(0, shape);
   for (auto [p, query] : llvm::zip(pieces, q)) {
-    keys.push_back(cache.read(k, rows, p.column, p.width));
-    s = k.dot(tile::DotForm::NT, keys.back(), query, s);
+    Value key = cache.read(k, rows, p.column, p.width);
+    s = k.dot(tile::DotForm::NT, key, query, s);
+    if (keys)
+      keys->push_back(key);
   }
-  Value mask = k.broadcast(valid, {1}, shape);
-  s = k.select(mask, k.mul(s, op.getScale().convertToDouble()), k.full(-1e30, shape));
-  Value m = k.max(state[0], k.reduce(tile::ReduceKind::Max, s, 0));
-  Value shrink = k.exp(k.sub(state[0], m));
-  Value p = k.select(mask, k.exp(k.sub(s, k.broadcast(m, {0}, shape))), k.full(0, shape));
-  Value sum = k.add(k.mul(state[1], shrink), k.reduce(tile::ReduceKind::Add, p, 0));
-  if (roundP)
-    p = k.f32(k.to(p, k.b.getBF16Type()));
-  SmallVector<Value> next{m, sum};
-  for (auto [piece, key, acc] : llvm::zip(pieces, keys, state.drop_front(2))) {
-    Value scaled = k.mul(acc, k.broadcast(shrink, {1}, {block, piece.width}));
-    next.push_back(k.dot(tile::DotForm::TN, p, key, scaled));
-  }
-  return next;
+  return k.select(mask, k.mul(s, op.getScale().convertToDouble()), k.full(-1e30, shape));
 }
 
-SmallVector<Value> Attention::overWindow(ValueRange state) {
+SmallVector<Value> Attention::overWindow(ValueRange state, Step step) {
   using P = arith::CmpIPredicate;
   SmallVector<int64_t> shape{kRows};
   int64_t ring = window.type.getRows();
@@ -98,7 +98,7 @@ SmallVector<Value> Attention::overWindow(ValueRange state) {
                 });
 }
 
-SmallVector<Value> Attention::overCompressed(ValueRange state, Value indices) {
+SmallVector<Value> Attention::overCompressed(ValueRange state, Step step) {
   using P = arith::CmpIPredicate;
   SmallVector<int64_t> shape{kRows};
   Value count = k.divi(k.addi(position, k.ci(1)), op.getRatio());
@@ -122,25 +122,42 @@ SmallVector<Value> Attention::overCompressed(ValueRange state, Value indices) {
   });
 }
 
-static void program(Attention &a, unsigned sinkArg, unsigned outArg, Value indices) {
+static void program(Attention &a, unsigned sinkArg, unsigned outArg) {
   KernelBuilder &k = a.k;
+  int64_t block = a.block;
+  SmallVector<int64_t> shape{kRows, block};
   for (const Piece &p : a.pieces)
-    a.q.push_back(k.f32(k.load(k.arg(0), {a.t, a.h, k.ci(p.column)}, {a.block, p.width},
+    a.q.push_back(k.f32(k.load(k.arg(0), {a.t, a.h, k.ci(p.column)}, {block, p.width},
                                a.bounds(p))));
-  // The sink is the first logit: it has a weight but no value.
+  Value m = a.overAll(k.full(-1e30, {block}), [&](ValueRange state, const CacheReader &cache,
+                                                  Value rows, Value valid) {
+    Value s = a.scores(cache, rows, a.maskOf(valid));
+    return SmallVector<Value>{k.max(state[0], k.reduce(tile::ReduceKind::Max, s, 0))};
+  })[0];
+  // The sink is one more logit: it has a weight but no value.
   SmallVector<Value> bound;
-  if (a.heads % a.block)
+  if (a.heads % block)
     bound.push_back(k.ci(a.heads));
-  SmallVector<Value> state{k.load(k.arg(sinkArg), a.h, {a.block}, bound),
-                           k.full(1, {a.block})};
+  Value sink = k.load(k.arg(sinkArg), a.h, {block}, bound);
+  SmallVector<Value> state{k.exp(k.sub(sink, m))};
   for (const Piece &p : a.pieces)
-    state.push_back(k.full(0, {a.block, p.width}));
-  state = a.overWindow(state);
-  if (a.compressed.type)
-    state = a.overCompressed(state, indices);
+    state.push_back(k.full(0, {block, p.width}));
+  state = a.overAll(state, [&](ValueRange carried, const CacheReader &cache, Value rows,
+                               Value valid) {
+    SmallVector<Value> keys;
+    Value mask = a.maskOf(valid), s = a.scores(cache, rows, mask, &keys);
+    Value p = k.exp(k.sub(s, k.broadcast(m, {0}, shape)));
+    p = k.select(mask, p, k.full(0, shape));
+    SmallVector<Value> next{k.add(carried[0], k.reduce(tile::ReduceKind::Add, p, 0))};
+    if (a.roundP)
+      p = k.f32(k.to(p, k.b.getBF16Type()));
+    for (auto [key, acc] : llvm::zip(keys, carried.drop_front()))
+      next.push_back(k.dot(tile::DotForm::TN, p, key, acc));
+    return next;
+  });
   Type element = k.argType(outArg).getElementType();
-  for (auto [p, acc] : llvm::zip(a.pieces, ValueRange(state).drop_front(2))) {
-    Value y = k.div(acc, k.broadcast(state[1], {1}, {a.block, p.width}));
+  for (auto [p, acc] : llvm::zip(a.pieces, ValueRange(state).drop_front())) {
+    Value y = k.div(acc, k.broadcast(state[0], {1}, {block, p.width}));
     k.store(k.to(y, element), k.arg(outArg), {a.t, a.h, k.ci(p.column)}, a.bounds(p));
   }
 }
@@ -173,13 +190,15 @@ void lowerAttention(Lowering &l, dsv4::AttentionOp op) {
   auto kernel = l.kernels.get(
       "attention", params, ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Attention a{k, op, window, compressed, heads, width, block,
-                    piecesOf(width, window.type.getRope()), {}, {}, {}, {}, {}, false};
+                    piecesOf(width, window.type.getRope()), {}, {}, {}, {}, {}, {}, false};
         a.roundP = k.argType(out).getElementType().isBF16();
         a.t = k.pid(0);
         a.h = k.muli(k.pid(1), block);
         a.position = k.loadIndex(k.arg(1), a.t);
         a.slot = k.loadIndex(k.arg(2), a.t);
-        program(a, 3, out, op.getIndices() ? k.arg(indicesArg) : Value());
+        if (op.getIndices())
+          a.indices = k.arg(indicesArg);
+        program(a, 3, out);
       });
   Lowering::Grid grid;
   grid.like = op.getQ();
