@@ -104,6 +104,8 @@ static void optimise(llvm::Module &module, llvm::TargetMachine &machine,
   // The loops are vectorised as they are meant to be.
   tuning.LoopVectorization = false;
   tuning.SLPVectorization = false;
+  // Nor do they gain from unrolling, which costs most of the compile time.
+  tuning.LoopUnrolling = false;
   llvm::PassBuilder builder(&machine, tuning);
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;

@@ -64,6 +64,14 @@ struct ScaledWeights {
     return e.splat(value, lanes);
   }
 
+  void prefetch(Emit &e, Value row, Value k) const {
+    if (packed)
+      k = arith::ShRUIOp::create(e.b, e.loc, k, e.index(1));
+    memref::PrefetchOp::create(e.b, e.loc, codes, ValueRange{row, k},
+                               /*isWrite=*/false, /*localityHint=*/3,
+                               /*isDataCache=*/true);
+  }
+
   /// `step` weights from column k on, without scale; e4m3 divided by 256,
   /// which is what its bits mean one step to the left in an f16.
   Emit::Values decode(Emit &e, Value row, Value k) const {
@@ -96,6 +104,9 @@ static void fewTokens(Emit &e, const ScaledWeights &w, Value x, Value acc,
   Type vector = e.vec(w.lanes, e.b.getF32Type());
   e.loop(0, w.rows, blockM, [&](Value m) {
     Emit::Values init(blockM * tokens, e.zero(vector));
+    // The rows after the next: far enough ahead for memory, and the hardware
+    // does not follow rows by itself.
+    Value ahead = e.clamp(e.add(m, 2 * blockM), w.rows - blockM);
     auto block = [&](Value index, Emit::Range sums) {
       Emit::Values scales;
       for (int64_t i = 0; i < blockM; ++i)
@@ -108,8 +119,10 @@ static void fewTokens(Emit &e, const ScaledWeights &w, Value x, Value acc,
         Emit::Values next(inner);
         Value k = e.add(start, offset);
         SmallVector<Emit::Values> left;
-        for (int64_t i = 0; i < blockM; ++i)
+        for (int64_t i = 0; i < blockM; ++i) {
+          w.prefetch(e, e.add(ahead, i), k);
           left.push_back(w.decode(e, e.add(m, i), k));
+        }
         for (int64_t part = 0; part < w.step / w.lanes; ++part) {
           Value at = e.add(k, part * w.lanes);
           Emit::Values right;
@@ -172,10 +185,13 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotScaledOp op,
   int64_t tokens = cast<MemRefType>(x.getType()).getDimSize(0);
   if (weights->rows >= 8)
     x = inF32(e, x);
+  // Decoding e2m1 takes more registers than e4m3.
+  int64_t rowTokens = target.wide ? 8 : weights->packed ? 2 : 4;
   if (tokens > 4)
     manyTokens(e, target, *weights, x, acc);
   else
-    fewTokens(e, *weights, x, acc,
-              std::min(weights->rows, (target.wide ? 8 : 4) / tokens));
+    fewTokens(
+        e, *weights, x, acc,
+        std::min(weights->rows, std::max<int64_t>(1, rowTokens / tokens)));
   return success();
 }
