@@ -494,8 +494,8 @@ def replaces(env):
             "a failed compile touched the package")
 
 
-def full_disk_limit():
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000))
+def file_limit(size):
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 @check("place/full-disk")
@@ -504,17 +504,24 @@ def full_disk(env):
     folder = env.temporary("full")
     os.makedirs(folder)
     package = os.path.join(folder, "m.fathom")
-    done = env.compile(env.checkpoint("window"), package, check=False,
-                       restore_signals=False, preexec_fn=full_disk_limit)
-    require(done.returncode == 4, f"fathomc: exit code {done.returncode}: "
-                                  f"{done.err.strip()[-300:]}")
-    require(not os.listdir(folder), f"left behind: {os.listdir(folder)}")
+    # While the code is linked, and while the package is written (the large
+    # tokenizer does not fit).
+    checkpoint = copy_checkpoint(env)
+    with open(os.path.join(checkpoint, "tokenizer.json"), "w") as f:
+        json.dump({"padding": "x" * 4000000}, f)
+    for limit in (50000, 3000000):
+        done = env.compile(checkpoint, package, check=False,
+                           restore_signals=False, preexec_fn=file_limit(limit))
+        require(done.returncode == 4, f"fathomc: exit code {done.returncode}: "
+                                      f"{done.err.strip()[-300:]}")
+        require("help:" in done.err, "no help")
+        require(not os.listdir(folder), f"left behind: {os.listdir(folder)}")
     tokens = env.temporary("t.txt")
     open(tokens, "w").write(",".join(["5"] * 60) + "\n")
     out = os.path.join(folder, "o.npy")
     done = env.run("fathom", "logits", env.package(NANO, "bf16"),
                    "--tokens-file", tokens, "-o", out,
-                   restore_signals=False, preexec_fn=full_disk_limit)
+                   restore_signals=False, preexec_fn=file_limit(50000))
     require(done.returncode == 4, f"fathom: exit code {done.returncode}: "
                                   f"{done.err.strip()[-300:]}")
     require(not os.listdir(folder), f"left behind: {os.listdir(folder)}")

@@ -45,7 +45,7 @@ def golden_batch(name):
                     found[start:start + n][positions[keep]],
                     golden["f32"][keep]) if keep.any() else "")
                 start += n
-        return max(remarks)
+        return " and ".join(sorted(set(filter(None, remarks)))[-1:])
 
     return run
 

@@ -17,6 +17,8 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <cerrno>
+#include <cstring>
 #include <sys/resource.h>
 
 using namespace llvm;
@@ -217,15 +219,29 @@ bool Compilation::lower() {
   return afterPhase("plan", Phase::Plan);
 }
 
+/// Whether a message of a back end (its linker writes files) tells of the
+/// machine's refusal rather than of a bug.
+static bool isRefusal(StringRef text) {
+  for (int error : {ENOSPC, EDQUOT, EFBIG, EACCES, EROFS, EMFILE, ENOMEM})
+    if (text.contains(std::strerror(error)))
+      return true;
+  return false;
+}
+
 bool Compilation::generate() {
   progress.begin("codegen");
   DiagnosticReport report(context);
   Expected<std::vector<CompiledLibrary>> compiled =
       target->compile(*module, levels);
   if (!compiled) {
-    fail(compiled.takeError());
-    if (code == 1)
-      code = report.finish("codegen");
+    std::string text = toString(compiled.takeError());
+    if (isRefusal(text))
+      return fail(makeError(FailureKind::Resources, "cannot generate code",
+                            "codegen", text,
+                            "free some space for temporary files, or name "
+                            "another folder for them in TMPDIR"));
+    errs() << "fathomc: error: " << text << "\n";
+    code = report.finish("codegen", /*said=*/true);
     return false;
   }
   libraries = std::move(*compiled);

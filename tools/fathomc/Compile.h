@@ -50,8 +50,9 @@ private:
 class DiagnosticReport {
 public:
   explicit DiagnosticReport(mlir::MLIRContext &context);
-  /// Prints a closing help line and returns the exit code.
-  int finish(llvm::StringRef phase);
+  /// Prints a closing help line and returns the exit code. `said`: the reason
+  /// has been printed by other means.
+  int finish(llvm::StringRef phase, bool said = false);
 
 private:
   mlir::ScopedDiagnosticHandler handler;

@@ -55,8 +55,8 @@ DiagnosticReport::DiagnosticReport(mlir::MLIRContext &context)
         return mlir::success();
       }) {}
 
-int DiagnosticReport::finish(StringRef phase) {
-  if (errors == 0)
+int DiagnosticReport::finish(StringRef phase, bool said) {
+  if (errors == 0 && !said)
     errs() << "fathomc: error: phase '" << phase
            << "' failed without a reason\n";
   if (unsupported) {
