@@ -79,9 +79,9 @@ static LogicalResult verifyGrid(LaunchOp op) {
   // launch_c1
   AffineMap grid = op.getGrid();
   if (grid.getNumDims() != 2 || grid.getNumSymbols() != 0 ||
-      grid.getNumResults() != 3)
+      grid.getNumResults() < 1 || grid.getNumResults() > 3)
     return op.emitOpError() << "attribute 'grid' must map (tokens, rows) to "
-                               "three numbers of programs, found "
+                               "one to three numbers of programs, found "
                             << textOf(grid);
   // launch_c2
   for (AffineExpr expr : grid.getResults())

@@ -588,8 +588,8 @@ tile.kernel @k(%a: memref<?x64xf32>, %b: memref<?x64xf32>, %i: index) {
   tile.return
 }
 func.func @launch_c1(%x: memref<?x64xf32>, %y: memref<?x64xf32>, %z: memref<?x32xf32>, %n: index) {
-  // expected-error @+1 {{attribute 'grid' must map (tokens, rows) to three numbers of programs, found (d0, d1) -> (d0, 1)}}
-  tile.launch @k affine_map<(t, r) -> (t, 1)> (%x, %y, %n) : memref<?x64xf32>, memref<?x64xf32>, index
+  // expected-error @+1 {{attribute 'grid' must map (tokens, rows) to one to three numbers of programs, found (d0) -> (d0)}}
+  tile.launch @k affine_map<(t) -> (t)> (%x, %y, %n) : memref<?x64xf32>, memref<?x64xf32>, index
   return
 }
 
