@@ -37,7 +37,10 @@ struct ScaledWeights {
                                      Value scales) {
     auto codeType = cast<MemRefType>(codes.getType());
     auto scaleType = cast<MemRefType>(scales.getType());
-    ScaledWeights w{codes, scales, codeType.getElementType().isInteger(8)};
+    ScaledWeights w{};
+    w.codes = codes;
+    w.scales = scales;
+    w.packed = codeType.getElementType().isInteger(8);
     w.rows = codeType.getDimSize(0);
     w.k = codeType.getDimSize(1) * (w.packed ? 2 : 1);
     w.rowBlock = w.rows / scaleType.getDimSize(0);
@@ -89,6 +92,14 @@ struct ScaledWeights {
     Value bits = arith::ExtSIOp::create(b, e.loc, words, code);
     bits = arith::ShLIOp::create(b, e.loc, bits, e.constant(words, 7));
     bits = arith::AndIOp::create(b, e.loc, bits, e.constant(words, -0x4001));
+    // The one magnitude that is no number; a weight like that must show.
+    Value magnitude =
+        arith::AndIOp::create(b, e.loc, bits, e.constant(words, 0x7FFF));
+    Value isNaN = arith::CmpIOp::create(b, e.loc, arith::CmpIPredicate::eq,
+                                        magnitude, e.constant(words, 0x3F80));
+    Value mask = arith::ExtSIOp::create(b, e.loc, words, isNaN);
+    mask = arith::AndIOp::create(b, e.loc, mask, e.constant(words, 0x7E00));
+    bits = arith::OrIOp::create(b, e.loc, bits, mask);
     Value half =
         arith::BitcastOp::create(b, e.loc, e.vec(lanes, b.getF16Type()), bits);
     return {

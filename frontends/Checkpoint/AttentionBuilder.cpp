@@ -23,7 +23,7 @@ void FunctionBuilder::compress(Value x, const LayerId &id, bool indexer,
                          f32Type({full}));
   Value gate = plainLinear(x, p + ".wgate.weight", full, config.hiddenSize,
                            f32Type({full}));
-  Value ape = parameterF32(p + ".ape", {ratio, full});
+  Value ape = plainParameter(p + ".ape", {ratio, full});
   Value state = cache(id, indexer ? "index_state" : "state");
   IntegerAttr ratioAttr = builder.getI64IntegerAttr(ratio);
   Value row = dsv4::CompressPoolOp::create(
@@ -105,7 +105,7 @@ Value FunctionBuilder::attention(Value x, const LayerId &id) {
     if (ratio == 4)
       indices = selectBlocks(x, qr, id);
   }
-  Value sink = parameterF32(p + ".attn_sink", {heads});
+  Value sink = plainParameter(p + ".attn_sink", {heads});
   Value o = dsv4::AttentionOp::create(
       builder, at(p), q.getType(), q, windowCache, compressed, indices, sink,
       positions, slots, builder.getI64IntegerAttr(config.window),

@@ -47,8 +47,8 @@ RankedTensorType FunctionBuilder::i32Type(Shape inner) {
   return withTokens(inner, builder.getI32Type());
 }
 
-Value FunctionBuilder::parameterF32(const std::string &name, Shape shape) {
-  return weights.plain(builder, name, shape, {DType::F32});
+Value FunctionBuilder::plainParameter(const std::string &name, Shape shape) {
+  return weights.plain(builder, name, shape, {DType::F32, DType::BF16});
 }
 
 std::vector<std::pair<std::string, dsv4::CacheType>>
@@ -138,9 +138,9 @@ void FunctionBuilder::finish(Value streams, StringRef headPrefix,
   int64_t n = config.streams, width = config.hiddenSize;
   Value selected = dsv4::SelectRowsOp::create(
       builder, at(head), carrierType({n, width}), streams, rows);
-  Value fn = parameterF32(head + "_fn", {n, n * width});
-  Value base = parameterF32(head + "_base", {n});
-  Value scale = parameterF32(head + "_scale", {1});
+  Value fn = plainParameter(head + "_fn", {n, n * width});
+  Value base = plainParameter(head + "_base", {n});
+  Value scale = plainParameter(head + "_scale", {1});
   Value x = dsv4::HCHeadOp::create(builder, at(head), carrierType({width}),
                                    selected, fn, base, scale,
                                    builder.getF64FloatAttr(config.hcEps),

@@ -51,7 +51,7 @@ private:
   mlir::RankedTensorType carrierType(Shape inner);
   mlir::RankedTensorType f32Type(Shape inner);
   mlir::RankedTensorType i32Type(Shape inner);
-  Value parameterF32(const std::string &name, Shape shape);
+  Value plainParameter(const std::string &name, Shape shape);
   Value cache(const LayerId &layer, llvm::StringRef kind);
   bool isPublished() const;
   bool isF32() const;

@@ -26,7 +26,7 @@ std::pair<Value, Value> FunctionBuilder::route(Value x, const LayerId &id) {
                                         scores, ids, table, factor);
     return {op->getResult(0), op->getResult(1)};
   }
-  Value bias = parameterF32(p + ".bias", {count});
+  Value bias = plainParameter(p + ".bias", {count});
   auto op = dsv4::RouteTopKOp::create(builder, at(p), idsType, weightsType,
                                       scores, bias, factor);
   return {op->getResult(0), op->getResult(1)};

@@ -20,9 +20,9 @@ FunctionBuilder::Mixed FunctionBuilder::hyperPre(Value streams,
                                                  const std::string &prefix) {
   int64_t n = config.streams, width = config.hiddenSize;
   int64_t outputs = (2 + n) * n;
-  Value fn = parameterF32(prefix + "_fn", {outputs, n * width});
-  Value base = parameterF32(prefix + "_base", {outputs});
-  Value scale = parameterF32(prefix + "_scale", {3});
+  Value fn = plainParameter(prefix + "_fn", {outputs, n * width});
+  Value base = plainParameter(prefix + "_base", {outputs});
+  Value scale = plainParameter(prefix + "_scale", {3});
   auto op = dsv4::HCPreOp::create(
       builder, at(prefix), carrierType({width}), f32Type({n}), f32Type({n, n}),
       streams, fn, base, scale, builder.getF64FloatAttr(config.hcEps),

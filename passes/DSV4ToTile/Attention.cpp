@@ -138,7 +138,7 @@ static void program(Attention &a, unsigned sinkArg, unsigned outArg) {
   SmallVector<Value> bound;
   if (a.heads % block)
     bound.push_back(k.ci(a.heads));
-  Value sink = k.load(k.arg(sinkArg), a.h, {block}, bound);
+  Value sink = k.f32(k.load(k.arg(sinkArg), a.h, {block}, bound));
   SmallVector<Value> state{k.exp(k.sub(sink, m))};
   for (const Piece &p : a.pieces)
     state.push_back(k.full(0, {block, p.width}));

@@ -243,7 +243,7 @@ void lowerCompressPool(Lowering &l, dsv4::CompressPoolOp op) {
           Value column = k.addi(c, k.ci(firstColumn));
           Value kv = rows.read(k, k.arg(0), k.arg(5), column, w);
           Value gate = rows.read(k, k.arg(1), k.arg(6), column, w);
-          gate = k.add(gate, k.load(k.arg(2), {k.ci(0), column}, shape));
+          gate = k.add(gate, k.f32(k.load(k.arg(2), {k.ci(0), column}, shape)));
           gate = k.select(k.broadcast(rows.exists, {1}, shape), gate, k.full(-1e30, shape));
           return std::pair<Value, Value>(kv, gate);
         };

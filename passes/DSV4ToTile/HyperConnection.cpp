@@ -36,7 +36,7 @@ static Value mix(Lowering &l, Value h, Value fn, double eps) {
             {k.full(0, {rows, tokens}), k.full(0, {tokens, chunk})},
             [&](Value c, ValueRange acc) -> SmallVector<Value> {
               Value x = k.f32(k.load(k.arg(0), {t, c}, {tokens, chunk}, xBounds));
-              Value w = k.load(k.arg(1), {k.ci(0), c}, {rows, chunk}, fnBounds);
+              Value w = k.f32(k.load(k.arg(1), {k.ci(0), c}, {rows, chunk}, fnBounds));
               return {k.dot(tile::DotForm::NT, w, x, acc[0]), k.add(acc[1], k.mul(x, x))};
             });
         Value mean = k.div(k.reduce(tile::ReduceKind::Add, sums[1], 1),
@@ -70,7 +70,7 @@ struct Streams {
   }
   /// x * scale[i] + base.
   Value affine(Value x, Value scale, int64_t i, Value base) {
-    Value s = k.splat(k.loadScalar(scale, k.ci(i)), k.type(x).getShape());
+    Value s = k.f32(k.splat(k.loadScalar(scale, k.ci(i)), k.type(x).getShape()));
     return k.add(k.mul(x, s), base);
   }
 };
@@ -143,7 +143,7 @@ void lowerHCPre(Lowering &l, dsv4::HCPreOp op) {
         int64_t p = s.padded;
         auto row = [&](int64_t i) {
           Value x = k.load(k.arg(0), {t, k.ci(i), zero}, {p}, s.bound());
-          Value base = k.load(k.arg(1), k.ci(i * n), {p}, s.bound(i * n));
+          Value base = k.f32(k.load(k.arg(1), k.ci(i * n), {p}, s.bound(i * n)));
           return k.sigmoid(s.affine(x, k.arg(2), i, base));
         };
         k.store(k.add(row(0), eps), k.arg(3), {t, zero}, s.bound());
@@ -157,7 +157,7 @@ void lowerHCPre(Lowering &l, dsv4::HCPreOp op) {
         // base[2n + i n + j] as rows: one row of the base vector at a time.
         Value base = k.full(0, {p, p});
         for (int64_t i = 0; i < n; ++i) {
-          Value r = k.load(k.arg(1), k.ci((2 + i) * n), {p}, s.bound((2 + i) * n));
+          Value r = k.f32(k.load(k.arg(1), k.ci((2 + i) * n), {p}, s.bound((2 + i) * n)));
           Value here = k.icmp(arith::CmpIPredicate::eq, k.iota(p), k.fullI32(i, {p}));
           base = k.select(k.broadcast(here, {1}, {p, p}), k.broadcast(r, {0}, {p, p}), base);
         }
@@ -182,7 +182,7 @@ void lowerHCHead(Lowering &l, dsv4::HCHeadOp op) {
         Streams s(k, n);
         Value t = k.pid(0), zero = k.ci(0);
         Value x = k.load(k.arg(0), {t, zero}, {s.padded}, s.bound());
-        Value base = k.load(k.arg(1), zero, {s.padded}, s.bound());
+        Value base = k.f32(k.load(k.arg(1), zero, {s.padded}, s.bound()));
         Value y = k.add(k.sigmoid(s.affine(x, k.arg(2), 0, base)), eps);
         k.store(y, k.arg(3), {t, zero}, s.bound());
       });

@@ -46,7 +46,7 @@ void lowerRouteTopK(Lowering &l, dsv4::RouteTopKOp op) {
         if (n != experts)
           bound.push_back(k.ci(experts));
         Value s = k.load(k.arg(0), {t, k.ci(0)}, shape, bound);
-        Value biased = k.add(s, k.load(k.arg(1), k.ci(0), shape, bound));
+        Value biased = k.add(s, k.f32(k.load(k.arg(1), k.ci(0), shape, bound)));
         // Real experts stay above the padding, whatever a bad weight gives.
         Value lowest = k.full(-3.0e38, shape), gone = k.full(-3.4e38, shape);
         Value e = k.iota(n);

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from harness import check, compare_f32, require
+from harness import check, compare_f32, make_checkpoint, require
 
 # A small model with every kind of layer. Hidden sizes stay multiples of 128,
 # which the stored scale blocks want.
@@ -132,6 +132,26 @@ for _name in ("head-dim-64", "head-dim-512"):
     check(f"shape/quantised/{_name}")(quantised_shape(_name))
 for _name in ("odd-counts", "head-dim-192", "rope-32"):
     check(f"shape/quantised/{_name}", full=True)(quantised_shape(_name))
+
+
+@check("shape/stored-otherwise")
+def stored_otherwise(env):
+    """Unquantised tensors in the other of their two formats, BF16 for F32 and
+    F32 for BF16, mean the same numbers."""
+    config = variant(env, compress_ratios=[0, 4, 128, 4])
+    tensors = make_checkpoint.Gen(config, 3).model()
+    for name, (dtype, values) in list(tensors.items()):
+        if dtype == "F32":
+            tensors[name] = ("BF16", make_checkpoint.bf16(values))
+        elif dtype == "BF16":
+            wide = (values.astype(np.uint32) << 16).view(np.float32)
+            tensors[name] = ("F32", wide)
+    checkpoint = env.temporary("stored-otherwise")
+    env.write_checkpoint(checkpoint, config, tensors)
+    ids = np.random.default_rng(11).integers(0, config["vocab_size"], 150)
+    wanted = env.reference(checkpoint, "f32").step(ids[None], 0)[0]
+    found = env.logits(env.package(checkpoint, "f32"), [ids], "--chunk", 64)
+    return compare_f32(found, wanted)
 
 
 # ---- Refused shapes ------------------------------------------------------------

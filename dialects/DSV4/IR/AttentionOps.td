@@ -39,7 +39,7 @@ def DSV4_AttentionOp : DSV4_Op<"attention", [AttrSizedOperandSegments]> {
   let arguments = (ins DSV4_Carrier:$q /* TxHxd */, DSV4_ReadsCache:$windowCache,
                        Optional<DSV4_CacheType>:$compressed,
                        Optional<RankedTensorOf<[I32]>>:$indices /* Txk */,
-                       DSV4_F32Tensor:$sink /* H */, DSV4_I32Tensor:$positions,
+                       DSV4_Carrier:$sink /* H */, DSV4_I32Tensor:$positions,
                        DSV4_I32Tensor:$slots,
                        I64Attr:$window, I64Attr:$ratio, F64Attr:$scale);
   let results = (outs DSV4_Carrier:$result /* TxHxd */);

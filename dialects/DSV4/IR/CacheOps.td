@@ -39,7 +39,7 @@ def DSV4_CompressPoolOp : DSV4_Op<"compress_pool"> {
     zero where it completes none.
   }];
   let arguments = (ins DSV4_F32Tensor:$kv /* T x cd */, DSV4_F32Tensor:$gate,
-                       DSV4_F32Tensor:$ape /* r x cd */, DSV4_ReadsCache:$state,
+                       DSV4_Carrier:$ape /* r x cd */, DSV4_ReadsCache:$state,
                        DSV4_I32Tensor:$positions, DSV4_I32Tensor:$slots,
                        I64Attr:$ratio, UnitAttr:$overlap);
   let results = (outs DSV4_Carrier:$result /* Txd */);

@@ -14,8 +14,8 @@ def DSV4_HCPreOp : DSV4_PureOp<"hc_pre", [DSV4_Infers]> {
   let description = [{Spec section 2: `x` = sum_j pre_j h_j; `post` and the
     Sinkhorn-normalised `comb` (source stream x destination) stay f32.}];
   let arguments = (ins DSV4_Carrier:$h /* TxnxD */,
-                       DSV4_F32Tensor:$fn /* (2+n)n x nD */,
-                       DSV4_F32Tensor:$base /* (2+n)n */, DSV4_F32Tensor:$scale /* 3 */,
+                       DSV4_Carrier:$fn /* (2+n)n x nD */,
+                       DSV4_Carrier:$base /* (2+n)n */, DSV4_Carrier:$scale /* 3 */,
                        F64Attr:$hc_eps, F64Attr:$norm_eps, I64Attr:$iterations);
   let results = (outs DSV4_Carrier:$x /* TxD */, DSV4_F32Tensor:$post /* Txn */,
                       DSV4_F32Tensor:$comb /* Txnxn */);
@@ -30,8 +30,8 @@ def DSV4_HCPostOp : DSV4_PureOp<"hc_post", [DSV4_Infers]> {
 
 def DSV4_HCHeadOp : DSV4_PureOp<"hc_head", [DSV4_Infers]> {
   let summary = "final mix of the streams";
-  let arguments = (ins DSV4_Carrier:$h /* RxnxD */, DSV4_F32Tensor:$fn /* n x nD */,
-                       DSV4_F32Tensor:$base /* n */, DSV4_F32Tensor:$scale /* 1 */,
+  let arguments = (ins DSV4_Carrier:$h /* RxnxD */, DSV4_Carrier:$fn /* n x nD */,
+                       DSV4_Carrier:$base /* n */, DSV4_Carrier:$scale /* 1 */,
                        F64Attr:$hc_eps, F64Attr:$norm_eps);
   let results = (outs DSV4_Carrier:$result /* RxD */);
 }

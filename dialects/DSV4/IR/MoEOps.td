@@ -13,7 +13,7 @@ def DSV4_RouteTopKOp : DSV4_PureOp<"route_topk"> {
   let summary = "k experts by score + bias";
   let description = [{Ids ascend; ties go to the lower id. Weights are the scores
     without bias, divided by their sum, times `factor`.}];
-  let arguments = (ins DSV4_F32Tensor:$scores, DSV4_F32Tensor:$bias /* E */, F64Attr:$factor);
+  let arguments = (ins DSV4_F32Tensor:$scores, DSV4_Carrier:$bias /* E */, F64Attr:$factor);
   let results = (outs RankedTensorOf<[I32]>:$ids /* Txk */, DSV4_F32Tensor:$weights /* Txk */);
 }
 

@@ -168,6 +168,24 @@ TEST(CpuDot, ScaledIsDecodeThenDot) {
   checkScaled(true, 1, 8, 64, 1, 2, true);
 }
 
+TEST(CpuDot, NaNWeightShows) {
+  for (int n : {1, 16}) {
+    auto kernels = CompiledKernels::compile(scaled(false, 4, n, 128, 1, 1, false));
+    ASSERT_TRUE(kernels);
+    for (uint8_t code : {0x7F, 0xFF}) {
+      std::vector<uint8_t> w(4 * 128, 0x38), s{127}; // ones
+      w[2 * 128 + 77] = code;
+      std::vector<float> x(n * 128, 1.0f), o(4 * n);
+      kernels->run("dot", {w.data(), s.data(), x.data(), o.data()});
+      for (int i = 0; i < 4 * n; ++i)
+        if (i / n == 2)
+          EXPECT_TRUE(std::isnan(o[i])) << i;
+        else
+          EXPECT_EQ(o[i], 128.0f) << i;
+    }
+  }
+}
+
 TEST(CpuDot, CompilesForTheWiderLevel) {
   EXPECT_EQ(refusal(scaled(true, 16, 4, 256, 16, 8, true), "x86-64-v4"), "");
   EXPECT_EQ(refusal(scaled(false, 16, 16, 256, 1, 2, true), "x86-64-v4"), "");
