@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Hybrid attention: one program per token and block of heads, in two passes over
-// blocks of rows: the largest score, then the sums. The second pass rounds every
-// probability relative to the largest score of all, as the published code does;
-// relative to a running maximum the rounding errors would be others, which moves
-// quantised logits by as much as all other differences together. Blocks of
-// window rows are aligned to absolute positions and compressed rows come in
-// ascending order, so that the order of sums depends on the position alone.
+// Hybrid attention: one program per token and block of heads, in two passes
+// over blocks of rows: the largest score, then the sums. The second pass rounds
+// every probability relative to the largest score of all, as the published code
+// does; relative to a running maximum the rounding errors would be others,
+// which moves quantised logits by as much as all other differences together.
+// Blocks of window rows are aligned to absolute positions and compressed rows
+// come in ascending order, so that the order of sums depends on the position
+// alone.
 #include "passes/DSV4ToTile/Lowering.h"
 
 using namespace mlir;
@@ -16,7 +17,8 @@ namespace fathom {
 static constexpr int64_t kRows = 32;
 
 namespace {
-/// A part of the channels that a tile can hold: nope 448 = 256 + 128 + 64, rope.
+/// A part of the channels that a tile can hold: nope 448 = 256 + 128 + 64,
+/// rope.
 struct Piece {
   int64_t column, width;
   bool ragged; // wider than what is left of the row
@@ -43,7 +45,8 @@ struct Attention {
   Value scores(const CacheReader &cache, Value rows, Value mask,
                SmallVectorImpl<Value> *keys = nullptr);
   /// Calls step(state, cache, rows, valid) for every block of rows.
-  using Step = function_ref<SmallVector<Value>(ValueRange, const CacheReader &, Value, Value)>;
+  using Step = function_ref<SmallVector<Value>(ValueRange, const CacheReader &,
+                                               Value, Value)>;
   SmallVector<Value> overWindow(ValueRange state, Step step);
   SmallVector<Value> overCompressed(ValueRange state, Step step);
   SmallVector<Value> overAll(ValueRange state, Step step) {
@@ -76,26 +79,30 @@ Value Attention::scores(const CacheReader &cache, Value rows, Value mask,
     if (keys)
       keys->push_back(key);
   }
-  return k.select(mask, k.mul(s, op.getScale().convertToDouble()), k.full(-1e30, shape));
+  return k.select(mask, k.mul(s, op.getScale().convertToDouble()),
+                  k.full(-1e30, shape));
 }
 
 SmallVector<Value> Attention::overWindow(ValueRange state, Step step) {
   using P = arith::CmpIPredicate;
   SmallVector<int64_t> shape{kRows};
   int64_t ring = window.type.getRows();
-  Value first = k.maxi(k.subi(k.addi(position, k.ci(1)), k.ci(op.getWindow())), k.ci(0));
+  Value first =
+      k.maxi(k.subi(k.addi(position, k.ci(1)), k.ci(op.getWindow())), k.ci(0));
   Value from = k.muli(k.divi(first, kRows), kRows);
   Value base = k.splat(k.toI32(k.muli(slot, ring)), shape);
-  return k.loop(from, k.addi(position, k.ci(1)), k.ci(kRows), state,
-                [&](Value at, ValueRange carried) {
-                  Value p = k.iadd(k.splat(k.toI32(at), shape), k.iota(kRows));
-                  Value valid = k.bitAnd(
-                      k.icmp(P::sge, p, k.splat(k.toI32(first), shape)),
-                      k.icmp(P::sle, p, k.splat(k.toI32(position), shape)));
-                  Value row = k.iadd(
-                      base, arith::RemSIOp::create(k.b, k.loc, p, k.fullI32(ring, shape)));
-                  return step(carried, window, k.select(valid, row, k.fullI32(-1, shape)), valid);
-                });
+  return k.loop(
+      from, k.addi(position, k.ci(1)), k.ci(kRows), state,
+      [&](Value at, ValueRange carried) {
+        Value p = k.iadd(k.splat(k.toI32(at), shape), k.iota(kRows));
+        Value valid =
+            k.bitAnd(k.icmp(P::sge, p, k.splat(k.toI32(first), shape)),
+                     k.icmp(P::sle, p, k.splat(k.toI32(position), shape)));
+        Value row = k.iadd(base, arith::RemSIOp::create(
+                                     k.b, k.loc, p, k.fullI32(ring, shape)));
+        return step(carried, window, k.select(valid, row, k.fullI32(-1, shape)),
+                    valid);
+      });
 }
 
 SmallVector<Value> Attention::overCompressed(ValueRange state, Step step) {
@@ -108,18 +115,19 @@ SmallVector<Value> Attention::overCompressed(ValueRange state, Step step) {
     count = k.mini(count, k.ci(chosen));
   }
   Value base = k.splat(k.toI32(k.muli(slot, compressed.type.getRows())), shape);
-  return k.loop(k.ci(0), count, k.ci(kRows), state, [&](Value at, ValueRange carried) {
-    Value b = k.iadd(k.splat(k.toI32(at), shape), k.iota(kRows));
-    Value valid = k.icmp(P::slt, b, k.splat(k.toI32(count), shape));
-    if (indices) {
-      SmallVector<Value> bound;
-      if (chosen % kRows)
-        bound.push_back(k.ci(chosen));
-      b = k.load(indices, {t, at}, shape, bound);
-    }
-    Value row = k.select(valid, k.iadd(base, b), k.fullI32(-1, shape));
-    return step(carried, compressed, row, valid);
-  });
+  return k.loop(
+      k.ci(0), count, k.ci(kRows), state, [&](Value at, ValueRange carried) {
+        Value b = k.iadd(k.splat(k.toI32(at), shape), k.iota(kRows));
+        Value valid = k.icmp(P::slt, b, k.splat(k.toI32(count), shape));
+        if (indices) {
+          SmallVector<Value> bound;
+          if (chosen % kRows)
+            bound.push_back(k.ci(chosen));
+          b = k.load(indices, {t, at}, shape, bound);
+        }
+        Value row = k.select(valid, k.iadd(base, b), k.fullI32(-1, shape));
+        return step(carried, compressed, row, valid);
+      });
 }
 
 static void program(Attention &a, unsigned sinkArg, unsigned outArg) {
@@ -127,13 +135,15 @@ static void program(Attention &a, unsigned sinkArg, unsigned outArg) {
   int64_t block = a.block;
   SmallVector<int64_t> shape{kRows, block};
   for (const Piece &p : a.pieces)
-    a.q.push_back(k.f32(k.load(k.arg(0), {a.t, a.h, k.ci(p.column)}, {block, p.width},
-                               a.bounds(p))));
-  Value m = a.overAll(k.full(-1e30, {block}), [&](ValueRange state, const CacheReader &cache,
-                                                  Value rows, Value valid) {
-    Value s = a.scores(cache, rows, a.maskOf(valid));
-    return SmallVector<Value>{k.max(state[0], k.reduce(tile::ReduceKind::Max, s, 0))};
-  })[0];
+    a.q.push_back(k.f32(k.load(k.arg(0), {a.t, a.h, k.ci(p.column)},
+                               {block, p.width}, a.bounds(p))));
+  Value m = a.overAll(
+      k.full(-1e30, {block}),
+      [&](ValueRange state, const CacheReader &cache, Value rows, Value valid) {
+        Value s = a.scores(cache, rows, a.maskOf(valid));
+        return SmallVector<Value>{
+            k.max(state[0], k.reduce(tile::ReduceKind::Max, s, 0))};
+      })[0];
   // The sink is one more logit: it has a weight but no value.
   SmallVector<Value> bound;
   if (a.heads % block)
@@ -142,13 +152,14 @@ static void program(Attention &a, unsigned sinkArg, unsigned outArg) {
   SmallVector<Value> state{k.exp(k.sub(sink, m))};
   for (const Piece &p : a.pieces)
     state.push_back(k.full(0, {block, p.width}));
-  state = a.overAll(state, [&](ValueRange carried, const CacheReader &cache, Value rows,
-                               Value valid) {
+  state = a.overAll(state, [&](ValueRange carried, const CacheReader &cache,
+                               Value rows, Value valid) {
     SmallVector<Value> keys;
     Value mask = a.maskOf(valid), s = a.scores(cache, rows, mask, &keys);
     Value p = k.exp(k.sub(s, k.broadcast(m, {0}, shape)));
     p = k.select(mask, p, k.full(0, shape));
-    SmallVector<Value> next{k.add(carried[0], k.reduce(tile::ReduceKind::Add, p, 0))};
+    SmallVector<Value> next{
+        k.add(carried[0], k.reduce(tile::ReduceKind::Add, p, 0))};
     if (a.roundP)
       p = k.f32(k.to(p, k.b.getBF16Type()));
     for (auto [key, acc] : llvm::zip(keys, carried.drop_front()))
@@ -158,7 +169,8 @@ static void program(Attention &a, unsigned sinkArg, unsigned outArg) {
   Type element = k.argType(outArg).getElementType();
   for (auto [p, acc] : llvm::zip(a.pieces, ValueRange(state).drop_front())) {
     Value y = k.div(acc, k.broadcast(state[0], {1}, {block, p.width}));
-    k.store(k.to(y, element), k.arg(outArg), {a.t, a.h, k.ci(p.column)}, a.bounds(p));
+    k.store(k.to(y, element), k.arg(outArg), {a.t, a.h, k.ci(p.column)},
+            a.bounds(p));
   }
 }
 
@@ -181,16 +193,21 @@ void lowerAttention(Lowering &l, dsv4::AttentionOp op) {
   auto q = cast<MemRefType>(operands[0].getType());
   int64_t heads = q.getDimSize(1), width = q.getDimSize(2);
   int64_t block = std::min<int64_t>(pow2Ceil(heads), 16);
-  std::string params = std::to_string(op.getWindow()) + "_" + std::to_string(op.getRatio()) +
-                       "_" + std::to_string(window.type.getRows()) + "_" +
+  std::string params = std::to_string(op.getWindow()) + "_" +
+                       std::to_string(op.getRatio()) + "_" +
+                       std::to_string(window.type.getRows()) + "_" +
                        std::to_string(window.type.getRope());
   if (compressed.type)
     params += "_" + std::to_string(compressed.type.getRows());
-  params += "_" + std::to_string(llvm::bit_cast<uint64_t>(op.getScale().convertToDouble()));
+  params += "_" + number(op.getScale().convertToDouble());
   auto kernel = l.kernels.get(
-      "attention", params, ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
-        Attention a{k, op, window, compressed, heads, width, block,
-                    piecesOf(width, window.type.getRope()), {}, {}, {}, {}, {}, {}, false};
+      "attention", params, ValueRange(operands).getTypes(),
+      [&](KernelBuilder &k) {
+        Attention a{
+            k,     op,    window, compressed,
+            heads, width, block,  piecesOf(width, window.type.getRope()),
+            {},    {},    {},     {},
+            {},    {},    false};
         a.roundP = k.argType(out).getElementType().isBF16();
         a.t = k.pid(0);
         a.h = k.muli(k.pid(1), block);

@@ -20,15 +20,17 @@ SmallVector<Value> CacheReader::operands(Lowering &l, Value cache) {
   case dsv4::CacheFormat::F32:
     return {l.cache(cache, "rows", Float32Type::get(ctx), type.getWidth())};
   case dsv4::CacheFormat::FP4:
-    return {l.cache(cache, "codes", IntegerType::get(ctx, 8), type.getWidth() / 2),
-            l.cache(cache, "scales", scale, type.getWidth() / kFP4Block)};
+    return {
+        l.cache(cache, "codes", IntegerType::get(ctx, 8), type.getWidth() / 2),
+        l.cache(cache, "scales", scale, type.getWidth() / kFP4Block)};
   case dsv4::CacheFormat::FP8:
     break;
   }
   SmallVector<Value> all;
   if (nope) {
     all.push_back(l.cache(cache, "codes", Float8E4M3FNType::get(ctx), nope));
-    all.push_back(l.cache(cache, "scales", scale, llvm::alignTo(nope / kFP8Block, 8)));
+    all.push_back(
+        l.cache(cache, "scales", scale, llvm::alignTo(nope / kFP8Block, 8)));
   }
   all.push_back(l.cache(cache, "rope", BFloat16Type::get(ctx), type.getRope()));
   return all;
@@ -43,15 +45,19 @@ unsigned CacheReader::components() const {
 }
 
 /// Codes times their block's scale; x [rows, width] f32, scales one per block.
-static Value applyScales(KernelBuilder &k, Value x, Value scales, int64_t block) {
+static Value applyScales(KernelBuilder &k, Value x, Value scales,
+                         int64_t block) {
   auto shape = k.type(x).getShape();
   int64_t blocks = std::max<int64_t>(1, shape[1] / block);
-  Value s = k.broadcast(k.f32(scales), {2}, {shape[0], blocks, shape[1] / blocks});
+  Value s =
+      k.broadcast(k.f32(scales), {2}, {shape[0], blocks, shape[1] / blocks});
   return k.mul(x, k.reshape(s, shape));
 }
 
-Value CacheReader::read(KernelBuilder &k, Value rows, int64_t column, int64_t width) const {
-  int64_t n = k.type(rows).getDimSize(0), nope = type.getWidth() - type.getRope();
+Value CacheReader::read(KernelBuilder &k, Value rows, int64_t column,
+                        int64_t width) const {
+  int64_t n = k.type(rows).getDimSize(0),
+          nope = type.getWidth() - type.getRope();
   auto component = [&](unsigned i, int64_t at, int64_t w) {
     return k.gather(k.arg(firstArg + i), rows, k.ci(at), {n, w});
   };
@@ -72,13 +78,14 @@ Value CacheReader::read(KernelBuilder &k, Value rows, int64_t column, int64_t wi
   }
   if (column >= nope)
     return k.f32(component(components() - 1, column - nope, width));
-  return applyScales(k, k.f32(component(0, column, width)), scales(kFP8Block), kFP8Block);
+  return applyScales(k, k.f32(component(0, column, width)), scales(kFP8Block),
+                     kFP8Block);
 }
 
 /// Stores token t of x [T, width] as cache row `row`. Values are on the grid
 /// already, so encoding chooses scales anew and loses nothing.
-static void writeRow(KernelBuilder &k, dsv4::CacheType type, unsigned firstArg, Value x,
-                     Value t, Value row) {
+static void writeRow(KernelBuilder &k, dsv4::CacheType type, unsigned firstArg,
+                     Value x, Value t, Value row) {
   auto one = [&](Value c, int64_t w, ValueRange bounds = {}) {
     return k.f32(k.load(x, {t, c}, {1, w}, bounds));
   };
@@ -98,7 +105,8 @@ static void writeRow(KernelBuilder &k, dsv4::CacheType type, unsigned firstArg, 
     Value codes;
     if (fp4)
       codes = tile::PackFP4Op::create(
-          k.b, k.loc, RankedTensorType::get({1, block / 2}, k.b.getI8Type()), s.scaled);
+          k.b, k.loc, RankedTensorType::get({1, block / 2}, k.b.getI8Type()),
+          s.scaled);
     else
       codes = k.to(s.scaled, k.b.getType<Float8E4M3FNType>());
     k.store(codes, k.arg(firstArg), {row, k.divi(c, fp4 ? 2 : 1)});
@@ -107,28 +115,34 @@ static void writeRow(KernelBuilder &k, dsv4::CacheType type, unsigned firstArg, 
     return;
   unsigned rope = firstArg + (nope ? 2 : 0);
   k.chunks(type.getRope(), 256, [&](Value c, int64_t w) {
-    k.store(k.to(one(k.addi(c, k.ci(nope)), w), k.b.getBF16Type()), k.arg(rope), {row, c});
+    k.store(k.to(one(k.addi(c, k.ci(nope)), w), k.b.getBF16Type()), k.arg(rope),
+            {row, c});
   });
 }
 
 static std::string cacheName(dsv4::CacheType type) {
-  return (dsv4::stringifyCacheKind(type.getKind()) + "_" + Twine(type.getRows()) + "_" +
-          dsv4::stringifyCacheFormat(type.getFormat()) + "_" + Twine(type.getRope())).str();
+  return (dsv4::stringifyCacheKind(type.getKind()) + "_" +
+          Twine(type.getRows()) + "_" +
+          dsv4::stringifyCacheFormat(type.getFormat()) + "_" +
+          Twine(type.getRope()))
+      .str();
 }
 
 /// `ratio` 0: the window's ring; otherwise blocks of that many tokens.
-static void insert(Lowering &l, const char *name, Value cache, Value x, Value positions,
-                   Value slots, int64_t ratio) {
+static void insert(Lowering &l, const char *name, Value cache, Value x,
+                   Value positions, Value slots, int64_t ratio) {
   auto type = cast<dsv4::CacheType>(cache.getType());
-  SmallVector<Value> operands{l.buffer(x), l.buffer(positions), l.buffer(slots)};
+  SmallVector<Value> operands{l.buffer(x), l.buffer(positions),
+                              l.buffer(slots)};
   operands.append(CacheReader::operands(l, cache));
   auto kernel = l.kernels.get(
-      name, cacheName(type) + "_" + std::to_string(ratio), ValueRange(operands).getTypes(),
-      [&](KernelBuilder &k) {
+      name, cacheName(type) + "_" + std::to_string(ratio),
+      ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Value t = k.pid(0), position = k.loadIndex(k.arg(1), t);
         auto store = [&](Value inSlot) {
           Value slot = k.loadIndex(k.arg(2), t);
-          writeRow(k, type, 3, k.arg(0), t, k.addi(k.muli(slot, type.getRows()), inSlot));
+          writeRow(k, type, 3, k.arg(0), t,
+                   k.addi(k.muli(slot, type.getRows()), inSlot));
         };
         if (!ratio)
           return store(k.remi(position, type.getRows()));
@@ -142,7 +156,8 @@ static void insert(Lowering &l, const char *name, Value cache, Value x, Value po
 }
 
 void lowerWindowInsert(Lowering &l, dsv4::WindowInsertOp op) {
-  insert(l, "window_insert", op.getCache(), op.getKv(), op.getPositions(), op.getSlots(), 0);
+  insert(l, "window_insert", op.getCache(), op.getKv(), op.getPositions(),
+         op.getSlots(), 0);
 }
 
 void lowerCompressedInsert(Lowering &l, dsv4::CompressedInsertOp op) {
@@ -161,7 +176,8 @@ void lowerStateUpdate(Lowering &l, dsv4::StateUpdateOp op) {
   auto type = cast<dsv4::CacheType>(op.getState().getType());
   int64_t rows = type.getRows(), width = type.getWidth();
   SmallVector<Value> operands{l.buffer(op.getKv()), l.buffer(op.getGate()),
-                              l.buffer(op.getPositions()), l.buffer(op.getSlots())};
+                              l.buffer(op.getPositions()),
+                              l.buffer(op.getSlots())};
   operands.append(stateOperands(l, op.getState()));
   operands.push_back(l.count(op.getKv()));
   auto kernel = l.kernels.get(
@@ -170,16 +186,22 @@ void lowerStateUpdate(Lowering &l, dsv4::StateUpdateOp op) {
         using P = arith::CmpIPredicate;
         Value t = k.pid(0), slot = k.loadIndex(k.arg(3), t);
         // A later token of this sequence that goes to the same row wins.
-        Value later = k.addi(t, k.ci(rows)), lastToken = k.subi(k.arg(6), k.ci(1));
+        Value later = k.addi(t, k.ci(rows)),
+              lastToken = k.subi(k.arg(6), k.ci(1));
         Value laterSlot = k.loadIndex(k.arg(3), k.mini(later, lastToken));
-        Value beaten = k.andi(k.cmpi(P::sle, later, lastToken), k.cmpi(P::eq, laterSlot, slot));
-        Value row = k.addi(k.muli(slot, rows), k.remi(k.loadIndex(k.arg(2), t), rows));
-        k.when(beaten, [] {}, [&] {
-          k.chunks(width, 512, [&](Value c, int64_t w) {
-            for (unsigned i = 0; i < 2; ++i)
-              k.store(k.load(k.arg(i), {t, c}, {w}), k.arg(4 + i), {row, c});
-          });
-        });
+        Value beaten = k.andi(k.cmpi(P::sle, later, lastToken),
+                              k.cmpi(P::eq, laterSlot, slot));
+        Value row =
+            k.addi(k.muli(slot, rows), k.remi(k.loadIndex(k.arg(2), t), rows));
+        k.when(
+            beaten, [] {},
+            [&] {
+              k.chunks(width, 512, [&](Value c, int64_t w) {
+                for (unsigned i = 0; i < 2; ++i)
+                  k.store(k.load(k.arg(i), {t, c}, {w}), k.arg(4 + i),
+                          {row, c});
+              });
+            });
       });
   Lowering::Grid grid;
   grid.like = op.getKv();
@@ -198,20 +220,24 @@ struct BlockRows {
     Value none = k.fullI32(-1, shape), zero = k.fullI32(0, shape);
     auto spread = [&](Value index) { return k.splat(k.toI32(index), shape); };
     Value offset = k.isub(k.fullI32(ratio - 1 + back, shape), k.iota(ratio));
-    Value token = k.isub(spread(t), offset), at = k.isub(spread(position), offset);
+    Value token = k.isub(spread(t), offset),
+          at = k.isub(spread(position), offset);
     exists = k.icmp(P::sge, at, zero);
     Value started = k.icmp(P::sge, token, zero);
     Value theirs = k.gather(slots, k.select(started, token, none), {}, shape);
-    Value here = k.bitAnd(k.bitAnd(started, exists), k.icmp(P::eq, theirs, spread(slot)));
+    Value here = k.bitAnd(k.bitAnd(started, exists),
+                          k.icmp(P::eq, theirs, spread(slot)));
     step = k.select(here, token, none);
     Value safe = k.select(exists, at, zero);
-    Value ring = k.iadd(arith::RemSIOp::create(k.b, k.loc, safe, k.fullI32(stateRows, shape)),
-                        spread(k.muli(slot, stateRows)));
+    Value ring = k.iadd(
+        arith::RemSIOp::create(k.b, k.loc, safe, k.fullI32(stateRows, shape)),
+        spread(k.muli(slot, stateRows)));
     Value kept = k.bitAnd(exists, k.icmp(P::eq, step, none));
     state = k.select(kept, ring, none);
   }
   /// Rows that are nowhere are zero in both gathers.
-  Value read(KernelBuilder &k, Value now, Value kept, Value column, int64_t width) {
+  Value read(KernelBuilder &k, Value now, Value kept, Value column,
+             int64_t width) {
     int64_t n = k.type(step).getDimSize(0);
     return k.add(k.gather(now, step, column, {n, width}),
                  k.gather(kept, state, column, {n, width}));
@@ -222,11 +248,12 @@ struct BlockRows {
 void lowerCompressPool(Lowering &l, dsv4::CompressPoolOp op) {
   auto type = cast<dsv4::CacheType>(op.getState().getType());
   int64_t ratio = op.getRatio(), stateRows = type.getRows();
-  int64_t width = cast<RankedTensorType>(op.getResult().getType()).getDimSize(1);
+  int64_t width =
+      cast<RankedTensorType>(op.getResult().getType()).getDimSize(1);
   bool overlap = op.getOverlap();
-  SmallVector<Value> operands{l.buffer(op.getKv()), l.buffer(op.getGate()),
-                              l.buffer(op.getApe()), l.buffer(op.getPositions()),
-                              l.buffer(op.getSlots())};
+  SmallVector<Value> operands{
+      l.buffer(op.getKv()), l.buffer(op.getGate()), l.buffer(op.getApe()),
+      l.buffer(op.getPositions()), l.buffer(op.getSlots())};
   operands.append(stateOperands(l, op.getState()));
   operands.push_back(l.result(op.getResult(), op.getKv()));
   int64_t w = pow2Divisor(width, 64);
@@ -235,19 +262,24 @@ void lowerCompressPool(Lowering &l, dsv4::CompressPoolOp op) {
       overlap ? "compress_pool_overlap" : "compress_pool", params,
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Value t = k.pid(0), c = k.muli(k.pid(1), w);
-        Value position = k.loadIndex(k.arg(3), t), slot = k.loadIndex(k.arg(4), t);
+        Value position = k.loadIndex(k.arg(3), t),
+              slot = k.loadIndex(k.arg(4), t);
         SmallVector<int64_t> shape{ratio, w};
         // Values and gates of `ratio` slots; gates of absent tokens are -1e30.
         auto slotsOf = [&](int64_t back, int64_t firstColumn) {
-          BlockRows rows(k, t, position, slot, k.arg(4), ratio, back, stateRows);
+          BlockRows rows(k, t, position, slot, k.arg(4), ratio, back,
+                         stateRows);
           Value column = k.addi(c, k.ci(firstColumn));
           Value kv = rows.read(k, k.arg(0), k.arg(5), column, w);
           Value gate = rows.read(k, k.arg(1), k.arg(6), column, w);
           gate = k.add(gate, k.f32(k.load(k.arg(2), {k.ci(0), column}, shape)));
-          gate = k.select(k.broadcast(rows.exists, {1}, shape), gate, k.full(-1e30, shape));
+          gate = k.select(k.broadcast(rows.exists, {1}, shape), gate,
+                          k.full(-1e30, shape));
           return std::pair<Value, Value>(kv, gate);
         };
-        auto overSlots = [&](tile::ReduceKind kind, Value x) { return k.reduce(kind, x, 0); };
+        auto overSlots = [&](tile::ReduceKind kind, Value x) {
+          return k.reduce(kind, x, 0);
+        };
         auto pooled = [&] {
           SmallVector<std::pair<Value, Value>> parts;
           if (overlap)
@@ -275,8 +307,9 @@ void lowerCompressPool(Lowering &l, dsv4::CompressPoolOp op) {
         Type element = k.argType(7).getElementType();
         Value last = k.cmpi(arith::CmpIPredicate::eq,
                             k.remi(k.addi(position, k.ci(1)), ratio), k.ci(0));
-        k.when(last, [&] { k.store(k.to(pooled(), element), k.arg(7), {t, c}); },
-               [&] { k.store(k.to(k.full(0, {w}), element), k.arg(7), {t, c}); });
+        k.when(
+            last, [&] { k.store(k.to(pooled(), element), k.arg(7), {t, c}); },
+            [&] { k.store(k.to(k.full(0, {w}), element), k.arg(7), {t, c}); });
       });
   Lowering::Grid grid;
   grid.like = op.getKv();

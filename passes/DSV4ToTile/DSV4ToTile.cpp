@@ -11,8 +11,8 @@ using namespace fathom;
 
 namespace {
 
-/// The signature of an entry is fixed (docs/Spec.md): tensors in this order, with
-/// the streams first where an entry takes them, caches anywhere.
+/// The signature of an entry is fixed (docs/Spec.md): tensors in this order,
+/// with the streams first where an entry takes them, caches anywhere.
 constexpr StringLiteral kInputs[] = {"ids", "positions", "slots", "rows"};
 constexpr StringLiteral kOutputs[] = {"logits", "streams"};
 
@@ -45,7 +45,8 @@ public:
 private:
   SmallVector<int64_t> defaultBuckets(ModuleOp module) {
     int64_t limit = 512;
-    if (auto model = module->getAttrOfType<dsv4::ModelAttr>(dsv4::kModelAttrName))
+    if (auto model =
+            module->getAttrOfType<dsv4::ModelAttr>(dsv4::kModelAttrName))
       limit = model.getMaxStepTokens();
     SmallVector<int64_t> sizes;
     for (int64_t size : {int64_t(1), int64_t(16)})
@@ -101,8 +102,9 @@ private:
     bool takesStreams = inputs.size() == std::size(kInputs) + 1;
     if ((!takesStreams && inputs.size() != std::size(kInputs)) ||
         ret.getNumOperands() != std::size(kOutputs))
-      return func.emitError("has not the signature of an entry: ([streams,] ids, "
-                            "positions, slots, rows) -> (logits, streams)");
+      return func.emitError(
+          "has not the signature of an entry: ([streams,] ids, "
+          "positions, slots, rows) -> (logits, streams)");
     for (auto [i, arg] : llvm::enumerate(inputs)) {
       StringRef name = "streams";
       if (!takesStreams || i > 0)

@@ -49,21 +49,17 @@ static void elementwise(Lowering &l, StringRef name, std::string params,
   l.launch(kernel, grid, operands);
 }
 
-/// The bits of a constant, for a kernel's name.
-static std::string number(double v) {
-  return std::to_string(llvm::bit_cast<uint64_t>(v));
-}
-
 void lowerScale(Lowering &l, dsv4::ScaleOp op) {
   double factor = op.getFactor().convertToDouble();
-  elementwise(l, "scale", number(factor), op.getX(), op.getResult(),
-              [&](KernelBuilder &k, ArrayRef<Value> x) { return k.mul(x[0], factor); });
+  elementwise(
+      l, "scale", number(factor), op.getX(), op.getResult(),
+      [&](KernelBuilder &k, ArrayRef<Value> x) { return k.mul(x[0], factor); });
 }
 
 void lowerSwiGLU(Lowering &l, dsv4::SwiGLUOp op) {
   double limit = op.getLimit().convertToDouble();
-  elementwise(l, "swiglu", number(limit), {op.getG(), op.getU()}, op.getResult(),
-              [&](KernelBuilder &k, ArrayRef<Value> x) {
+  elementwise(l, "swiglu", number(limit), {op.getG(), op.getU()},
+              op.getResult(), [&](KernelBuilder &k, ArrayRef<Value> x) {
                 Shape s = k.type(x[0]).getShape();
                 Value top = k.full(limit, s);
                 Value g = k.min(x[0], top);
@@ -73,15 +69,17 @@ void lowerSwiGLU(Lowering &l, dsv4::SwiGLUOp op) {
 }
 
 void lowerMoECombine(Lowering &l, dsv4::MoECombineOp op) {
-  elementwise(l, "moe_combine", "", {op.getRouted(), op.getShared()}, op.getResult(),
-              [&](KernelBuilder &k, ArrayRef<Value> x) { return k.add(x[0], x[1]); });
+  elementwise(
+      l, "moe_combine", "", {op.getRouted(), op.getShared()}, op.getResult(),
+      [&](KernelBuilder &k, ArrayRef<Value> x) { return k.add(x[0], x[1]); });
 }
 
 /// Row i of `out` is row index(i) of `source`, both [*, W].
 static void copyRows(Lowering &l, StringRef name, Value index, Value source,
                      Value result) {
   l.result(result, index);
-  SmallVector<Value> operands{l.buffer(index), rows2D(l, source), rows2D(l, result)};
+  SmallVector<Value> operands{l.buffer(index), rows2D(l, source),
+                              rows2D(l, result)};
   int64_t width = cast<MemRefType>(operands[1].getType()).getDimSize(1);
   int64_t chunk = pow2Divisor(width, kChunk);
   auto kernel = l.kernels.get(
@@ -106,7 +104,8 @@ void lowerSelectRows(Lowering &l, dsv4::SelectRowsOp op) {
 }
 
 /// result[t, s, :] = e[t, :] (+ h[t, s, :] if given) for every stream s.
-static void overStreams(Lowering &l, StringRef name, Value e, Value h, Value result) {
+static void overStreams(Lowering &l, StringRef name, Value e, Value h,
+                        Value result) {
   SmallVector<Value> operands{l.buffer(e)};
   if (h)
     operands.push_back(l.buffer(h));
@@ -121,7 +120,8 @@ static void overStreams(Lowering &l, StringRef name, Value e, Value h, Value res
         if (h)
           x = k.add(x, k.f32(k.load(k.arg(1), {t, s, c}, {chunk})));
         unsigned out = h ? 2 : 1;
-        k.store(k.to(x, k.argType(out).getElementType()), k.arg(out), {t, s, c});
+        k.store(k.to(x, k.argType(out).getElementType()), k.arg(out),
+                {t, s, c});
       });
   Lowering::Grid grid;
   grid.like = e;

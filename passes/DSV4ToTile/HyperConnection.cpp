@@ -8,23 +8,20 @@ using namespace mlir;
 
 namespace fathom {
 
-static std::string number(double v) {
-  return std::to_string(llvm::bit_cast<uint64_t>(v));
-}
-
 /// z[t, :] = (fn f) / sqrt(mean f^2 + eps), f = the token's streams, flat.
 static Value mix(Lowering &l, Value h, Value fn, double eps) {
   Value flat = l.buffer(h);
   auto hType = cast<MemRefType>(flat.getType());
   int64_t width = hType.getDimSize(1) * hType.getDimSize(2);
   flat = l.expand(flat, {width});
-  int64_t n = cast<RankedTensorType>(fn.getType()).getDimSize(0), rows = pow2Ceil(n);
+  int64_t n = cast<RankedTensorType>(fn.getType()).getDimSize(0),
+          rows = pow2Ceil(n);
   Value z = l.workspace(h, 1, {n}, Float32Type::get(l.b.getContext()));
   SmallVector<Value> operands{flat, l.buffer(fn), z, l.count(h)};
   int64_t tokens = l.tokenTile(), chunk = pow2Divisor(width, 256);
   auto kernel = l.kernels.get(
-      "hc_mix", number(eps) + "_t" + std::to_string(tokens), ValueRange(operands).getTypes(),
-      [&](KernelBuilder &k) {
+      "hc_mix", number(eps) + "_t" + std::to_string(tokens),
+      ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Value t = k.muli(k.pid(0), tokens), count = k.arg(3);
         SmallVector<Value> xBounds, fnBounds;
         if (tokens > 1)
@@ -35,17 +32,22 @@ static Value mix(Lowering &l, Value h, Value fn, double eps) {
             k.ci(0), k.ci(width), k.ci(chunk),
             {k.full(0, {rows, tokens}), k.full(0, {tokens, chunk})},
             [&](Value c, ValueRange acc) -> SmallVector<Value> {
-              Value x = k.f32(k.load(k.arg(0), {t, c}, {tokens, chunk}, xBounds));
-              Value w = k.f32(k.load(k.arg(1), {k.ci(0), c}, {rows, chunk}, fnBounds));
-              return {k.dot(tile::DotForm::NT, w, x, acc[0]), k.add(acc[1], k.mul(x, x))};
+              Value x =
+                  k.f32(k.load(k.arg(0), {t, c}, {tokens, chunk}, xBounds));
+              Value w = k.f32(
+                  k.load(k.arg(1), {k.ci(0), c}, {rows, chunk}, fnBounds));
+              return {k.dot(tile::DotForm::NT, w, x, acc[0]),
+                      k.add(acc[1], k.mul(x, x))};
             });
         Value mean = k.div(k.reduce(tile::ReduceKind::Add, sums[1], 1),
                            k.full(double(width), {tokens}));
         Value inverse = k.div(k.full(1, {tokens}), k.sqrt(k.add(mean, eps)));
-        Value y = k.mul(k.transpose(sums[0]), k.broadcast(inverse, {1}, {tokens, rows}));
+        Value y = k.mul(k.transpose(sums[0]),
+                        k.broadcast(inverse, {1}, {tokens, rows}));
         bool bounded = tokens > 1 || rows != n;
         k.store(y, k.arg(2), {t, k.ci(0)},
-                bounded ? SmallVector<Value>{count, k.ci(n)} : SmallVector<Value>{});
+                bounded ? SmallVector<Value>{count, k.ci(n)}
+                        : SmallVector<Value>{});
       });
   Lowering::Grid grid;
   grid.like = h;
@@ -61,16 +63,20 @@ struct Streams {
   int64_t n, padded;
   Streams(KernelBuilder &k, int64_t n) : k(k), n(n), padded(pow2Ceil(n)) {}
   SmallVector<Value> bound(int64_t at = 0) {
-    return padded == n ? SmallVector<Value>{} : SmallVector<Value>{k.ci(at + n)};
+    return padded == n ? SmallVector<Value>{}
+                       : SmallVector<Value>{k.ci(at + n)};
   }
   /// i1 [padded, padded]: both coordinates below n.
   Value inside() {
-    Value i = k.icmp(arith::CmpIPredicate::slt, k.iota(padded), k.fullI32(n, {padded}));
-    return k.bitAnd(k.broadcast(i, {1}, {padded, padded}), k.broadcast(i, {0}, {padded, padded}));
+    Value i = k.icmp(arith::CmpIPredicate::slt, k.iota(padded),
+                     k.fullI32(n, {padded}));
+    return k.bitAnd(k.broadcast(i, {1}, {padded, padded}),
+                    k.broadcast(i, {0}, {padded, padded}));
   }
   /// x * scale[i] + base.
   Value affine(Value x, Value scale, int64_t i, Value base) {
-    Value s = k.f32(k.splat(k.loadScalar(scale, k.ci(i)), k.type(x).getShape()));
+    Value s =
+        k.f32(k.splat(k.loadScalar(scale, k.ci(i)), k.type(x).getShape()));
     return k.add(k.mul(x, s), base);
   }
 };
@@ -106,7 +112,8 @@ static Value sinkhorn(Streams &s, Value c, double eps, int64_t iterations) {
 static void weightedSum(Lowering &l, Value pre, Value h, Value result) {
   SmallVector<Value> operands{pre, l.buffer(h), l.result(result, h)};
   auto type = cast<MemRefType>(operands[1].getType());
-  int64_t n = type.getDimSize(1), width = type.getDimSize(2), chunk = pow2Divisor(width, 1024);
+  int64_t n = type.getDimSize(1), width = type.getDimSize(2),
+          chunk = pow2Divisor(width, 1024);
   auto kernel = l.kernels.get(
       "hc_collect", "", ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Value t = k.pid(0), c = k.muli(k.pid(1), chunk), sum;
@@ -132,9 +139,10 @@ void lowerHCPre(Lowering &l, dsv4::HCPreOp op) {
   Type f32 = Float32Type::get(l.b.getContext());
   Value pre = l.workspace(h, 1, {n}, f32);
   // A row of z is (2+n) rows of n: pre, post, and the matrix.
-  SmallVector<Value> operands{l.expand(z, {2 + n, n}), l.buffer(op.getBase()),
-                              l.buffer(op.getScale()), pre, l.result(op.getPost(), h),
-                              l.result(op.getComb(), h)};
+  SmallVector<Value> operands{
+      l.expand(z, {2 + n, n}),   l.buffer(op.getBase()),
+      l.buffer(op.getScale()),   pre,
+      l.result(op.getPost(), h), l.result(op.getComb(), h)};
   auto kernel = l.kernels.get(
       "hc_split", number(eps) + "_" + std::to_string(iterations),
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
@@ -143,7 +151,8 @@ void lowerHCPre(Lowering &l, dsv4::HCPreOp op) {
         int64_t p = s.padded;
         auto row = [&](int64_t i) {
           Value x = k.load(k.arg(0), {t, k.ci(i), zero}, {p}, s.bound());
-          Value base = k.f32(k.load(k.arg(1), k.ci(i * n), {p}, s.bound(i * n)));
+          Value base =
+              k.f32(k.load(k.arg(1), k.ci(i * n), {p}, s.bound(i * n)));
           return k.sigmoid(s.affine(x, k.arg(2), i, base));
         };
         k.store(k.add(row(0), eps), k.arg(3), {t, zero}, s.bound());
@@ -157,9 +166,12 @@ void lowerHCPre(Lowering &l, dsv4::HCPreOp op) {
         // base[2n + i n + j] as rows: one row of the base vector at a time.
         Value base = k.full(0, {p, p});
         for (int64_t i = 0; i < n; ++i) {
-          Value r = k.f32(k.load(k.arg(1), k.ci((2 + i) * n), {p}, s.bound((2 + i) * n)));
-          Value here = k.icmp(arith::CmpIPredicate::eq, k.iota(p), k.fullI32(i, {p}));
-          base = k.select(k.broadcast(here, {1}, {p, p}), k.broadcast(r, {0}, {p, p}), base);
+          Value r = k.f32(
+              k.load(k.arg(1), k.ci((2 + i) * n), {p}, s.bound((2 + i) * n)));
+          Value here =
+              k.icmp(arith::CmpIPredicate::eq, k.iota(p), k.fullI32(i, {p}));
+          base = k.select(k.broadcast(here, {1}, {p, p}),
+                          k.broadcast(r, {0}, {p, p}), base);
         }
         c = sinkhorn(s, s.affine(c, k.arg(2), 2, base), eps, iterations);
         k.store(c, k.arg(5), {t, zero, zero}, outBounds);
@@ -176,9 +188,11 @@ void lowerHCHead(Lowering &l, dsv4::HCHeadOp op) {
   double eps = op.getHcEps().convertToDouble();
   Value z = mix(l, h, op.getFn(), op.getNormEps().convertToDouble());
   Value pre = l.workspace(h, 1, {n}, Float32Type::get(l.b.getContext()));
-  SmallVector<Value> operands{z, l.buffer(op.getBase()), l.buffer(op.getScale()), pre};
+  SmallVector<Value> operands{z, l.buffer(op.getBase()),
+                              l.buffer(op.getScale()), pre};
   auto kernel = l.kernels.get(
-      "hc_head", number(eps), ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
+      "hc_head", number(eps), ValueRange(operands).getTypes(),
+      [&](KernelBuilder &k) {
         Streams s(k, n);
         Value t = k.pid(0), zero = k.ci(0);
         Value x = k.load(k.arg(0), {t, zero}, {s.padded}, s.bound());
@@ -197,7 +211,8 @@ void lowerHCPost(Lowering &l, dsv4::HCPostOp op) {
                               l.buffer(op.getPost()), l.buffer(op.getComb()),
                               l.result(op.getResult(), op.getH())};
   auto type = cast<MemRefType>(operands[1].getType());
-  int64_t n = type.getDimSize(1), width = type.getDimSize(2), chunk = pow2Divisor(width, 512);
+  int64_t n = type.getDimSize(1), width = type.getDimSize(2),
+          chunk = pow2Divisor(width, 512);
   auto kernel = l.kernels.get(
       "hc_post", "", ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Value t = k.pid(0), c = k.muli(k.pid(1), chunk), j = k.pid(2);

@@ -97,7 +97,8 @@ Value KernelBuilder::gather(Value buffer, Value rows, Value column,
   return tile::GatherOp::create(b, loc, RankedTensorType::get(shape, element),
                                 buffer, rows, column);
 }
-void KernelBuilder::scatter(Value tile, Value buffer, Value rows, Value column) {
+void KernelBuilder::scatter(Value tile, Value buffer, Value rows,
+                            Value column) {
   tile::ScatterOp::create(b, loc, tile, buffer, rows, column);
 }
 
@@ -126,14 +127,30 @@ Value KernelBuilder::to(Value tile, Type element) {
     return arith::ExtFOp::create(b, loc, target, tile);
   return arith::TruncFOp::create(b, loc, target, tile);
 }
-Value KernelBuilder::add(Value x, Value y) { return arith::AddFOp::create(b, loc, x, y); }
-Value KernelBuilder::sub(Value x, Value y) { return arith::SubFOp::create(b, loc, x, y); }
-Value KernelBuilder::mul(Value x, Value y) { return arith::MulFOp::create(b, loc, x, y); }
-Value KernelBuilder::div(Value x, Value y) { return arith::DivFOp::create(b, loc, x, y); }
-Value KernelBuilder::mul(Value x, double c) { return mul(x, full(c, type(x).getShape())); }
-Value KernelBuilder::add(Value x, double c) { return add(x, full(c, type(x).getShape())); }
-Value KernelBuilder::max(Value x, Value y) { return arith::MaximumFOp::create(b, loc, x, y); }
-Value KernelBuilder::min(Value x, Value y) { return arith::MinimumFOp::create(b, loc, x, y); }
+Value KernelBuilder::add(Value x, Value y) {
+  return arith::AddFOp::create(b, loc, x, y);
+}
+Value KernelBuilder::sub(Value x, Value y) {
+  return arith::SubFOp::create(b, loc, x, y);
+}
+Value KernelBuilder::mul(Value x, Value y) {
+  return arith::MulFOp::create(b, loc, x, y);
+}
+Value KernelBuilder::div(Value x, Value y) {
+  return arith::DivFOp::create(b, loc, x, y);
+}
+Value KernelBuilder::mul(Value x, double c) {
+  return mul(x, full(c, type(x).getShape()));
+}
+Value KernelBuilder::add(Value x, double c) {
+  return add(x, full(c, type(x).getShape()));
+}
+Value KernelBuilder::max(Value x, Value y) {
+  return arith::MaximumFOp::create(b, loc, x, y);
+}
+Value KernelBuilder::min(Value x, Value y) {
+  return arith::MinimumFOp::create(b, loc, x, y);
+}
 Value KernelBuilder::neg(Value x) { return arith::NegFOp::create(b, loc, x); }
 Value KernelBuilder::abs(Value x) { return math::AbsFOp::create(b, loc, x); }
 Value KernelBuilder::exp(Value x) { return math::ExpOp::create(b, loc, x); }
@@ -152,10 +169,18 @@ Value KernelBuilder::cmp(arith::CmpFPredicate p, Value x, Value y) {
 Value KernelBuilder::icmp(arith::CmpIPredicate p, Value x, Value y) {
   return arith::CmpIOp::create(b, loc, p, x, y);
 }
-Value KernelBuilder::iadd(Value x, Value y) { return arith::AddIOp::create(b, loc, x, y); }
-Value KernelBuilder::isub(Value x, Value y) { return arith::SubIOp::create(b, loc, x, y); }
-Value KernelBuilder::bitAnd(Value x, Value y) { return arith::AndIOp::create(b, loc, x, y); }
-Value KernelBuilder::bitOr(Value x, Value y) { return arith::OrIOp::create(b, loc, x, y); }
+Value KernelBuilder::iadd(Value x, Value y) {
+  return arith::AddIOp::create(b, loc, x, y);
+}
+Value KernelBuilder::isub(Value x, Value y) {
+  return arith::SubIOp::create(b, loc, x, y);
+}
+Value KernelBuilder::bitAnd(Value x, Value y) {
+  return arith::AndIOp::create(b, loc, x, y);
+}
+Value KernelBuilder::bitOr(Value x, Value y) {
+  return arith::OrIOp::create(b, loc, x, y);
+}
 Value KernelBuilder::toInt(Value mask) {
   Type t = mask.getType();
   Type result = b.getI32Type();
@@ -169,7 +194,9 @@ Value KernelBuilder::bitcast(Value x, Type element) {
 Value KernelBuilder::reduce(tile::ReduceKind kind, Value x, int64_t dim) {
   return tile::ReduceOp::create(b, loc, x, kind, dim);
 }
-Value KernelBuilder::scan(Value x) { return tile::ScanOp::create(b, loc, x.getType(), x, 0); }
+Value KernelBuilder::scan(Value x) {
+  return tile::ScanOp::create(b, loc, x.getType(), x, 0);
+}
 Value KernelBuilder::broadcast(Value x, ArrayRef<int64_t> dims, Shape shape) {
   return tile::BroadcastOp::create(b, loc, type(x).clone(shape), x, dims);
 }
@@ -182,18 +209,21 @@ Value KernelBuilder::transpose(Value x) {
   return tile::TransposeOp::create(b, loc, x, ArrayRef<int64_t>{1, 0});
 }
 Value KernelBuilder::iota(int64_t n) {
-  return tile::IotaOp::create(b, loc, RankedTensorType::get({n}, b.getI32Type()));
+  return tile::IotaOp::create(b, loc,
+                              RankedTensorType::get({n}, b.getI32Type()));
 }
 Value KernelBuilder::dot(tile::DotForm form, Value lhs, Value rhs, Value acc) {
   return tile::DotOp::create(b, loc, acc.getType(), lhs, rhs, acc, form);
 }
 Value KernelBuilder::dotScaled(Value weight, Value scale, Value x, Value acc) {
-  return tile::DotScaledOp::create(b, loc, acc.getType(), weight, scale, x, acc);
+  return tile::DotScaledOp::create(b, loc, acc.getType(), weight, scale, x,
+                                   acc);
 }
 Value KernelBuilder::powerOfTwoCeil(Value x) {
   Shape shape = type(x).getShape();
   Value bits = bitcast(x, b.getI32Type());
-  bits = bitAnd(iadd(bits, fullI32(0x7FFFFF, shape)), fullI32(int32_t(0xFF800000), shape));
+  bits = bitAnd(iadd(bits, fullI32(0x7FFFFF, shape)),
+                fullI32(int32_t(0xFF800000), shape));
   return bitcast(bits, b.getF32Type());
 }
 

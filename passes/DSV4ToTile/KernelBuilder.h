@@ -105,10 +105,12 @@ public:
 
   // Control flow. The body gets the induction variable and the carried values
   // and returns their successors.
-  using LoopBody = llvm::function_ref<llvm::SmallVector<Value>(Value, ValueRange)>;
-  llvm::SmallVector<Value> loop(Value from, Value to, Value step, ValueRange init,
-                                LoopBody body);
-  void loop(Value from, Value to, Value step, llvm::function_ref<void(Value)> body);
+  using LoopBody =
+      llvm::function_ref<llvm::SmallVector<Value>(Value, ValueRange)>;
+  llvm::SmallVector<Value> loop(Value from, Value to, Value step,
+                                ValueRange init, LoopBody body);
+  void loop(Value from, Value to, Value step,
+            llvm::function_ref<void(Value)> body);
   void when(Value condition, llvm::function_ref<void()> then,
             llvm::function_ref<void()> otherwise = nullptr);
   /// Calls body(offset, width) for chunks of `width`, a power of two that

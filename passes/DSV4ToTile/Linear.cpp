@@ -10,21 +10,22 @@ namespace fathom {
 
 WeightTile WeightTile::of(Shape shape, Type element, int64_t rowUnit) {
   WeightTile w;
-  w.format = element.isInteger(8)                ? Format::FP4
+  w.format = element.isInteger(8)             ? Format::FP4
              : isa<Float8E4M3FNType>(element) ? Format::FP8
-                                                 : Format::Plain;
+                                              : Format::Plain;
   w.n = shape[0];
   w.k = shape[1] * (w.format == Format::FP4 ? 2 : 1);
   w.chunk = pow2Divisor(w.k, 512);
   int64_t even = pow2Divisor(rowUnit, 32);
   // Small odd matrices waste less on a ragged block than on single rows.
-  w.rows = rowUnit == w.n && even < 8 ? std::min<int64_t>(32, pow2Ceil(w.n)) : even;
+  w.rows =
+      rowUnit == w.n && even < 8 ? std::min<int64_t>(32, pow2Ceil(w.n)) : even;
   w.ragged = w.n % w.rows != 0;
   return w;
 }
 
-Value WeightTile::dot(KernelBuilder &b, Value weight, Value scale, Value row, Value k0,
-                      Value x, Value acc) const {
+Value WeightTile::dot(KernelBuilder &b, Value weight, Value scale, Value row,
+                      Value k0, Value x, Value acc) const {
   int64_t perByte = format == Format::FP4 ? 2 : 1;
   Value column = b.divi(k0, perByte);
   SmallVector<Value> bounds;
@@ -48,8 +49,8 @@ Value WeightTile::dot(KernelBuilder &b, Value weight, Value scale, Value row, Va
 }
 
 SmallVector<Value> walkK(KernelBuilder &b, const WeightTile &w,
-                         ArrayRef<WeightOperand> weights, Value row, int64_t tokens,
-                         function_ref<Value(Value)> loadX) {
+                         ArrayRef<WeightOperand> weights, Value row,
+                         int64_t tokens, function_ref<Value(Value)> loadX) {
   SmallVector<Value> zeros(weights.size());
   for (Value &z : zeros)
     z = b.full(0, {w.rows, tokens});
@@ -58,14 +59,16 @@ SmallVector<Value> walkK(KernelBuilder &b, const WeightTile &w,
                   Value x = loadX(k0);
                   SmallVector<Value> next;
                   for (auto [operand, a] : llvm::zip(weights, acc))
-                    next.push_back(w.dot(b, operand.weight, operand.scale, row, k0, x, a));
+                    next.push_back(
+                        w.dot(b, operand.weight, operand.scale, row, k0, x, a));
                   return next;
                 });
 }
 
 namespace {
 /// y[t, z, :] = epilogue(W_z x[t, z, :]) with x [T, Z, K]. `grouped`: W_z are
-/// the rows z*N/Z .. of W and y is [T, N]; otherwise W_z = W and y is [T, Z, N].
+/// the rows z*N/Z .. of W and y is [T, N]; otherwise W_z = W and y is [T, Z,
+/// N].
 struct Product {
   Value x, weight, scale, result;
   bool grouped = false;
@@ -83,12 +86,14 @@ static void lowerProduct(Lowering &l, Value like, const Product &p, int64_t z) {
   unsigned out = operands.size() - 2;
   auto weightType = cast<RankedTensorType>(p.weight.getType());
   int64_t n = weightType.getDimSize(0), perZ = p.grouped ? n / z : n;
-  WeightTile w = WeightTile::of(weightType.getShape(), weightType.getElementType(), perZ);
+  WeightTile w =
+      WeightTile::of(weightType.getShape(), weightType.getElementType(), perZ);
   int64_t tokens = l.tokenTile();
   auto kernel = l.kernels.get(
       p.name, (p.grouped ? "grouped_t" : "t") + std::to_string(tokens),
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
-        Value block = k.muli(k.pid(0), w.rows), t = k.muli(k.pid(1), tokens), g = k.pid(2);
+        Value block = k.muli(k.pid(0), w.rows), t = k.muli(k.pid(1), tokens),
+              g = k.pid(2);
         Value row = p.grouped ? k.addi(k.muli(g, perZ), block) : block;
         Value count = k.arg(operands.size() - 1);
         auto loadX = [&](Value k0) {
@@ -107,7 +112,8 @@ static void lowerProduct(Lowering &l, Value like, const Product &p, int64_t z) {
         bool bounded = tokens > 1 || w.ragged;
         if (p.grouped) {
           k.store(y, k.arg(out), {t, row},
-                  bounded ? SmallVector<Value>{count, k.ci(n)} : SmallVector<Value>{});
+                  bounded ? SmallVector<Value>{count, k.ci(n)}
+                          : SmallVector<Value>{});
         } else {
           k.store(k.reshape(y, {tokens, 1, w.rows}), k.arg(out), {t, g, row},
                   bounded ? SmallVector<Value>{count, k.ci(z), k.ci(n)}
@@ -137,7 +143,9 @@ void lowerLinear(Lowering &l, dsv4::LinearOp op) {
   // Only streams stay apart in the result; heads are rows of one weight.
   p.result = l.result(op.getResult(), op.getX());
   if (cast<RankedTensorType>(op.getX().getType()).getRank() == 2)
-    p.result = l.expand(p.result, {cast<RankedTensorType>(op.getWeight().getType()).getDimSize(0)});
+    p.result = l.expand(
+        p.result,
+        {cast<RankedTensorType>(op.getWeight().getType()).getDimSize(0)});
   p.result = withMiddle(l, p.result);
   lowerProduct(l, op.getX(), p, cast<MemRefType>(p.x.getType()).getDimSize(1));
 }

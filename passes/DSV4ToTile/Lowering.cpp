@@ -7,6 +7,10 @@ using namespace mlir;
 
 namespace fathom {
 
+std::string number(double v) {
+  return std::to_string(llvm::bit_cast<uint64_t>(v));
+}
+
 KernelCache::KernelCache(ModuleOp module) : module(module) {
   for (auto kernel : module.getOps<tile::KernelOp>())
     ++names[kernel.getSymName()];
@@ -28,9 +32,9 @@ tile::KernelOp KernelCache::get(StringRef base, const std::string &params,
   if (unsigned n = names[name]++)
     name += "_v" + std::to_string(n);
   auto builder = OpBuilder::atBlockBegin(module.getBody());
-  auto kernel = tile::KernelOp::create(
-      builder, module.getLoc(), name,
-      builder.getFunctionType(arguments, TypeRange()));
+  auto kernel =
+      tile::KernelOp::create(builder, module.getLoc(), name,
+                             builder.getFunctionType(arguments, TypeRange()));
   it->second = kernel;
   KernelBuilder k(kernel);
   write(k);
@@ -51,7 +55,8 @@ Value Lowering::buffer(Value tensor) {
   } else {
     auto stack = tensor.getDefiningOp<dsv4::StackedParameterOp>();
     assert(stack && "every other value is bound when its operation is lowered");
-    auto one = MemRefType::get(type.getShape().drop_front(), type.getElementType());
+    auto one =
+        MemRefType::get(type.getShape().drop_front(), type.getElementType());
     made = tile::WeightTableOp::create(
         b, loc(), tile::TableType::get(b.getContext(), type.getDimSize(0), one),
         stack.getName());
@@ -72,14 +77,16 @@ Value Lowering::result(Value tensor, Value like) {
   return made;
 }
 
-Value Lowering::workspace(Value like, int64_t multiple, Shape shape, Type element) {
+Value Lowering::workspace(Value like, int64_t multiple, Shape shape,
+                          Type element) {
   Value size = count(like);
   if (multiple != 1)
     size = arith::MulIOp::create(
         b, loc(), size, arith::ConstantIndexOp::create(b, loc(), multiple));
   SmallVector<int64_t> dims{ShapedType::kDynamic};
   dims.append(shape.begin(), shape.end());
-  return memref::AllocOp::create(b, loc(), MemRefType::get(dims, element), size);
+  return memref::AllocOp::create(b, loc(), MemRefType::get(dims, element),
+                                 size);
 }
 
 Value Lowering::collapse(Value memref, ArrayRef<ReassociationIndices> groups) {
@@ -135,8 +142,7 @@ void Lowering::launch(tile::KernelOp kernel, const Grid &grid,
                       ValueRange operands) {
   MLIRContext *ctx = b.getContext();
   AffineExpr n = getAffineDimExpr(countsRows(grid.like) ? 1 : 0, ctx);
-  AffineExpr programs =
-      n.ceilDiv(uint64_t(grid.perProgram)) * grid.multiply;
+  AffineExpr programs = n.ceilDiv(uint64_t(grid.perProgram)) * grid.multiply;
   SmallVector<AffineExpr> axes;
   int other = 0;
   for (int axis = 0; axis < 3; ++axis)
@@ -158,16 +164,22 @@ LogicalResult Lowering::lower(Operation *op) {
     return success();                                                          \
   })
           FATHOM_LOWER(Embed) FATHOM_LOWER(SelectRows) FATHOM_LOWER(RMSNorm)
-      FATHOM_LOWER(HeadNorm) FATHOM_LOWER(Scale) FATHOM_LOWER(AddStreams)
-      FATHOM_LOWER(SwiGLU) FATHOM_LOWER(MoECombine) FATHOM_LOWER(RopeTable)
-      FATHOM_LOWER(Rope) FATHOM_LOWER(Hadamard) FATHOM_LOWER(FakeQuantize)
-      FATHOM_LOWER(Linear) FATHOM_LOWER(GroupedLinear) FATHOM_LOWER(Gate)
-      FATHOM_LOWER(HCExpand) FATHOM_LOWER(HCPre) FATHOM_LOWER(HCPost)
-      FATHOM_LOWER(HCHead) FATHOM_LOWER(WindowInsert)
-      FATHOM_LOWER(CompressedInsert) FATHOM_LOWER(CompressPool)
-      FATHOM_LOWER(StateUpdate) FATHOM_LOWER(IndexScores)
-      FATHOM_LOWER(SelectTopK) FATHOM_LOWER(Attention) FATHOM_LOWER(RouteTopK)
-      FATHOM_LOWER(RouteHash) FATHOM_LOWER(Experts)
+              FATHOM_LOWER(HeadNorm) FATHOM_LOWER(Scale) FATHOM_LOWER(
+                  AddStreams) FATHOM_LOWER(SwiGLU) FATHOM_LOWER(MoECombine)
+                  FATHOM_LOWER(RopeTable) FATHOM_LOWER(Rope) FATHOM_LOWER(
+                      Hadamard) FATHOM_LOWER(FakeQuantize) FATHOM_LOWER(Linear)
+                      FATHOM_LOWER(GroupedLinear) FATHOM_LOWER(
+                          Gate) FATHOM_LOWER(HCExpand) FATHOM_LOWER(HCPre)
+                          FATHOM_LOWER(HCPost) FATHOM_LOWER(HCHead)
+                              FATHOM_LOWER(WindowInsert) FATHOM_LOWER(
+                                  CompressedInsert) FATHOM_LOWER(CompressPool)
+                                  FATHOM_LOWER(StateUpdate)
+                                      FATHOM_LOWER(IndexScores)
+                                          FATHOM_LOWER(SelectTopK)
+                                              FATHOM_LOWER(Attention)
+                                                  FATHOM_LOWER(RouteTopK)
+                                                      FATHOM_LOWER(RouteHash)
+                                                          FATHOM_LOWER(Experts)
 #undef FATHOM_LOWER
       .Default([](Operation *o) {
         return o->emitError("has no lowering to tile programs");

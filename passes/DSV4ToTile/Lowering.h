@@ -55,10 +55,12 @@ public:
   Value workspace(Value like, int64_t multiple, Shape shape, Type element);
   Value count(Value like) { return countsRows(like) ? rowCount : tokens; }
   /// View [T, a, b] as [T, a*b] or [T*a*b]: `groups` as in collapse_shape.
-  Value collapse(Value memref, llvm::ArrayRef<mlir::ReassociationIndices> groups);
+  Value collapse(Value memref,
+                 llvm::ArrayRef<mlir::ReassociationIndices> groups);
   Value flat(Value memref);
   Value expand(Value memref, Shape inner);
-  Value cache(Value cacheArgument, llvm::StringRef component, Type element, int64_t width);
+  Value cache(Value cacheArgument, llvm::StringRef component, Type element,
+              int64_t width);
 
   /// Launches `kernel` over ceil(count(like)/perProgram) * multiply programs
   /// along axis `tokenAxis`, and `others` (in order) along the other axes.
@@ -118,6 +120,9 @@ void lowerExperts(Lowering &, dsv4::ExpertsOp);
 
 // Pieces that several groups use.
 
+/// The bits of a constant as a number, for a kernel's parameters.
+std::string number(double v);
+
 /// Quantise-dequantise pieces of one block row: scale of each row of `x`
 /// ([n, block] f32) and the values over the scale, clipped, not yet rounded.
 struct ScaledBlock {
@@ -128,7 +133,8 @@ ScaledBlock scaleBlock(KernelBuilder &k, Value x, dsv4::QuantFormat format);
 /// Rounds `x` f32 to the grid of the format and back.
 Value roundToGrid(KernelBuilder &k, Value x, dsv4::QuantFormat format);
 /// A tile of cache rows, f32 [rows, width]: columns `column` .. of the rows in
-/// `rows`. fp8 and f32 caches; `column` and `width` do not straddle the rope part.
+/// `rows`. fp8 and f32 caches; `column` and `width` do not straddle the rope
+/// part.
 struct CacheReader {
   dsv4::CacheType type;
   unsigned firstArg; // kernel argument of its first component

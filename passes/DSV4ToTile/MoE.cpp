@@ -9,11 +9,8 @@ using namespace mlir;
 
 namespace fathom {
 
-static std::string number(double v) {
-  return std::to_string(llvm::bit_cast<uint64_t>(v));
-}
-
-/// weights / sum * factor for the tile s, which is zero where nothing is chosen.
+/// weights / sum * factor for the tile s, which is zero where nothing is
+/// chosen.
 static Value normalised(KernelBuilder &k, Value s, double factor) {
   SmallVector<int64_t> shape(k.type(s).getShape());
   Value sum = k.reduce(tile::ReduceKind::Add, k.reshape(s, {1, shape[0]}), 1);
@@ -28,9 +25,10 @@ static Value maximum(KernelBuilder &k, Value x) {
 }
 
 void lowerRouteTopK(Lowering &l, dsv4::RouteTopKOp op) {
-  SmallVector<Value> operands{l.buffer(op.getScores()), l.buffer(op.getBias()),
-                              l.flat(l.result(op.getIds(), op.getScores())),
-                              l.flat(l.result(op.getWeights(), op.getScores()))};
+  SmallVector<Value> operands{
+      l.buffer(op.getScores()), l.buffer(op.getBias()),
+      l.flat(l.result(op.getIds(), op.getScores())),
+      l.flat(l.result(op.getWeights(), op.getScores()))};
   int64_t experts = cast<MemRefType>(operands[0].getType()).getDimSize(1);
   int64_t chosen = cast<RankedTensorType>(op.getIds().getType()).getDimSize(1);
   double factor = op.getFactor().convertToDouble();
@@ -51,20 +49,25 @@ void lowerRouteTopK(Lowering &l, dsv4::RouteTopKOp op) {
         Value lowest = k.full(-3.0e38, shape), gone = k.full(-3.4e38, shape);
         Value e = k.iota(n);
         biased = k.select(k.cmp(F::OGT, biased, lowest), biased, lowest);
-        biased = k.select(k.icmp(P::slt, e, k.fullI32(experts, shape)), biased, gone);
+        biased = k.select(k.icmp(P::slt, e, k.fullI32(experts, shape)), biased,
+                          gone);
         auto found = k.loop(
             k.ci(0), k.ci(chosen), k.ci(1), {biased, k.fullI32(0, shape)},
             [&](Value, ValueRange c) -> SmallVector<Value> {
               Value best = k.cmp(F::OEQ, c[0], maximum(k, c[0]));
               Value id = k.select(best, e, k.fullI32(n, shape));
-              Value first = k.reduce(tile::ReduceKind::Min, k.reshape(id, {1, n}), 1);
+              Value first =
+                  k.reduce(tile::ReduceKind::Min, k.reshape(id, {1, n}), 1);
               first = k.reshape(k.broadcast(first, {1}, {1, n}), shape);
               Value hit = k.icmp(P::eq, e, first);
-              return {k.select(hit, gone, c[0]), k.select(hit, k.fullI32(1, shape), c[1])};
+              return {k.select(hit, gone, c[0]),
+                      k.select(hit, k.fullI32(1, shape), c[1])};
             });
         Value taken = k.icmp(P::eq, found[1], k.fullI32(1, shape));
-        Value place = k.iadd(k.scan(found[1]), k.splat(k.toI32(k.muli(t, chosen)), shape));
-        Value row = k.select(taken, k.isub(place, k.fullI32(1, shape)), k.fullI32(-1, shape));
+        Value place = k.iadd(k.scan(found[1]),
+                             k.splat(k.toI32(k.muli(t, chosen)), shape));
+        Value row = k.select(taken, k.isub(place, k.fullI32(1, shape)),
+                             k.fullI32(-1, shape));
         Value w = normalised(k, k.select(taken, s, k.full(0, shape)), factor);
         k.scatter(e, k.arg(2), row);
         k.scatter(w, k.arg(3), row);
@@ -77,13 +80,17 @@ void lowerRouteTopK(Lowering &l, dsv4::RouteTopKOp op) {
 void lowerRouteHash(Lowering &l, dsv4::RouteHashOp op) {
   Value scores = l.buffer(op.getScores());
   int64_t experts = cast<MemRefType>(scores.getType()).getDimSize(1);
-  SmallVector<Value> operands{l.flat(scores), l.buffer(op.getIds()), l.buffer(op.getTable()),
-                              l.flat(l.result(op.getExpertIds(), op.getScores())),
-                              l.flat(l.result(op.getWeights(), op.getScores()))};
-  int64_t chosen = cast<RankedTensorType>(op.getTable().getType()).getDimSize(1);
+  SmallVector<Value> operands{
+      l.flat(scores), l.buffer(op.getIds()), l.buffer(op.getTable()),
+      l.flat(l.result(op.getExpertIds(), op.getScores())),
+      l.flat(l.result(op.getWeights(), op.getScores()))};
+  int64_t chosen =
+      cast<RankedTensorType>(op.getTable().getType()).getDimSize(1);
   double factor = op.getFactor().convertToDouble();
   auto kernel = l.kernels.get(
-      "route_hash", std::to_string(chosen) + "_" + std::to_string(experts) + "_" + number(factor),
+      "route_hash",
+      std::to_string(chosen) + "_" + std::to_string(experts) + "_" +
+          number(factor),
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         using P = arith::CmpIPredicate;
         Value t = k.pid(0);
@@ -92,19 +99,23 @@ void lowerRouteHash(Lowering &l, dsv4::RouteHashOp op) {
         SmallVector<Value> bound;
         if (n != chosen)
           bound.push_back(k.ci(chosen));
-        Value id = k.load(k.arg(2), {k.loadIndex(k.arg(1), t), k.ci(0)}, shape, bound);
+        Value id =
+            k.load(k.arg(2), {k.loadIndex(k.arg(1), t), k.ci(0)}, shape, bound);
         auto i32 = RankedTensorType::get(shape, k.b.getI32Type());
         if (id.getType() != i32)
           id = arith::TruncIOp::create(k.b, k.loc, i32, id);
         // The table is data from a file: its ids are made to exist.
         id = arith::MaxSIOp::create(k.b, k.loc, id, k.fullI32(0, shape));
-        id = arith::MinSIOp::create(k.b, k.loc, id, k.fullI32(experts - 1, shape));
+        id = arith::MinSIOp::create(k.b, k.loc, id,
+                                    k.fullI32(experts - 1, shape));
         Value i = k.iota(n);
         Value real = k.icmp(P::slt, i, k.fullI32(chosen, shape));
         // Rank of each id; equal ids, which a good table has not, by place.
-        Value key = k.iadd(arith::MulIOp::create(k.b, k.loc, id, k.fullI32(n, shape)), i);
+        Value key = k.iadd(
+            arith::MulIOp::create(k.b, k.loc, id, k.fullI32(n, shape)), i);
         key = k.select(real, key, k.iadd(k.fullI32(1 << 30, shape), i));
-        Value less = k.icmp(P::slt, k.broadcast(key, {0}, square), k.broadcast(key, {1}, square));
+        Value less = k.icmp(P::slt, k.broadcast(key, {0}, square),
+                            k.broadcast(key, {1}, square));
         Value rank = k.reduce(tile::ReduceKind::Add, k.toInt(less), 1);
         Value none = k.fullI32(-1, shape);
         Value from = k.iadd(id, k.splat(k.toI32(k.muli(t, experts)), shape));
@@ -126,7 +137,7 @@ struct Experts {
   dsv4::ExpertsOp op;
   int64_t experts, chosen, hidden, inner, tokens;
   Type carrier;
-  Value x, ids, pairWeights; // buffers; the last two flat [pairs]
+  Value x, ids, pairWeights;   // buffers; the last two flat [pairs]
   Value order, offsets, place; // [pairs], [experts+1], [pairs]; null: one token
   Value activation, output;    // [pairs, inner], [pairs, hidden]
 
@@ -166,8 +177,10 @@ static void groupPairs(Experts &x) {
   Type i32 = IntegerType::get(l.b.getContext(), 32);
   x.order = l.workspace(x.op.getX(), x.chosen, {}, i32);
   x.place = l.workspace(x.op.getX(), x.chosen, {}, i32);
-  x.offsets = memref::AllocOp::create(l.b, l.loc(), MemRefType::get({x.experts + 1}, i32));
-  SmallVector<Value> operands{x.ids, x.order, x.offsets, x.place, l.count(x.op.getX())};
+  x.offsets = memref::AllocOp::create(l.b, l.loc(),
+                                      MemRefType::get({x.experts + 1}, i32));
+  SmallVector<Value> operands{x.ids, x.order, x.offsets, x.place,
+                              l.count(x.op.getX())};
   auto kernel = l.kernels.get(
       "moe_group", std::to_string(x.experts) + "_" + std::to_string(x.chosen),
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
@@ -179,7 +192,8 @@ static void groupPairs(Experts &x) {
           return k.reshape(k.broadcast(one, {1}, {1, kWidth}), shape);
         };
         auto sum = [&](Value mask) {
-          return k.reduce(tile::ReduceKind::Add, k.reshape(k.toInt(mask), {1, kWidth}), 1);
+          return k.reduce(tile::ReduceKind::Add,
+                          k.reshape(k.toInt(mask), {1, kWidth}), 1);
         };
         auto tileAt = [&](Value at, P predicate) {
           Value p = k.iadd(k.splat(k.toI32(at), shape), k.iota(kWidth));
@@ -188,22 +202,23 @@ static void groupPairs(Experts &x) {
           Value hit = k.icmp(predicate, id, k.splat(k.toI32(e), shape));
           return std::pair<Value, Value>(p, k.bitAnd(real, hit));
         };
-        Value first = k.loop(k.ci(0), pairs, k.ci(kWidth), k.fullI32(0, {1}),
-                             [&](Value at, ValueRange n) -> SmallVector<Value> {
-                               return {k.iadd(n[0], sum(tileAt(at, P::slt).second))};
-                             })[0];
+        Value first =
+            k.loop(k.ci(0), pairs, k.ci(kWidth), k.fullI32(0, {1}),
+                   [&](Value at, ValueRange n) -> SmallVector<Value> {
+                     return {k.iadd(n[0], sum(tileAt(at, P::slt).second))};
+                   })[0];
         k.store(first, k.arg(2), e);
-        Value end = k.loop(
-            k.ci(0), pairs, k.ci(kWidth), first,
-            [&](Value at, ValueRange n) -> SmallVector<Value> {
-              auto [p, mine] = tileAt(at, P::eq);
-              Value none = k.fullI32(-1, shape);
-              Value place = k.iadd(k.scan(k.toInt(mine)), spread(n[0]));
-              place = k.isub(place, k.fullI32(1, shape));
-              k.scatter(p, k.arg(1), k.select(mine, place, none));
-              k.scatter(place, k.arg(3), k.select(mine, p, none));
-              return {k.iadd(n[0], sum(mine))};
-            })[0];
+        Value end =
+            k.loop(k.ci(0), pairs, k.ci(kWidth), first,
+                   [&](Value at, ValueRange n) -> SmallVector<Value> {
+                     auto [p, mine] = tileAt(at, P::eq);
+                     Value none = k.fullI32(-1, shape);
+                     Value place = k.iadd(k.scan(k.toInt(mine)), spread(n[0]));
+                     place = k.isub(place, k.fullI32(1, shape));
+                     k.scatter(p, k.arg(1), k.select(mine, place, none));
+                     k.scatter(place, k.arg(3), k.select(mine, p, none));
+                     return {k.iadd(n[0], sum(mine))};
+                   })[0];
         Value last = k.cmpi(P::eq, e, k.ci(x.experts - 1));
         k.when(last, [&] { k.store(end, k.arg(2), k.ci(x.experts)); });
       });
@@ -217,7 +232,8 @@ static void groupPairs(Experts &x) {
 
 static Value tableEntry(KernelBuilder &k, Value table, Value index) {
   auto type = cast<tile::TableType>(table.getType());
-  return tile::SelectBufferOp::create(k.b, k.loc, type.getBuffer(), table, index);
+  return tile::SelectBufferOp::create(k.b, k.loc, type.getBuffer(), table,
+                                      index);
 }
 
 static WeightTile tileOf(Value stacked) {
@@ -232,8 +248,12 @@ static void gateUp(Experts &x) {
   dsv4::ExpertsOp op = x.op;
   WeightTile w = tileOf(op.getW1());
   bool scaled = bool(op.getS1());
-  SmallVector<Value> operands{x.x, x.ids, x.pairWeights, l.buffer(op.getW1()),
-                              l.buffer(op.getW3()), x.activation};
+  SmallVector<Value> operands{x.x,
+                              x.ids,
+                              x.pairWeights,
+                              l.buffer(op.getW1()),
+                              l.buffer(op.getW3()),
+                              x.activation};
   if (scaled)
     operands.append({l.buffer(op.getS1()), l.buffer(op.getS3())});
   unsigned group = operands.size();
@@ -241,14 +261,16 @@ static void gateUp(Experts &x) {
     operands.append({x.offsets, x.order});
   double limit = op.getLimit().convertToDouble();
   auto kernel = l.kernels.get(
-      "experts_up", std::to_string(x.chosen) + "_t" + std::to_string(x.tokens) + "_" +
-                        number(limit),
+      "experts_up",
+      std::to_string(x.chosen) + "_t" + std::to_string(x.tokens) + "_" +
+          number(limit),
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         using P = arith::CmpIPredicate;
         Value row = k.muli(k.pid(0), w.rows);
         SmallVector<int64_t> list{x.tokens}, square{x.tokens, w.rows};
         x.forPairs(k, 1, group, [&](Value e, Value first, Value end) {
-          WeightOperand up[2] = {{tableEntry(k, k.arg(3), e), {}}, {tableEntry(k, k.arg(4), e), {}}};
+          WeightOperand up[2] = {{tableEntry(k, k.arg(3), e), {}},
+                                 {tableEntry(k, k.arg(4), e), {}}};
           if (scaled) {
             up[0].scale = tableEntry(k, k.arg(6), e);
             up[1].scale = tableEntry(k, k.arg(7), e);
@@ -259,22 +281,27 @@ static void gateUp(Experts &x) {
             if (x.grouped())
               p = k.load(k.arg(group + 1), at, list, end);
             Value none = k.fullI32(-1, list);
-            Value token = arith::DivSIOp::create(k.b, k.loc, p, k.fullI32(x.chosen, list));
+            Value token = arith::DivSIOp::create(k.b, k.loc, p,
+                                                 k.fullI32(x.chosen, list));
             token = k.select(real, token, none);
             auto loadX = [&](Value k0) {
               return k.gather(k.arg(0), token, k0, {x.tokens, w.chunk});
             };
             auto gu = walkK(k, w, up, row, x.tokens, loadX);
-            auto rounded = [&](Value v) { return k.f32(k.to(k.transpose(v), x.carrier)); };
+            auto rounded = [&](Value v) {
+              return k.f32(k.to(k.transpose(v), x.carrier));
+            };
             Value top = k.full(limit, square);
             Value g = k.min(rounded(gu[0]), top);
             Value u = k.max(k.min(rounded(gu[1]), top), k.full(-limit, square));
-            Value weight = k.gather(k.arg(2), k.select(real, p, none), {}, list);
+            Value weight =
+                k.gather(k.arg(2), k.select(real, p, none), {}, list);
             Value a = k.mul(k.mul(g, k.sigmoid(g)), u);
             a = k.mul(k.broadcast(weight, {1}, square), a);
             bool bounded = x.tokens > 1 || w.ragged;
             k.store(k.to(a, x.carrier), k.arg(5), {at, row},
-                    bounded ? SmallVector<Value>{end, k.ci(w.n)} : SmallVector<Value>{});
+                    bounded ? SmallVector<Value>{end, k.ci(w.n)}
+                            : SmallVector<Value>{});
           });
         });
       });
@@ -287,8 +314,8 @@ static void quantiseActivation(Experts &x, int64_t block) {
   Value quantised = l.workspace(x.op.getX(), x.chosen, {x.inner}, x.carrier);
   SmallVector<Value> operands{x.activation, quantised};
   auto kernel = l.kernels.get(
-      "experts_quantize", std::to_string(block), ValueRange(operands).getTypes(),
-      [&](KernelBuilder &k) {
+      "experts_quantize", std::to_string(block),
+      ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Value p = k.pid(0);
         k.chunks(x.inner, block, [&](Value c, int64_t w) {
           Value v = k.f32(k.load(k.arg(0), {p, c}, {1, w}));
@@ -311,15 +338,16 @@ static void down(Experts &x) {
   dsv4::ExpertsOp op = x.op;
   WeightTile w = tileOf(op.getW2());
   bool scaled = bool(op.getS2());
-  SmallVector<Value> operands{x.activation, x.ids, l.buffer(op.getW2()), x.output};
+  SmallVector<Value> operands{x.activation, x.ids, l.buffer(op.getW2()),
+                              x.output};
   if (scaled)
     operands.push_back(l.buffer(op.getS2()));
   unsigned group = operands.size();
   if (x.grouped())
     operands.push_back(x.offsets);
   auto kernel = l.kernels.get(
-      "experts_down", "t" + std::to_string(x.tokens), ValueRange(operands).getTypes(),
-      [&](KernelBuilder &k) {
+      "experts_down", "t" + std::to_string(x.tokens),
+      ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Value row = k.muli(k.pid(0), w.rows);
         x.forPairs(k, 1, group, [&](Value e, Value first, Value end) {
           WeightOperand weight{tableEntry(k, k.arg(2), e),
@@ -334,7 +362,8 @@ static void down(Experts &x) {
             Value y = k.transpose(walkK(k, w, weight, row, x.tokens, loadX)[0]);
             bool bounded = x.tokens > 1 || w.ragged;
             k.store(k.to(y, x.carrier), k.arg(3), {at, row},
-                    bounded ? SmallVector<Value>{end, k.ci(w.n)} : SmallVector<Value>{});
+                    bounded ? SmallVector<Value>{end, k.ci(w.n)}
+                            : SmallVector<Value>{});
           });
         });
       });
@@ -353,14 +382,16 @@ static void collect(Experts &x) {
   auto kernel = l.kernels.get(
       "experts_sum", std::to_string(x.chosen), ValueRange(operands).getTypes(),
       [&](KernelBuilder &k) {
-        Value t = k.pid(0), c = k.muli(k.pid(1), chunk), first = k.muli(t, x.chosen);
-        Value sum = k.loop(k.ci(0), k.ci(x.chosen), k.ci(1), k.full(0, {chunk}),
-                           [&](Value j, ValueRange acc) -> SmallVector<Value> {
-                             Value p = k.addi(first, j);
-                             if (x.grouped())
-                               p = k.loadIndex(k.arg(1), p);
-                             return {k.add(acc[0], k.f32(k.load(k.arg(0), {p, c}, {chunk})))};
-                           })[0];
+        Value t = k.pid(0), c = k.muli(k.pid(1), chunk),
+              first = k.muli(t, x.chosen);
+        Value sum = k.loop(
+            k.ci(0), k.ci(x.chosen), k.ci(1), k.full(0, {chunk}),
+            [&](Value j, ValueRange acc) -> SmallVector<Value> {
+              Value p = k.addi(first, j);
+              if (x.grouped())
+                p = k.loadIndex(k.arg(1), p);
+              return {k.add(acc[0], k.f32(k.load(k.arg(0), {p, c}, {chunk})))};
+            })[0];
         k.store(sum, k.arg(out), {t, c});
       });
   Lowering::Grid grid;
@@ -371,7 +402,8 @@ static void collect(Experts &x) {
 
 void lowerExperts(Lowering &l, dsv4::ExpertsOp op) {
   auto xType = cast<RankedTensorType>(op.getX().getType());
-  Experts x{l, op, 0, 0, 0, 0, 0, xType.getElementType(), {}, {}, {}, {}, {}, {}, {}, {}};
+  Experts x{l,  op, 0,  0,  0,  0,  0,  xType.getElementType(),
+            {}, {}, {}, {}, {}, {}, {}, {}};
   auto w1 = cast<RankedTensorType>(op.getW1().getType());
   x.experts = w1.getDimSize(0);
   x.inner = w1.getDimSize(1);

@@ -40,20 +40,23 @@ struct Heads {
   /// zero. Bounds only where something can lie outside.
   Value load(KernelBuilder &k, Value t, Value h, Value c, int64_t w,
              int64_t columnBound) const {
-    return k.f32(k.load(k.arg(0), {t, h, c}, {block, w}, bounds(k, columnBound, w)));
+    return k.f32(
+        k.load(k.arg(0), {t, h, c}, {block, w}, bounds(k, columnBound, w)));
   }
   void store(KernelBuilder &k, Value x, Value t, Value h, Value c, int64_t w,
              int64_t columnBound) const {
     k.store(k.to(x, k.argType(out()).getElementType()), k.arg(out()), {t, h, c},
             bounds(k, columnBound, w));
   }
-  SmallVector<Value> bounds(KernelBuilder &k, int64_t columnBound, int64_t w) const {
+  SmallVector<Value> bounds(KernelBuilder &k, int64_t columnBound,
+                            int64_t w) const {
     if (heads % block == 0 && columnBound % w == 0)
       return {};
     return {k.ci(heads), k.ci(columnBound)};
   }
   /// Copies the columns from .. to unchanged.
-  void copy(KernelBuilder &k, Value t, Value h, int64_t from, int64_t to) const {
+  void copy(KernelBuilder &k, Value t, Value h, int64_t from,
+            int64_t to) const {
     k.chunks(to - from, 256, [&](Value at, int64_t w) {
       Value c = k.addi(at, k.ci(from));
       store(k, load(k, t, h, c, w, width), t, h, c, w, width);
@@ -61,14 +64,10 @@ struct Heads {
   }
 };
 
-static std::string number(double v) {
-  return std::to_string(llvm::bit_cast<uint64_t>(v));
-}
-
 /// 1 / sqrt(mean x^2 + eps) of every row of the block, [block]; each step, and
 /// each square, rounded to `rounding` if it is not f32.
-static Value inverseRms(KernelBuilder &k, const Heads &v, Value t, Value h, double eps,
-                        Type rounding) {
+static Value inverseRms(KernelBuilder &k, const Heads &v, Value t, Value h,
+                        double eps, Type rounding) {
   int64_t w = pow2Divisor(v.width, 1024);
   auto round = [&](Value x) { return k.f32(k.to(x, rounding)); };
   Value squares =
@@ -86,14 +85,16 @@ void lowerRMSNorm(Lowering &l, dsv4::RMSNormOp op) {
   Heads v(l, op.getX(), l.buffer(op.getWeight()), op.getResult());
   double eps = op.getEps().convertToDouble();
   auto kernel = l.kernels.get(
-      "rms_norm", number(eps), ValueRange(v.operands).getTypes(), [&](KernelBuilder &k) {
+      "rms_norm", number(eps), ValueRange(v.operands).getTypes(),
+      [&](KernelBuilder &k) {
         Value t = k.pid(0), h = k.muli(k.pid(1), v.block);
         Value inverse = inverseRms(k, v, t, h, eps, k.b.getF32Type());
         k.chunks(v.width, 1024, [&](Value c, int64_t w) {
           Value x = v.load(k, t, h, c, w, v.width);
           Value y = k.mul(x, k.broadcast(inverse, {1}, {v.block, w}));
           Value weight = k.f32(k.load(k.arg(1), c, {w}));
-          v.store(k, k.mul(y, k.broadcast(weight, {0}, {v.block, w})), t, h, c, w, v.width);
+          v.store(k, k.mul(y, k.broadcast(weight, {0}, {v.block, w})), t, h, c,
+                  w, v.width);
         });
       });
   l.launch(kernel, v.grid(op.getX()), v.operands);
@@ -103,19 +104,23 @@ void lowerHeadNorm(Lowering &l, dsv4::HeadNormOp op) {
   Heads v(l, op.getX(), {}, op.getResult());
   double eps = op.getEps().convertToDouble();
   auto kernel = l.kernels.get(
-      "head_norm", number(eps), ValueRange(v.operands).getTypes(), [&](KernelBuilder &k) {
+      "head_norm", number(eps), ValueRange(v.operands).getTypes(),
+      [&](KernelBuilder &k) {
         Value t = k.pid(0), h = k.muli(k.pid(1), v.block);
-        Value inverse = inverseRms(k, v, t, h, eps, k.argType(v.out()).getElementType());
+        Value inverse =
+            inverseRms(k, v, t, h, eps, k.argType(v.out()).getElementType());
         k.chunks(v.width, 256, [&](Value c, int64_t w) {
           Value x = v.load(k, t, h, c, w, v.width);
-          v.store(k, k.mul(x, k.broadcast(inverse, {1}, {v.block, w})), t, h, c, w, v.width);
+          v.store(k, k.mul(x, k.broadcast(inverse, {1}, {v.block, w})), t, h, c,
+                  w, v.width);
         });
       });
   l.launch(kernel, v.grid(op.getX()), v.operands);
 }
 
 void lowerRope(Lowering &l, dsv4::RopeOp op) {
-  Heads v(l, op.getX(), {l.buffer(op.getCos()), l.buffer(op.getSin())}, op.getResult());
+  Heads v(l, op.getX(), {l.buffer(op.getCos()), l.buffer(op.getSin())},
+          op.getResult());
   int64_t half = cast<RankedTensorType>(op.getCos().getType()).getDimSize(1);
   int64_t nope = v.width - 2 * half, tile = pow2Ceil(half);
   bool inverse = op.getInverse();
@@ -135,7 +140,8 @@ void lowerRope(Lowering &l, dsv4::RopeOp op) {
         auto bounds = v.heads % v.block == 0 && tile == half
                           ? SmallVector<Value>{}
                           : SmallVector<Value>{k.ci(v.heads), k.ci(v.width)};
-        Value x = k.f32(k.load(k.arg(0), {t, h, k.ci(nope)}, {v.block, 2 * tile}, bounds));
+        Value x = k.f32(
+            k.load(k.arg(0), {t, h, k.ci(nope)}, {v.block, 2 * tile}, bounds));
         auto pair = tile::DeinterleaveOp::create(k.b, k.loc, x);
         Value even = pair.getEven(), odd = pair.getOdd(), re, im;
         if (inverse) {
@@ -162,7 +168,8 @@ static std::pair<Value, Value> cosSin(KernelBuilder &k, Value angle) {
   auto c = [&](double v) -> Value {
     return arith::ConstantOp::create(b, loc, DenseElementsAttr::get(type, v));
   };
-  Value turns = math::RoundEvenOp::create(b, loc, k.mul(angle, c(0.63661977236758134308)));
+  Value turns = math::RoundEvenOp::create(
+      b, loc, k.mul(angle, c(0.63661977236758134308)));
   // pi/2 in three parts of 33 bits: products with `turns` are exact.
   Value r = k.sub(angle, k.mul(turns, c(1.57079632673412561417e+00)));
   r = k.sub(r, k.mul(turns, c(6.07710050630396597660e-11)));
@@ -174,12 +181,24 @@ static std::pair<Value, Value> cosSin(KernelBuilder &k, Value angle) {
       p = k.add(k.mul(p, z), c(a));
     return p;
   };
-  static constexpr double kSin[] = {1. / 355687428096000., -1. / 1307674368000.,
-                                    1. / 6227020800., -1. / 39916800., 1. / 362880.,
-                                    -1. / 5040., 1. / 120., -1. / 6.};
-  static constexpr double kCos[] = {-1. / 6402373705728000., 1. / 20922789888000.,
-                                    -1. / 87178291200., 1. / 479001600., -1. / 3628800.,
-                                    1. / 40320., -1. / 720., 1. / 24., -.5, 1.};
+  static constexpr double kSin[] = {1. / 355687428096000.,
+                                    -1. / 1307674368000.,
+                                    1. / 6227020800.,
+                                    -1. / 39916800.,
+                                    1. / 362880.,
+                                    -1. / 5040.,
+                                    1. / 120.,
+                                    -1. / 6.};
+  static constexpr double kCos[] = {-1. / 6402373705728000.,
+                                    1. / 20922789888000.,
+                                    -1. / 87178291200.,
+                                    1. / 479001600.,
+                                    -1. / 3628800.,
+                                    1. / 40320.,
+                                    -1. / 720.,
+                                    1. / 24.,
+                                    -.5,
+                                    1.};
   Value sin = k.add(r, k.mul(k.mul(r, z), polynomial(kSin)));
   Value cos = polynomial(kCos);
   // The quadrant, from the two low bits of `turns`.
@@ -193,7 +212,8 @@ static std::pair<Value, Value> cosSin(KernelBuilder &k, Value angle) {
   Value swap = bit(1, n), sinNegative = bit(2, n);
   Value cosNegative = bit(2, k.iadd(n, k.fullI32(1, shape)));
   Value s = k.select(swap, cos, sin), co = k.select(swap, sin, cos);
-  return {k.select(cosNegative, k.neg(co), co), k.select(sinNegative, k.neg(s), s)};
+  return {k.select(cosNegative, k.neg(co), co),
+          k.select(sinNegative, k.neg(s), s)};
 }
 
 void lowerRopeTable(Lowering &l, dsv4::RopeTableOp op) {
@@ -201,18 +221,22 @@ void lowerRopeTable(Lowering &l, dsv4::RopeTableOp op) {
                               l.result(op.getCos(), op.getPositions()),
                               l.result(op.getSin(), op.getPositions())};
   dsv4::RopeAttr rope = op.getRope();
-  int64_t half = rope.getWidth() / 2, tile = pow2Ceil(half), block = op.getBlock();
+  int64_t half = rope.getWidth() / 2, tile = pow2Ceil(half),
+          block = op.getBlock();
   std::string params = std::to_string(block);
-  for (FloatAttr f : {rope.getTheta(), rope.getFactor(), rope.getBetaFast(), rope.getBetaSlow()})
+  for (FloatAttr f : {rope.getTheta(), rope.getFactor(), rope.getBetaFast(),
+                      rope.getBetaSlow()})
     params += "_" + number(f.getValueAsDouble());
   params += "_" + std::to_string(rope.getOriginal());
   auto kernel = l.kernels.get(
-      "rope_table", params, ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
+      "rope_table", params, ValueRange(operands).getTypes(),
+      [&](KernelBuilder &k) {
         Value t = k.pid(0);
         Value p = k.loadIndex(k.arg(0), t);
         if (block != 1)
           p = k.maxi(k.subi(k.addi(p, k.ci(1)), k.ci(block)), k.ci(0));
-        Value position = arith::SIToFPOp::create(k.b, k.loc, k.b.getF32Type(), k.toI32(p));
+        Value position =
+            arith::SIToFPOp::create(k.b, k.loc, k.b.getF32Type(), k.toI32(p));
         ref::Yarn yarn{rope.getFactor().getValueAsDouble(), rope.getOriginal(),
                        rope.getBetaFast().getValueAsDouble(),
                        rope.getBetaSlow().getValueAsDouble()};
@@ -244,7 +268,8 @@ void lowerHadamard(Lowering &l, dsv4::HadamardOp op) {
         SmallVector<float> matrix(n * n);
         for (int64_t i = 0; i < n; ++i)
           for (int64_t j = 0; j < n; ++j)
-            matrix[i * n + j] = llvm::popcount(uint64_t(i & j)) % 2 ? -1.f : 1.f;
+            matrix[i * n + j] =
+                llvm::popcount(uint64_t(i & j)) % 2 ? -1.f : 1.f;
         auto type = RankedTensorType::get({n, n}, k.b.getF32Type());
         Value m = arith::ConstantOp::create(
             k.b, k.loc, DenseElementsAttr::get(type, ArrayRef<float>(matrix)));
@@ -259,12 +284,14 @@ void lowerHadamard(Lowering &l, dsv4::HadamardOp op) {
 ScaledBlock scaleBlock(KernelBuilder &k, Value x, dsv4::QuantFormat format) {
   Shape shape = k.type(x).getShape();
   bool fp8 = format == dsv4::QuantFormat::E4M3;
-  double largest = fp8 ? 448 : 6, floor = fp8 ? 1e-4 : 6 * std::ldexp(1.0, -126);
+  double largest = fp8 ? 448 : 6,
+         floor = fp8 ? 1e-4 : 6 * std::ldexp(1.0, -126);
   Value amax = k.reduce(tile::ReduceKind::Max, k.abs(x), 1);
   amax = k.max(amax, k.full(floor, {shape[0]}));
   Value scale = k.powerOfTwoCeil(k.mul(amax, double(float(1 / largest))));
   Value scaled = k.div(x, k.broadcast(scale, {1}, shape));
-  scaled = k.max(k.min(scaled, k.full(largest, shape)), k.full(-largest, shape));
+  scaled =
+      k.max(k.min(scaled, k.full(largest, shape)), k.full(-largest, shape));
   return {scale, scaled};
 }
 
@@ -282,10 +309,12 @@ void lowerFakeQuantize(Lowering &l, dsv4::FakeQuantizeOp op) {
   Heads v(l, op.getX(), {}, op.getResult());
   int64_t block = op.getBlock(), channels = op.getChannels();
   auto format = op.getFormat();
-  std::string params = (dsv4::stringifyQuantFormat(format) + "_" + Twine(block) + "_" +
-                        Twine(channels)).str();
+  std::string params = (dsv4::stringifyQuantFormat(format) + "_" +
+                        Twine(block) + "_" + Twine(channels))
+                           .str();
   auto kernel = l.kernels.get(
-      "fake_quantize", params, ValueRange(v.operands).getTypes(), [&](KernelBuilder &k) {
+      "fake_quantize", params, ValueRange(v.operands).getTypes(),
+      [&](KernelBuilder &k) {
         Value t = k.pid(0), h = k.muli(k.pid(1), v.block);
         k.chunks(channels, block, [&](Value c, int64_t w) {
           ScaledBlock s = scaleBlock(k, v.load(k, t, h, c, w, v.width), format);

@@ -23,9 +23,10 @@ struct WeightTile {
   static WeightTile of(Shape shape, Type element, int64_t rowUnit);
 
   int64_t blocks() const { return llvm::divideCeil(n, rows); }
-  /// acc [rows, tokens] + W[row .. row+rows, k0 .. k0+chunk] x^T, x [tokens, chunk].
-  Value dot(KernelBuilder &b, Value weight, Value scale, Value row, Value k0, Value x,
-            Value acc) const;
+  /// acc [rows, tokens] + W[row .. row+rows, k0 .. k0+chunk] x^T, x [tokens,
+  /// chunk].
+  Value dot(KernelBuilder &b, Value weight, Value scale, Value row, Value k0,
+            Value x, Value acc) const;
 };
 
 /// Sum over all of K for the rows at `row` and the tokens that `loadX` gives as
@@ -34,7 +35,8 @@ struct WeightOperand {
   Value weight, scale;
 };
 llvm::SmallVector<Value> walkK(KernelBuilder &b, const WeightTile &w,
-                         llvm::ArrayRef<WeightOperand> weights, Value row,
-                         int64_t tokens, llvm::function_ref<Value(Value)> loadX);
+                               llvm::ArrayRef<WeightOperand> weights, Value row,
+                               int64_t tokens,
+                               llvm::function_ref<Value(Value)> loadX);
 
 } // namespace fathom
