@@ -275,7 +275,7 @@ TEST_F(Import, WrongTypeOrShape) {
   tensors["layers.1.attn.wq_a.scale"].shape = {2, 1};
   expectError(import(config(), tensors), FailureKind::BadFile,
               {"wrong type or shape: 4 tensors",
-               "'layers.0.attn.attn_sink' is F32 [5], not F32 [4]",
+               "'layers.0.attn.attn_sink' is F32 [5], not F32 or BF16 [4]",
                "'layers.0.attn.wq_a.weight' is F8_E5M2 [128, 256]",
                "'layers.1.attn.wq_a.scale' is F8_E8M0 [2, 1], not F8_E8M0 "
                "[1, 2]"});

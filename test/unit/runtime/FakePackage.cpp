@@ -196,8 +196,10 @@ std::string writePackage(const TemporaryDirectory &directory,
   fs::create_directories(package);
   fs::create_directories(directory.path("weights"));
   writeFile(directory.path("weights/w.safetensors"), fakeCheckpoint());
-  fs::copy_file(FATHOM_FAKE_KERNELS, package + "/host-x86-64-v3.so",
-                fs::copy_options::overwrite_existing);
+  // A new file: an engine of before may still have the old one mapped, and
+  // truncating it would take its relocated pages away.
+  fs::remove(package + "/host-x86-64-v3.so");
+  fs::copy_file(FATHOM_FAKE_KERNELS, package + "/host-x86-64-v3.so");
   const std::string content = contentText(manifest);
   manifest.contentBlake3 = blake3Hex(content.data(), content.size());
   writeFile(package + "/manifest.json", manifestText(manifest));
