@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // fathom bench: speed and memory of a compiled model on this machine.
+#include "tools/PeakMemory.h"
 #include "tools/fathom/Tool.h"
 
 #include <CLI/CLI.hpp>
@@ -10,7 +11,6 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
-#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -233,8 +233,6 @@ private:
   }
 
   json results() const {
-    rusage usage = {};
-    getrusage(RUSAGE_SELF, &usage);
     // The first prefill also reads the weights for the first time.
     std::vector<double> warm(prefill.begin() + (prefill.size() > 1 ? 1 : 0),
                              prefill.end());
@@ -262,7 +260,7 @@ private:
     out["read_bandwidth_bytes_per_second"] = bandwidth;
     out["time_to_first_token_seconds"] = firstToken;
     out["load_seconds"] = loadSeconds;
-    out["peak_resident_bytes"] = uint64_t(usage.ru_maxrss) * 1024;
+    out["peak_resident_bytes"] = peakResidentBytes();
     out["mapped_weight_bytes"] = info.weight_bytes;
     out["cache_bytes"] = memory.cache_bytes;
     out["workspace_bytes"] = memory.workspace_bytes;

@@ -7,6 +7,7 @@
 #include "frontends/Checkpoint/Importer.h"
 #include "frontends/Support/FrontendError.h"
 #include "passes/Passes.h"
+#include "tools/PeakMemory.h"
 #include "tools/fathom-opt/Dialects.h"
 
 #include "mlir/Pass/PassManager.h"
@@ -19,7 +20,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <sys/resource.h>
 
 using namespace llvm;
 
@@ -275,8 +275,6 @@ void Compilation::printSummary(uint64_t packageBytes) {
           {"workspace_bytes", static_cast<int64_t>(s.workspaceBytes)}});
     entries[entry.name] = std::move(list);
   }
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
   json::Object summary{
       {"package", options.output},
       {"target", options.target},
@@ -290,7 +288,7 @@ void Compilation::printSummary(uint64_t packageBytes) {
       {"entries", std::move(entries)},
       {"seconds", std::move(seconds)},
       {"total_seconds", total},
-      {"peak_resident_bytes", static_cast<int64_t>(usage.ru_maxrss) * 1024}};
+      {"peak_resident_bytes", static_cast<int64_t>(peakResidentBytes())}};
   outs() << formatv("{0:2}\n", json::Value(std::move(summary)));
   outs().flush();
 }
