@@ -24,6 +24,32 @@ def golden_f32(name, options):
     return run
 
 
+def golden_wider(numerics):
+    """The instruction-set level above the floor, where the CPU has it: goldens
+    in f32, and in bf16 the same bits however the prompt is chunked."""
+
+    def run(env):
+        with open("/proc/cpuinfo") as f:
+            flags = next((line.split() for line in f if line.startswith("flags")), [])
+        missing = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} - set(flags)
+        if missing:
+            raise Skip(f"this CPU has no x86-64-v4 ({min(missing)} is missing)")
+        golden = env.golden("mixed")
+        package = env.package(env.checkpoint("mixed"), numerics, "--cpu", "x86-64-v4")
+        found = env.logits(package, [golden["ids"]])
+        if numerics == "f32":
+            return compare_f32(found[golden["positions"]], golden["f32"])
+        for chunk in (1, 7):
+            again = env.logits(package, [golden["ids"]], "--chunk", chunk)
+            require(again.tobytes() == found.tobytes(), f"other bits in chunks of {chunk}")
+
+    return run
+
+
+for _numerics in ("f32", "bf16"):
+    check(f"golden/x86-64-v4/{_numerics}")(golden_wider(_numerics))
+
+
 def golden_batch(name):
     """Prefixes of unequal length in one batch: the logits of a position depend
     on what came before it alone, so the golden holds for each."""
