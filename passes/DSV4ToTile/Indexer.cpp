@@ -93,8 +93,7 @@ struct Selection {
             k.icmp(P::slt, b, k.splat(k.toI32(visible), shape))};
   }
   Value sum(Value mask) {
-    Value ones = k.reshape(k.toInt(mask), {1, width});
-    return k.reduce(tile::ReduceKind::Add, ones, 1); // [1]
+    return k.total(tile::ReduceKind::Add, k.toInt(mask)); // [1]
   }
   /// How many keys stand in `predicate` to `threshold` ([1] i32), as [1] i32.
   Value count(arith::CmpIPredicate predicate, Value threshold) {
@@ -105,9 +104,7 @@ struct Selection {
                     return {k.iadd(n[0], sum(k.bitAnd(hit, keys.valid)))};
                   })[0];
   }
-  Value spread(Value one) {
-    return k.reshape(k.broadcast(one, {1}, {1, width}), {width});
-  }
+  Value spread(Value one) { return k.spread(one, width); }
 };
 } // namespace
 

@@ -194,6 +194,12 @@ Value KernelBuilder::bitcast(Value x, Type element) {
 Value KernelBuilder::reduce(tile::ReduceKind kind, Value x, int64_t dim) {
   return tile::ReduceOp::create(b, loc, x, kind, dim);
 }
+Value KernelBuilder::total(tile::ReduceKind kind, Value x) {
+  return reduce(kind, reshape(x, {1, type(x).getDimSize(0)}), 1);
+}
+Value KernelBuilder::spread(Value one, int64_t n) {
+  return reshape(broadcast(one, {1}, {1, n}), {n});
+}
 Value KernelBuilder::scan(Value x) {
   return tile::ScanOp::create(b, loc, x.getType(), x, 0);
 }

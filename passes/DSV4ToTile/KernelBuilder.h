@@ -93,6 +93,10 @@ public:
   Value toInt(Value mask);
   Value bitcast(Value a, Type element);
   Value reduce(tile::ReduceKind kind, Value x, int64_t dim);
+  /// All of a tile [n] reduced to a tile [1], and a tile [1] repeated to [n]:
+  /// what a program carries about a row that it walks in tiles.
+  Value total(tile::ReduceKind kind, Value x);
+  Value spread(Value one, int64_t n);
   Value scan(Value x);
   Value broadcast(Value x, llvm::ArrayRef<int64_t> dims, Shape shape);
   Value reshape(Value x, Shape shape);

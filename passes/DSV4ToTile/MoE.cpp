@@ -12,16 +12,9 @@ namespace fathom {
 /// weights / sum * factor for the tile s, which is zero where nothing is
 /// chosen.
 static Value normalised(KernelBuilder &k, Value s, double factor) {
-  SmallVector<int64_t> shape(k.type(s).getShape());
-  Value sum = k.reduce(tile::ReduceKind::Add, k.reshape(s, {1, shape[0]}), 1);
-  Value spread = k.reshape(k.broadcast(sum, {1}, {1, shape[0]}), shape);
-  return k.mul(k.div(s, spread), factor);
-}
-
-static Value maximum(KernelBuilder &k, Value x) {
-  int64_t n = k.type(x).getDimSize(0);
-  Value m = k.reduce(tile::ReduceKind::Max, k.reshape(x, {1, n}), 1);
-  return k.reshape(k.broadcast(m, {1}, {1, n}), {n});
+  Value sum =
+      k.spread(k.total(tile::ReduceKind::Add, s), k.type(s).getDimSize(0));
+  return k.mul(k.div(s, sum), factor);
 }
 
 void lowerRouteTopK(Lowering &l, dsv4::RouteTopKOp op) {
@@ -54,11 +47,11 @@ void lowerRouteTopK(Lowering &l, dsv4::RouteTopKOp op) {
         auto found = k.loop(
             k.ci(0), k.ci(chosen), k.ci(1), {biased, k.fullI32(0, shape)},
             [&](Value, ValueRange c) -> SmallVector<Value> {
-              Value best = k.cmp(F::OEQ, c[0], maximum(k, c[0]));
+              Value best =
+                  k.cmp(F::OEQ, c[0],
+                        k.spread(k.total(tile::ReduceKind::Max, c[0]), n));
               Value id = k.select(best, e, k.fullI32(n, shape));
-              Value first =
-                  k.reduce(tile::ReduceKind::Min, k.reshape(id, {1, n}), 1);
-              first = k.reshape(k.broadcast(first, {1}, {1, n}), shape);
+              Value first = k.spread(k.total(tile::ReduceKind::Min, id), n);
               Value hit = k.icmp(P::eq, e, first);
               return {k.select(hit, gone, c[0]),
                       k.select(hit, k.fullI32(1, shape), c[1])};
@@ -188,12 +181,8 @@ static void groupPairs(Experts &x) {
         constexpr int64_t kWidth = 128;
         SmallVector<int64_t> shape{kWidth};
         Value e = k.pid(0), pairs = k.muli(k.arg(4), x.chosen);
-        auto spread = [&](Value one) {
-          return k.reshape(k.broadcast(one, {1}, {1, kWidth}), shape);
-        };
         auto sum = [&](Value mask) {
-          return k.reduce(tile::ReduceKind::Add,
-                          k.reshape(k.toInt(mask), {1, kWidth}), 1);
+          return k.total(tile::ReduceKind::Add, k.toInt(mask));
         };
         auto tileAt = [&](Value at, P predicate) {
           Value p = k.iadd(k.splat(k.toI32(at), shape), k.iota(kWidth));
@@ -213,7 +202,8 @@ static void groupPairs(Experts &x) {
                    [&](Value at, ValueRange n) -> SmallVector<Value> {
                      auto [p, mine] = tileAt(at, P::eq);
                      Value none = k.fullI32(-1, shape);
-                     Value place = k.iadd(k.scan(k.toInt(mine)), spread(n[0]));
+                     Value place =
+                         k.iadd(k.scan(k.toInt(mine)), k.spread(n[0], kWidth));
                      place = k.isub(place, k.fullI32(1, shape));
                      k.scatter(p, k.arg(1), k.select(mine, place, none));
                      k.scatter(place, k.arg(3), k.select(mine, p, none));
