@@ -2,6 +2,7 @@
 #include "passes/DSV4ToTile/Lowering.h"
 
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/SaveAndRestore.h"
 
 using namespace mlir;
 
@@ -154,8 +155,29 @@ void Lowering::launch(tile::KernelOp kernel, const Grid &grid,
   ++launches;
 }
 
+LogicalResult Lowering::lowerMembers(dsv4::FusedOp group) {
+  for (Operation &op : group.members())
+    if (failed(lower(&op)))
+      return failure();
+  return success();
+}
+
+/// What a group yields and what it is known as outside are one buffer.
+LogicalResult Lowering::lowerGroup(dsv4::FusedOp group) {
+  for (auto [value, result] : llvm::zip(group.yielded(), group.getOutputs()))
+    if (auto it = buffers.find(result); it != buffers.end())
+      bind(value, it->second.memref, it->second.rows);
+  if (!lowerFused(*this, group) && failed(lowerMembers(group)))
+    return failure();
+  for (auto [value, result] : llvm::zip(group.yielded(), group.getOutputs()))
+    bind(result, buffer(value), countsRows(value));
+  return success();
+}
+
 LogicalResult Lowering::lower(Operation *op) {
+  llvm::SaveAndRestore place(location, op->getLoc());
   return TypeSwitch<Operation *, LogicalResult>(op)
+      .Case<dsv4::FusedOp>([&](auto group) { return lowerGroup(group); })
       .Case<dsv4::ParameterOp, dsv4::StackedParameterOp>(
           [](auto) { return success(); })
 #define FATHOM_LOWER(NAME)                                                     \

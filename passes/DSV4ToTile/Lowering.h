@@ -73,19 +73,30 @@ public:
   void launch(tile::KernelOp kernel, const Grid &grid, ValueRange operands);
 
   mlir::LogicalResult lower(mlir::Operation *op);
+  /// The members of a group one by one, as if there were no group.
+  mlir::LogicalResult lowerMembers(dsv4::FusedOp group);
 
   KernelCache &kernels;
   OpBuilder &b;
   int64_t maxTokens;
   unsigned launches = 0;
-  Location loc() { return b.getUnknownLoc(); }
+  /// Of the operation that is being lowered: launches carry it, so that tools
+  /// can tell which part of the model a launch is for.
+  Location loc() { return location; }
   /// Tokens that one program of a matrix kernel takes.
   int64_t tokenTile() const { return maxTokens == 1 ? 1 : 16; }
 
 private:
+  mlir::LogicalResult lowerGroup(dsv4::FusedOp group);
+
   llvm::DenseMap<Value, Buffer> buffers;
   Value tokens, rowCount;
+  Location location = b.getUnknownLoc();
 };
+
+/// Lowers a group as a whole, by its kind: Fused.cpp. False where the members
+/// are not what the fused kernels expect; nothing has been made then.
+bool lowerFused(Lowering &, dsv4::FusedOp);
 
 // One function per operation; each in the file of its group.
 void lowerEmbed(Lowering &, dsv4::EmbedOp);

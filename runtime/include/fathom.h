@@ -185,6 +185,7 @@ typedef struct fathom_kernel_time {
   const char *entry, *kernel; /* belong to the engine */
   int64_t max_tokens;         /* of the specialisation */
   uint64_t launches, programs, nanoseconds;
+  uint64_t weight_bytes; /* as fathom_engine_step_weight_bytes counts them */
 } fathom_kernel_time;
 /* Copies up to `capacity` records, returns how many there are. */
 size_t fathom_session_kernel_times(const fathom_session *session,

@@ -378,44 +378,48 @@ double Engine::readBandwidth(double seconds) {
   return double(total) / elapsed;
 }
 
+double Engine::launchWeightBytes(int entry, const format::Launch &launch,
+                                 int64_t tokens) const {
+  const format::Model &model = content.model;
+  // The expected share of experts that at least one token chooses.
+  const double one = model.experts
+                         ? double(model.expertsPerToken) / double(model.experts)
+                         : 1.0;
+  const double share = 1.0 - std::pow(1.0 - std::min(1.0, one), double(tokens));
+  const bool byId = std::any_of(
+      launch.args.begin(), launch.args.end(), [&](const format::Arg &arg) {
+        return arg.kind == format::Arg::Kind::Input &&
+               static_cast<int>(arg.index) == portMaps[entry].ids;
+      });
+  double total = 0;
+  for (const format::Arg &arg : launch.args) {
+    if (arg.kind == format::Arg::Kind::Table) {
+      for (uint32_t weight : content.tables[arg.index].weights)
+        total += share * double(content.weights[weight].bytes);
+    } else if (arg.kind == format::Arg::Kind::Weight) {
+      const format::Weight &weight = content.weights[arg.index];
+      // Tables with a row per token id (embedding, hash routes): one row a
+      // token.
+      const bool rows = byId && !weight.shape.empty() &&
+                        weight.shape[0] == model.vocabularySize;
+      total += double(weight.bytes) *
+               (rows ? double(tokens) / double(model.vocabularySize) : 1.0);
+    }
+  }
+  return total;
+}
+
 uint64_t Engine::stepWeightBytes(int64_t tokens) const {
   const format::Entry &entry = content.entries[step];
-  const format::Model &model = content.model;
   const format::Specialisation *use = &entry.specialisations.back();
   for (const format::Specialisation &s : entry.specialisations)
     if (s.maxTokens >= tokens) {
       use = &s;
       break;
     }
-  // The expected share of experts that at least one token chooses.
-  const double one = model.experts
-                         ? double(model.expertsPerToken) / double(model.experts)
-                         : 1.0;
-  const double share = 1.0 - std::pow(1.0 - std::min(1.0, one), double(tokens));
   double total = 0;
-  for (const format::Launch &launch : use->launches) {
-    double bytes = double(launch.weightBytes);
-    bool stacked = false, byId = false;
-    for (const format::Arg &arg : launch.args) {
-      stacked |= arg.kind == format::Arg::Kind::Table;
-      byId |= arg.kind == format::Arg::Kind::Input &&
-              static_cast<int>(arg.index) == portMaps[step].ids;
-    }
-    if (stacked)
-      bytes *= share;
-    // Tables with a row per token id (embedding, hash routes): one row a token.
-    for (const format::Arg &arg : launch.args) {
-      if (!byId || arg.kind != format::Arg::Kind::Weight)
-        continue;
-      const format::Weight &weight = content.weights[arg.index];
-      if (weight.shape.empty() || weight.shape[0] != model.vocabularySize)
-        continue;
-      bytes -= std::min(bytes, double(weight.bytes));
-      bytes +=
-          double(weight.bytes) * double(tokens) / double(model.vocabularySize);
-    }
-    total += bytes;
-  }
+  for (const format::Launch &launch : use->launches)
+    total += launchWeightBytes(step, launch, tokens);
   return static_cast<uint64_t>(total);
 }
 

@@ -52,6 +52,10 @@ public:
   const PortMap &ports(int entry) const { return portMaps[entry]; }
 
   uint64_t mappedBytes() const;
+  /// Weight bytes that a launch of this entry is expected to read in a step of
+  /// `tokens` tokens: an expert as often as someone is expected to choose it.
+  double launchWeightBytes(int entry, const format::Launch &launch,
+                           int64_t tokens) const;
   uint64_t stepWeightBytes(int64_t tokens) const;
   /// Bytes per second over at most 1 GiB of the mapping.
   double readBandwidth(double seconds);

@@ -33,20 +33,19 @@ uint64_t nanoseconds() {
 
 Plan::Plan(Engine &engine, int entry, const format::Specialisation &source,
            const SessionBuffers &buffers)
-    : specialisation(&source) {
+    : engine(engine), entry(entry), specialisation(&source) {
   launches.reserve(source.launches.size());
   for (const format::Launch &launch : source.launches) {
     launches.push_back({engine.kernel(launch.kernel), args.size(), {}});
     for (const format::Arg &arg : launch.args)
-      args.push_back(resolve(engine, entry, arg, buffers));
+      args.push_back(resolve(arg, buffers));
   }
 }
 
 void Plan::patch(Changing what) { patches.push_back({args.size(), what}); }
 
 /// The value of an argument, or 0 and a patch where it changes.
-uint64_t Plan::resolve(Engine &engine, int entry, const format::Arg &arg,
-                       const SessionBuffers &buffers) {
+uint64_t Plan::resolve(const format::Arg &arg, const SessionBuffers &buffers) {
   const PortMap &ports = engine.ports(entry);
   const int index = static_cast<int>(arg.index);
   switch (arg.kind) {
@@ -126,6 +125,8 @@ Status Plan::run(Driver device, const StepValues &values, bool timed) {
     launch.timing.launches += 1;
     launch.timing.programs += static_cast<uint64_t>(programs);
     launch.timing.nanoseconds += nanoseconds() - start;
+    launch.timing.weightBytes += engine.launchWeightBytes(
+        entry, specialisation->launches[i], values.tokens);
   }
   return device.table->synchronise(device.self);
 }

@@ -40,6 +40,7 @@ public:
 
   struct Timing {
     uint64_t launches = 0, programs = 0, nanoseconds = 0;
+    double weightBytes = 0;
   };
   size_t launchCount() const { return launches.size(); }
   const format::Launch &launch(size_t i) const {
@@ -60,10 +61,11 @@ private:
     Timing timing;
   };
 
-  uint64_t resolve(Engine &engine, int entry, const format::Arg &arg,
-                   const SessionBuffers &buffers);
+  uint64_t resolve(const format::Arg &arg, const SessionBuffers &buffers);
   void patch(Changing what);
 
+  Engine &engine;
+  int entry;
   const format::Specialisation *specialisation;
   std::vector<uint64_t> args;
   std::vector<Patch> patches;

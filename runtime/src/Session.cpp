@@ -356,12 +356,13 @@ std::vector<fathom_kernel_time> Session::kernelTimes() const {
         if (it == out.end()) {
           const char *entry =
               engine->manifest().entries[stage.entry].name.c_str();
-          out.push_back({entry, kernel, plan.maxTokens(), 0, 0, 0});
+          out.push_back({entry, kernel, plan.maxTokens(), 0, 0, 0, 0});
           it = out.end() - 1;
         }
         it->launches += t.launches;
         it->programs += t.programs;
         it->nanoseconds += t.nanoseconds;
+        it->weight_bytes += static_cast<uint64_t>(t.weightBytes);
       }
     }
   return out;

@@ -89,13 +89,23 @@ public:
     makePrompts();
     if (Failure f = measure(start))
       return f;
-    if (Failure f = failure(
-            fathom_engine_read_bandwidth(engine.get(), 0.5, &bandwidth)))
+    if (Failure f = readBandwidth())
       return f;
     return report();
   }
 
 private:
+  /// A plain read of the weights. Memory speed differs from moment to moment,
+  /// so it is measured before and after decoding and the mean counts.
+  Failure readBandwidth() {
+    double once = 0;
+    if (Failure f =
+            failure(fathom_engine_read_bandwidth(engine.get(), 0.25, &once)))
+      return f;
+    bandwidth = bandwidth > 0 ? (bandwidth + once) / 2 : once;
+    return {};
+  }
+
   Failure checkLengths() {
     const int64_t length =
         options.context + options.promptTokens + options.newTokens;
@@ -177,9 +187,12 @@ private:
       if (round == 0)
         firstToken = seconds() - start;
       progress.update(round + 1, rounds);
-      if (last) // decode goes on from the last prompt
+      if (last) { // decode goes on from the last prompt
+        if (Failure f = readBandwidth())
+          return f;
         if (Failure f = decode(ids))
           return f;
+      }
       if (Failure f = endSequences())
         return f;
     }
@@ -228,7 +241,8 @@ private:
                      {"kernel", t.kernel},
                      {"launches", t.launches},
                      {"programs", t.programs},
-                     {"seconds", double(t.nanoseconds) * 1e-9}});
+                     {"seconds", double(t.nanoseconds) * 1e-9},
+                     {"weight_bytes", t.weight_bytes}});
     return out;
   }
 
@@ -258,6 +272,8 @@ private:
     out["decode_bytes_per_step"] = stepBytes;
     out["decode_bytes_per_second"] = stepRate * double(stepBytes);
     out["read_bandwidth_bytes_per_second"] = bandwidth;
+    out["decode_share_of_read_bandwidth"] =
+        bandwidth > 0 ? stepRate * double(stepBytes) / bandwidth : 0;
     out["time_to_first_token_seconds"] = firstToken;
     out["load_seconds"] = loadSeconds;
     out["peak_resident_bytes"] = peakResidentBytes();
@@ -299,6 +315,8 @@ private:
       line("weights read", number("decode_bytes_per_second", 1e-9, "GB/s"));
       line("read bandwidth",
            number("read_bandwidth_bytes_per_second", 1e-9, "GB/s"));
+      line("share of bandwidth",
+           number("decode_share_of_read_bandwidth", 100, "%"));
       line("first token after", number("time_to_first_token_seconds", 1, "s"));
       line("load", number("load_seconds", 1, "s"));
       line("peak memory", number("peak_resident_bytes", 1e-6, "MB"));
@@ -314,13 +332,15 @@ private:
   }
 
   static std::string kernelTable(const json &kernels) {
-    std::string text = "\n      ms  launches  programs  kernel\n";
+    std::string text = "\n      ms  launches  programs    GB/s  kernel\n";
     for (const json &k : kernels) {
       char row[96];
-      std::snprintf(row, sizeof(row), "%8.2f  %8llu  %8llu  ",
-                    k["seconds"].get<double>() * 1e3,
-                    k["launches"].get<unsigned long long>(),
-                    k["programs"].get<unsigned long long>());
+      const double seconds = k["seconds"].get<double>();
+      std::snprintf(
+          row, sizeof(row), "%8.2f  %8llu  %8llu  %6.1f  ", seconds * 1e3,
+          k["launches"].get<unsigned long long>(),
+          k["programs"].get<unsigned long long>(),
+          seconds > 0 ? k["weight_bytes"].get<double>() / seconds * 1e-9 : 0.0);
       text += row + k["kernel"].get<std::string>() + " (" +
               k["entry"].get<std::string>() + ", up to " +
               std::to_string(k["max_tokens"].get<int64_t>()) + ")\n";

@@ -8,5 +8,6 @@ include "dialects/DSV4/IR/HyperConnectionOps.td"
 include "dialects/DSV4/IR/CacheOps.td"
 include "dialects/DSV4/IR/AttentionOps.td"
 include "dialects/DSV4/IR/MoEOps.td"
+include "dialects/DSV4/IR/FusedOps.td"
 
 #endif

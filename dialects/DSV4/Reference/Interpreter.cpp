@@ -175,6 +175,7 @@ public:
   void bind(Value value, TensorRef tensor) {
     tensors[value] = std::move(tensor);
   }
+  void alias(Value value, Value other) { bind(value, tensors.at(other)); }
   void bindCache(Value value, CacheObject *cache) { caches[value] = cache; }
   bool isBound(Value value) const {
     return tensors.contains(value) || caches.contains(value);
@@ -286,6 +287,67 @@ static llvm::Error evaluate(Operation &op, Frame &frame) {
   return llvm::Error::success();
 }
 
+namespace {
+/// Runs straight lines of operations; the members of a group like those around
+/// it.
+struct BlockRun {
+  Frame &frame;
+  const Interpreter::Probe &probe;
+  /// Uses still to come, of live results.
+  llvm::DenseMap<Value, int64_t> uses = llvm::DenseMap<Value, int64_t>();
+
+  llvm::Error
+  operator()(Block &block,
+             std::optional<llvm::SmallVector<HostTensor>> &returned);
+  void release(Operation &op) {
+    for (Value operand : op.getOperands())
+      if (auto it = uses.find(operand); it != uses.end() && --it->second == 0)
+        frame.drop(operand);
+  }
+  void computed(OpResult result) {
+    uses[result] = std::distance(result.use_begin(), result.use_end());
+    if (uses[result] == 0)
+      frame.drop(result);
+  }
+};
+} // namespace
+
+llvm::Error
+BlockRun::operator()(Block &block,
+                     std::optional<llvm::SmallVector<HostTensor>> &returned) {
+  for (Operation &op : block) {
+    if (isa<dsv4::YieldOp>(op))
+      return llvm::Error::success(); // the group takes them
+    if (auto ret = dyn_cast<func::ReturnOp>(op)) {
+      returned.emplace();
+      for (Value value : ret.getOperands()) {
+        if (isa<dsv4::CacheType>(value.getType()) || !frame.isBound(value))
+          return evaluationError(&op, "a returned value is not a tensor");
+        returned->push_back(frame.get(value));
+      }
+      return llvm::Error::success();
+    }
+    if (auto group = dyn_cast<dsv4::FusedOp>(op)) {
+      if (llvm::Error error = (*this)(group.getBody().front(), returned))
+        return error;
+      for (auto [value, result] :
+           llvm::zip(group.yielded(), group->getResults()))
+        frame.alias(result, value);
+      release(*group.getBody().front().getTerminator());
+    } else {
+      if (llvm::Error error = evaluate(op, frame))
+        return error;
+      if (probe)
+        for (OpResult result : op.getResults())
+          probe(result, frame.get(result));
+      release(op);
+    }
+    for (OpResult result : op.getResults())
+      computed(result);
+  }
+  return llvm::Error::success();
+}
+
 llvm::Expected<llvm::SmallVector<HostTensor>>
 Interpreter::call(StringRef name, ArrayRef<HostTensor> inputs) {
   auto function = state->module.lookupSymbol<func::FuncOp>(name);
@@ -305,29 +367,11 @@ Interpreter::call(StringRef name, ArrayRef<HostTensor> inputs) {
           }))
     return std::move(error);
 
-  llvm::DenseMap<Value, int64_t> uses;
-  for (Operation &op : function.getBody().front()) {
-    if (auto ret = dyn_cast<func::ReturnOp>(op)) {
-      llvm::SmallVector<HostTensor> results;
-      for (Value value : ret.getOperands()) {
-        if (isa<dsv4::CacheType>(value.getType()) || !frame.isBound(value))
-          return evaluationError(&op, "a returned value is not a tensor");
-        results.push_back(frame.get(value));
-      }
-      return results;
-    }
-    if (llvm::Error error = evaluate(op, frame))
-      return std::move(error);
-    for (OpResult result : op.getResults()) {
-      if (state->probe)
-        state->probe(result, frame.get(result));
-      uses[result] = std::distance(result.use_begin(), result.use_end());
-      if (uses[result] == 0)
-        frame.drop(result);
-    }
-    for (Value operand : op.getOperands())
-      if (auto it = uses.find(operand); it != uses.end() && --it->second == 0)
-        frame.drop(operand);
-  }
-  return makeError("@" + name + " does not end in func.return");
+  std::optional<llvm::SmallVector<HostTensor>> results;
+  BlockRun run{frame, state->probe};
+  if (llvm::Error error = run(function.getBody().front(), results))
+    return std::move(error);
+  if (!results)
+    return makeError("@" + name + " does not end in func.return");
+  return std::move(*results);
 }

@@ -1130,3 +1130,49 @@ func.func private @model_c3() attributes {dsv4.model = 1 : i64}
 
 // expected-error @+1 {{has the unknown attribute 'dsv4.modle'}}
 func.func private @model_c3_unknown() attributes {dsv4.modle = 1 : i64}
+
+// -----
+
+func.func @fused_c1() {
+  // expected-error @+1 {{holds 'arith.constant', which is no operation of dsv4 that can be a member}}
+  dsv4.fused head {
+    %0 = arith.constant 1 : i32
+    dsv4.yield
+  }
+  return
+}
+
+// -----
+
+func.func @fused_c1_nested() {
+  // expected-error @+1 {{holds 'dsv4.fused', which is no operation of dsv4 that can be a member}}
+  dsv4.fused head {
+    dsv4.fused head {
+      %0 = dsv4.parameter "w" : tensor<4xf32>
+      dsv4.yield
+    }
+    dsv4.yield
+  }
+  return
+}
+
+// -----
+
+func.func @fused_c2() {
+  // expected-error @+1 {{has no members}}
+  dsv4.fused head {
+    dsv4.yield
+  }
+  return
+}
+
+// -----
+
+func.func @fused_c3() {
+  // expected-error @+1 {{yields (tensor<4xf32>), but its results are (tensor<8xf32>)}}
+  %0 = dsv4.fused head {
+    %1 = dsv4.parameter "w" : tensor<4xf32>
+    dsv4.yield %1 : tensor<4xf32>
+  } : tensor<8xf32>
+  return
+}

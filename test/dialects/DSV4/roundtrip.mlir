@@ -112,4 +112,17 @@ func.func @experts(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %gw: tensor<8x256x
   %2 = dsv4.moe_combine %routed, %1 : (tensor<?x256xf32>, tensor<?x256xbf16>) -> tensor<?x256xbf16>
   return
 }
+
+// CHECK-LABEL: func.func @fused
+func.func @fused(%x: tensor<?x4xbf16>, %w: tensor<8x4xbf16>) -> tensor<?x8xbf16> {
+  // CHECK: %[[Y:.*]] = dsv4.fused attention_input {
+  // CHECK-NEXT: %[[Z:.*]] = dsv4.linear
+  // CHECK-NEXT: dsv4.yield %[[Z]] : tensor<?x8xbf16>
+  // CHECK-NEXT: } : tensor<?x8xbf16>
+  %0 = dsv4.fused attention_input {
+    %1 = dsv4.linear %x, %w : (tensor<?x4xbf16>, tensor<8x4xbf16>) -> tensor<?x8xbf16>
+    dsv4.yield %1 : tensor<?x8xbf16>
+  } : tensor<?x8xbf16>
+  return %0 : tensor<?x8xbf16>
+}
 }
