@@ -22,10 +22,12 @@ template <typename Op> Op onlyUser(mlir::Value value) {
 }
 
 /// The fusions in the order in which they run; `name` is what
-/// --disable-fusion takes.
+/// --disable-fusion takes. `keepsSums`: the fused kernels add in the order of
+/// the unfused ones, so that results are the same bits with and without it.
 struct Fusion {
   dsv4::FusionKind kind;
   llvm::StringRef name, summary;
+  bool keepsSums;
   std::unique_ptr<mlir::Pass> (*create)();
 };
 llvm::ArrayRef<Fusion> fusions();

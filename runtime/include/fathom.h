@@ -62,6 +62,14 @@ typedef struct fathom_engine_options {
                              for this process */
   int32_t prefault;       /* 1: read all weights into memory now */
   const char *isa;        /* NULL: the best level that CPU and package have */
+  const char *pin;        /* NULL or "auto": a CPU for each worker thread;
+                             "none"; or CPUs such as "0-3,8" for all threads,
+                             the first one for the thread that calls */
+  const char *numa;       /* NULL or "local": memory lies near the thread that
+                             touches it first; "interleave": spread over all
+                             nodes, weights included where they are not in the
+                             page cache yet */
+  int32_t huge_pages;     /* 1: ask for huge pages for caches and workspace */
 } fathom_engine_options;
 
 /* Loads a package directory, checks its hashes and those of the checkpoint's

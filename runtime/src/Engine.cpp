@@ -26,6 +26,11 @@ Status Engine::create(const std::string &package,
     return Status(FATHOM_USAGE, std::to_string(options.threads) +
                                     " threads; give 1 to 1024, or 0 for as "
                                     "many as there are CPUs");
+  Placement placement;
+  if (Status s = parsePlacement(options.pin, options.numa,
+                                options.huge_pages != 0, placement);
+      s.failed())
+    return s;
   auto engine = std::make_shared<Engine>();
   engine->packageDirectory = package;
   engine->threadCount = options.threads ? options.threads : availableCpus();
@@ -42,7 +47,7 @@ Status Engine::create(const std::string &package,
           engine->mapWeights(options.checkpoint ? options.checkpoint : "");
       s.failed())
     return s;
-  if (Status s = engine->host.start(engine->threadCount); s.failed())
+  if (Status s = engine->host.start(engine->threadCount, placement); s.failed())
     return s;
   if (Status s = engine->loadKernels(); s.failed())
     return s;

@@ -38,6 +38,18 @@ void EngineOptions::addTo(CLI::App &app) {
                  "Threads; 0, the default: as many as there are CPUs")
       ->type_name("N")
       ->check(CLI::Range(0, 1024));
+  app.add_option("--pin", pin,
+                 "Where threads run: auto, none, or CPUs such as 0-3,8")
+      ->type_name("CPUS")
+      ->capture_default_str();
+  app.add_option("--numa", numa,
+                 "Where memory lies: local, or interleave for all nodes")
+      ->check(CLI::IsMember({"local", "interleave"}))
+      ->capture_default_str();
+  app.add_flag("--huge-pages", hugePages,
+               "Ask for huge pages for caches and workspace");
+  app.add_flag("--prefault", prefault,
+               "Read all weights into memory before the first step");
 }
 
 Failure openEngine(const EngineOptions &options, EnginePtr &out) {
@@ -45,6 +57,10 @@ Failure openEngine(const EngineOptions &options, EnginePtr &out) {
   c.checkpoint =
       options.checkpoint.empty() ? nullptr : options.checkpoint.c_str();
   c.threads = options.threads;
+  c.pin = options.pin.c_str();
+  c.numa = options.numa.c_str();
+  c.huge_pages = options.hugePages;
+  c.prefault = options.prefault;
   fathom_engine *engine = nullptr;
   fathom_status status =
       fathom_engine_create(options.package.c_str(), &c, &engine);

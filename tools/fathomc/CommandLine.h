@@ -12,15 +12,18 @@
 
 namespace fathom {
 
-enum class Phase { Import, Tile, Plan, All };
+enum class Phase { Import, Fuse, Tile, Plan, All };
+enum class Command { Compile, Explain };
 
 struct CompileOptions {
+  Command command = Command::Compile;
   std::string checkpoint; // a directory
   std::string output;     // the package; with stopAfter a file of IR, or empty
   std::string target = "cpu";
   std::string numerics = "bf16";
   std::optional<int64_t> maxContext, maxSequences, maxStepTokens;
   std::vector<std::string> levels; // empty: the target's default
+  std::vector<std::string> disabledFusions;
   Phase stopAfter = Phase::All;
   std::string dumpDirectory; // empty: none
   bool json = false, quiet = false;

@@ -6,9 +6,10 @@
 #include "dialects/Tile/IR/Tile.h"
 #include "frontends/Checkpoint/Importer.h"
 #include "frontends/Support/FrontendError.h"
-#include "passes/Passes.h"
+#include "passes/Fusion.h"
 #include "tools/PeakMemory.h"
 #include "tools/fathom-opt/Dialects.h"
+#include "tools/fathomc/Explain.h"
 
 #include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/SmallString.h"
@@ -50,7 +51,10 @@ private:
   }
   bool chooseTarget();
   bool import();
-  bool runPass(StringRef phase, std::unique_ptr<mlir::Pass> pass);
+  bool chooseFusions();
+  bool runPasses(StringRef phase,
+                 function_ref<void(mlir::OpPassManager &)> add);
+  bool fuse();
   bool lower();
   bool generate();
   bool write();
@@ -95,6 +99,24 @@ bool Compilation::chooseTarget() {
                         "--cpu",
                         "target '" + options.target + "' has: " + known,
                         "leave --cpu out, or name one of these"));
+}
+
+bool Compilation::chooseFusions() {
+  std::string known;
+  for (const Fusion &fusion : fusions())
+    known += fusion.name.str() + ", ";
+  known += "all";
+  for (const std::string &name : options.disabledFusions)
+    if (name != "all" && llvm::none_of(fusions(), [&](const Fusion &fusion) {
+          return fusion.name == name;
+        })) {
+      errs() << "fathomc: error: there is no fusion " << quoted(name)
+             << "\n  where: --disable-fusion\n  help: the fusions are: "
+             << known << "\n";
+      code = 2;
+      return false;
+    }
+  return true;
 }
 
 bool Compilation::import() {
@@ -178,19 +200,34 @@ bool Compilation::afterPhase(StringRef name, Phase phase) {
   return false;
 }
 
-bool Compilation::runPass(StringRef phase, std::unique_ptr<mlir::Pass> pass) {
+bool Compilation::runPasses(StringRef phase,
+                            function_ref<void(mlir::OpPassManager &)> add) {
   DiagnosticReport report(context);
   mlir::PassManager passes(&context);
-  passes.addPass(std::move(pass));
+  add(passes);
   if (mlir::succeeded(passes.run(*module)))
     return true;
   code = report.finish(phase);
   return false;
 }
 
+bool Compilation::fuse() {
+  progress.begin("fuse");
+  if (!runPasses("fuse", [&](mlir::OpPassManager &passes) {
+        addFusionPasses(passes, options.disabledFusions);
+      }))
+    return false;
+  int64_t groups = 0;
+  module->walk([&](dsv4::FusedOp) { ++groups; });
+  progress.end(formatv("{0} groups", groups).str());
+  return afterPhase("fuse", Phase::Fuse);
+}
+
 bool Compilation::lower() {
   progress.begin("tile");
-  if (!runPass("tile", createDSV4ToTilePass()))
+  if (!runPasses("tile", [](mlir::OpPassManager &passes) {
+        passes.addPass(createDSV4ToTilePass());
+      }))
     return false;
   auto kernels = module->getOps<tile::KernelOp>();
   progress.end(
@@ -200,7 +237,9 @@ bool Compilation::lower() {
     return false;
 
   progress.begin("plan");
-  if (!runPass("plan", createPlanMemoryPass()))
+  if (!runPasses("plan", [](mlir::OpPassManager &passes) {
+        passes.addPass(createPlanMemoryPass());
+      }))
     return false;
   DiagnosticReport report(context);
   if (mlir::failed(scheduleEntries(*module, *checkpoint, manifest))) {
@@ -311,13 +350,18 @@ bool Compilation::write() {
 }
 
 int Compilation::run() {
-  if (!chooseTarget())
+  if (!chooseTarget() || !chooseFusions())
     return code;
+  if (options.command == Command::Explain) {
+    if (import() && !explainModule(*module, options))
+      code = 1;
+    return code;
+  }
   // Told at once, not after the work.
   if (options.stopAfter == Phase::All)
     if (Error error = checkPackageDestination(options.output))
       return fail(std::move(error)), code;
-  if (import() && lower() && generate())
+  if (import() && fuse() && lower() && generate())
     write();
   return code;
 }

@@ -13,16 +13,6 @@ namespace {
 /// One page more than asked for: kernels may read a vector past an end.
 uint64_t mappedSize(uint64_t bytes) { return (bytes / 4096 + 2) * 4096; }
 
-Status allocate(void *, uint64_t bytes, void **memory) {
-  void *p = mmap(nullptr, mappedSize(bytes), PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED)
-    return Status::fromErrno(
-        "cannot map " + std::to_string(bytes) + " bytes of memory", errno);
-  *memory = p;
-  return Status();
-}
-
 void release(void *, void *memory, uint64_t bytes) {
   if (memory)
     munmap(memory, mappedSize(bytes));
@@ -60,6 +50,18 @@ void runRange(void *context, int64_t begin, int64_t end, int thread) {
 
 } // namespace
 
+Status HostDriver::allocate(void *self, uint64_t bytes, void **memory) {
+  void *p = mmap(nullptr, mappedSize(bytes), PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED)
+    return Status::fromErrno(
+        "cannot map " + std::to_string(bytes) + " bytes of memory", errno);
+  if (static_cast<HostDriver *>(self)->hugePages)
+    adviseHugePages(p, mappedSize(bytes));
+  *memory = p;
+  return Status();
+}
+
 const DriverTable HostDriver::table = {
     "host",
     allocate,
@@ -92,7 +94,10 @@ HostDriver::~HostDriver() {
     dlclose(image);
 }
 
-Status HostDriver::start(int threads) { return threadPool.start(threads); }
+Status HostDriver::start(int threads, const Placement &placement) {
+  hugePages = placement.hugePages;
+  return threadPool.start(threads, placement);
+}
 
 Driver HostDriver::driver() { return Driver{&table, this}; }
 

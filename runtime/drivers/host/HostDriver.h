@@ -19,7 +19,7 @@ public:
   HostDriver(const HostDriver &) = delete;
   HostDriver &operator=(const HostDriver &) = delete;
 
-  Status start(int threads);
+  Status start(int threads, const Placement &placement);
   /// The table on this object, which must outlive it.
   Driver driver();
   ThreadPool &pool() { return threadPool; }
@@ -27,11 +27,13 @@ public:
 
 private:
   static const DriverTable table;
+  static Status allocate(void *self, uint64_t bytes, void **memory);
   Status load(const char *path);
   Status reserve(uint64_t bytes);
   Status launch(void *kernel, const uint64_t *args, const int64_t grid[3]);
 
   ThreadPool threadPool;
+  bool hugePages = false;
   std::vector<void *> images;  // from dlopen
   std::vector<void *> scratch; // one a thread
   uint64_t scratchSize = 0;

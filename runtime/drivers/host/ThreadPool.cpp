@@ -3,7 +3,6 @@
 
 #include <climits>
 #include <linux/futex.h>
-#include <pthread.h>
 #include <sched.h>
 #include <sys/syscall.h>
 #include <system_error>
@@ -73,26 +72,41 @@ std::vector<int> otherCpus() {
 
 } // namespace
 
-Status ThreadPool::start(int threads) {
+Status ThreadPool::start(int threads, const Placement &placement) {
   threadCount = threads;
-  const std::vector<int> cpus = otherCpus();
+  std::vector<int> cpus = placement.cpus;
+  if (!cpus.empty()) {
+    if (Status s = pinThread(cpus[0]); s.failed())
+      return s;
+  } else if (placement.pin) {
+    cpus = otherCpus();
+    if (threads - 1 > static_cast<int>(cpus.size()))
+      cpus.clear();
+    else // numbered like the threads; the caller's entry is not used
+      cpus.insert(cpus.begin(), -1);
+  }
+  if (placement.interleave)
+    if (Status s = interleaveThread(); s.failed())
+      return s;
   workers.reserve(threads - 1);
   for (int i = 1; i < threads; ++i) {
+    const int cpu = cpus.empty() ? -1 : cpus[size_t(i) % cpus.size()];
+    const bool spread = placement.interleave;
     try {
-      workers.emplace_back([this, i] { work(i); });
+      workers.emplace_back([this, i, cpu, spread] {
+        // Checked for the caller; for a worker a wish: where it is refused the
+        // kernel chooses.
+        if (cpu >= 0)
+          (void)pinThread(cpu);
+        if (spread)
+          (void)interleaveThread();
+        work(i);
+      });
     } catch (const std::system_error &error) {
       return Status(FATHOM_RESOURCES,
                     "cannot start thread " + std::to_string(i + 1) + " of " +
                         std::to_string(threads) + ": " + error.what() +
                         "; ask for fewer threads");
-    }
-    if (threads - 1 <= static_cast<int>(cpus.size())) {
-      cpu_set_t one;
-      CPU_ZERO(&one);
-      CPU_SET(cpus[i - 1], &one);
-      // A wish: where it is refused the kernel chooses.
-      (void)pthread_setaffinity_np(workers.back().native_handle(), sizeof(one),
-                                   &one);
     }
   }
   return Status();

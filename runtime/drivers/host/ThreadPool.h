@@ -5,7 +5,7 @@
 // shared cores spinning pools bring each other to a standstill.
 #pragma once
 
-#include "runtime/src/Status.h"
+#include "runtime/drivers/host/Placement.h"
 
 #include <atomic>
 #include <cstdint>
@@ -24,10 +24,10 @@ public:
   ThreadPool(const ThreadPool &) = delete;
   ThreadPool &operator=(const ThreadPool &) = delete;
 
-  /// Starts `threads - 1` workers; `threads` is at least 1. Each worker gets a
-  /// CPU of its own when there are enough (two threads woken onto one core
-  /// cost more than a launch).
-  Status start(int threads);
+  /// Starts `threads - 1` workers; `threads` is at least 1. Unless placed
+  /// otherwise each worker gets a CPU of its own when there are enough (two
+  /// threads woken onto one core cost more than a launch).
+  Status start(int threads, const Placement &placement = {});
 
   int threads() const { return threadCount; }
 

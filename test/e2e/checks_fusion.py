@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Fusion changes how much is written to memory, not what is computed: packages
+with and without each fusion, side by side."""
+import json
+
+import numpy as np
+
+from harness import NANO, check, require
+
+FUSIONS = ["attention_input", "compressed_attention", "sparse_attention",
+           "experts", "hyper_connection", "head"]
+LENGTHS = [150, 37, 1, 90]
+
+
+def table(env, checkpoint=NANO, *options):
+    done = env.run("fathomc", "explain", checkpoint, "--json", "-q", *options,
+                   check=True)
+    return json.loads(done.out)
+
+
+def tokens_of(env, name):
+    rng = np.random.default_rng(11)
+    return [rng.integers(0, env.config(name)["vocab_size"], n)
+            for n in LENGTHS]
+
+
+def compare(env, name, disabled, exact):
+    checkpoint = env.checkpoint(name)
+    lines = tokens_of(env, name)
+    remarks = []
+    for numerics in ("f32", "bf16", "published") if exact else ("f32",):
+        fused = env.logits(env.package(checkpoint, numerics), lines)
+        plain = env.logits(env.package(checkpoint, numerics,
+                                       "--disable-fusion", disabled), lines)
+        require(np.isfinite(fused).all(), f"{numerics}: not all are finite")
+        if exact:
+            differ = (fused.view(np.uint32) != plain.view(np.uint32)).any(-1)
+            require(not differ.any(),
+                    f"{numerics}: {differ.sum()} of {len(differ)} rows have "
+                    f"other bits; the first is {np.flatnonzero(differ)[:1]}")
+            continue
+        # Of a row, since single logits may be near zero.
+        error = (np.linalg.norm(fused - plain, axis=-1) /
+                 np.linalg.norm(plain, axis=-1)).max()
+        require(error <= 1e-5, f"{numerics}: relative difference {error:.2g}")
+        remarks.append(f"relative {error:.1g}")
+    return ", ".join(remarks) or "equal bits"
+
+
+def one_fusion(fusion, name):
+    def run(env):
+        entry = next((f for f in table(env)["fusions"]
+                      if f["fusion"] == fusion), None)
+        require(entry is not None, f"there is no fusion {fusion}")
+        return compare(env, name, fusion, entry["keeps_sums"])
+
+    return run
+
+
+for _fusion in FUSIONS:
+    check(f"fusion/{_fusion}/mixed")(one_fusion(_fusion, "mixed"))
+    for _name in ("csa-topk", "hca", "window", "mixed-fp8"):
+        check(f"fusion/{_fusion}/{_name}", full=True)(one_fusion(_fusion,
+                                                                 _name))
+
+
+@check("fusion/all/mixed")
+def all_fusions(env):
+    return compare(env, "mixed", "all", False)
+
+
+@check("fusion/kernels-per-layer")
+def budget(env):
+    """A decoded token: at most 12 kernels in a layer with an indexer, 9 in
+    every other one; fusion also writes less."""
+    most = {}
+    for name in ("mixed", "csa", "hca", "window", "mixed-fp8"):
+        for numerics in ("bf16", "published"):
+            found = table(env, env.checkpoint(name), "--numerics", numerics)
+            for row in found["layers"]:
+                kind = row["kind"]
+                if kind == "outside of layers":
+                    continue
+                limit = 12 if "ratio 4)" in kind else 9
+                require(row["kernels"] <= limit,
+                        f"{name}, {numerics}: {row['kernels']} kernels in a "
+                        f"layer of kind {kind}, at most {limit} are allowed")
+                most[kind] = max(most.get(kind, 0), row["kernels"])
+            require(found["bytes_written_per_token"] <
+                    found["bytes_written_per_token_unfused"],
+                    f"{name}, {numerics}: fusion writes more")
+    return ", ".join(f"{kind}: {n}" for kind, n in sorted(most.items()))
