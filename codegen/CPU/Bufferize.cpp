@@ -87,6 +87,7 @@ struct TileModel : BufferizableOpInterface::ExternalModel<Model, Op> {
   };
 FATHOM_TILE_MODEL(StoreOp)
 FATHOM_TILE_MODEL(GatherOp)
+FATHOM_TILE_MODEL(GatherScaledOp)
 FATHOM_TILE_MODEL(ScatterOp)
 FATHOM_TILE_MODEL(ReduceOp)
 FATHOM_TILE_MODEL(ScanOp)
@@ -189,6 +190,7 @@ void fathom::cpu::registerTileBufferization(DialectRegistry &registry) {
     tile::LoadOp::attachInterface<LoadModel>(*context);
     tile::StoreOp::attachInterface<StoreOpModel>(*context);
     tile::GatherOp::attachInterface<GatherOpModel>(*context);
+    tile::GatherScaledOp::attachInterface<GatherScaledOpModel>(*context);
     tile::ScatterOp::attachInterface<ScatterOpModel>(*context);
     tile::ReduceOp::attachInterface<ReduceOpModel>(*context);
     tile::ScanOp::attachInterface<ScanOpModel>(*context);

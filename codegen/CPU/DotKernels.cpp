@@ -31,8 +31,13 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
   int64_t n = sizeOf(rhs, 0), k = sizeOf(rhs, 1);
   int64_t lanes = std::min(k, kLanes);
   // Accumulators of two (one) registers each, operands must fit beside them.
-  int64_t blockN = std::min<int64_t>(n, target.wide ? 4 : 2);
-  int64_t blockM = std::min<int64_t>(rows, target.wide || n == 1 ? 4 : 2);
+  // Rows that must be extended are better few.
+  bool narrow = !cast<MemRefType>(lhs.getType()).getElementType().isF32();
+  int64_t wideN = narrow && n >= 8 ? 8 : 4;
+  int64_t blockN = std::min<int64_t>(n, target.wide ? wideN : 2);
+  int64_t blockM = std::min<int64_t>(rows, target.wide ? 16 / wideN
+                                           : n == 1    ? 4
+                                                       : 2);
   Type vector = e.vec(lanes, e.b.getF32Type());
   e.loop(0, rows, blockM, [&](Value m) {
     e.loop(0, n, blockN, [&](Value column) {
@@ -59,26 +64,37 @@ static void emitDotColumns(Emit &e, Target target, Value lhs, Value rhs,
                            Value acc, bool transposed) {
   int64_t m = sizeOf(acc, 0), n = sizeOf(acc, 1), k = sizeOf(rhs, 0);
   int64_t lanes = std::min(n, kLanes);
+  int64_t parts = target.wide && n >= 2 * lanes ? 2 : 1;
   int64_t blockM = std::min<int64_t>(m, target.wide ? 8 : lanes >= 16 ? 4 : 8);
   e.loop(0, m, blockM, [&](Value row) {
-    e.loop(0, n, lanes, [&](Value column) {
+    e.loop(0, n, parts * lanes, [&](Value column) {
       Emit::Values init;
-      for (int64_t i = 0; i < blockM; ++i)
-        init.push_back(e.load(acc, {e.add(row, i), column}, lanes));
+      auto each = [&](function_ref<void(Value, Value)> body) {
+        for (int64_t i = 0; i < blockM; ++i)
+          for (int64_t j = 0; j < parts; ++j)
+            body(e.add(row, i), e.add(column, j * lanes));
+      };
+      each([&](Value r, Value c) {
+        init.push_back(e.load(acc, {r, c}, lanes));
+      });
       auto step = [&](Value at, Emit::Range sums) {
-        Emit::Values next;
-        Value right = e.toF32(e.load(rhs, {at, column}, lanes));
+        Emit::Values next, right;
+        for (int64_t j = 0; j < parts; ++j)
+          right.push_back(
+              e.toF32(e.load(rhs, {at, e.add(column, j * lanes)}, lanes)));
         for (int64_t i = 0; i < blockM; ++i) {
           Value r = e.add(row, i);
           Value left = e.load(
               lhs, transposed ? Emit::Values{at, r} : Emit::Values{r, at}, 1);
-          next.push_back(e.fma(e.splat(e.toF32(left), lanes), right, sums[i]));
+          left = e.splat(e.toF32(left), lanes);
+          for (int64_t j = 0; j < parts; ++j)
+            next.push_back(e.fma(left, right[j], sums[i * parts + j]));
         }
         return next;
       };
       Emit::Values sums = e.loop(0, k, 1, init, step);
-      for (int64_t i = 0; i < blockM; ++i)
-        e.store(sums[i], acc, {e.add(row, i), column});
+      size_t i = 0;
+      each([&](Value r, Value c) { e.store(sums[i++], acc, {r, c}); });
     });
   });
 }
@@ -115,6 +131,21 @@ static void emitDotTall(Emit &e, Value lhs, Value rhs, Value acc) {
   });
 }
 
+/// An f32 copy of an operand whose elements are used many times each.
+static Value extended(Emit &e, Value x) {
+  auto type = cast<MemRefType>(x.getType());
+  if (type.getElementType().isF32())
+    return x;
+  Value copy = e.alloc(type.getShape(), e.b.getF32Type());
+  int64_t columns = type.getDimSize(1), lanes = std::min(columns, kLanes);
+  e.loop(0, type.getDimSize(0), 1, [&](Value row) {
+    e.loop(0, columns, lanes, [&](Value column) {
+      e.store(e.toF32(e.load(x, {row, column}, lanes)), copy, {row, column});
+    });
+  });
+  return copy;
+}
+
 LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotOp op, Target target,
                                     Buffers operands) {
   Value lhs = operands[0], rhs = operands[1], acc = operands[2];
@@ -125,10 +156,14 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotOp op, Target target,
              << element;
   }
   if (op.getForm() == tile::DotForm::NT) {
+    if (sizeOf(lhs, 0) >= 8)
+      rhs = e.beforeLoops(rhs, [&] { return extended(e, rhs); });
     emitDotNT(e, target, lhs, rhs, acc, e.index(0), sizeOf(lhs, 0));
     return success();
   }
   bool transposed = op.getForm() == tile::DotForm::TN;
+  if (sizeOf(acc, 1) > kLanes)
+    lhs = e.beforeLoops(lhs, [&] { return extended(e, lhs); });
   if (transposed && sizeOf(acc, 1) <= 4 && sizeOf(acc, 0) >= 8)
     emitDotTall(e, lhs, rhs, acc);
   else

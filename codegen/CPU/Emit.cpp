@@ -96,6 +96,18 @@ void Emit::ifElse(Value condition, function_ref<void()> then,
   otherwise();
 }
 
+Value Emit::beforeLoops(Value buffer, function_ref<Value()> body) {
+  OpBuilder::InsertionGuard guard(b);
+  Operation *parent = b.getInsertionBlock()->getParentOp();
+  for (; isa<scf::ForOp, scf::IfOp>(parent); parent = parent->getParentOp()) {
+    if (parent->isAncestor(buffer.getParentBlock()->getParentOp()))
+      break;
+    if (isa<scf::ForOp>(parent))
+      b.setInsertionPoint(parent);
+  }
+  return body();
+}
+
 Type Emit::vec(int64_t lanes, Type element) {
   return lanes == 1 ? element : Type(VectorType::get({lanes}, element));
 }

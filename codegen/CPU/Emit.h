@@ -44,6 +44,12 @@ struct Emit {
   void ifElse(mlir::Value condition, llvm::function_ref<void()> then,
               llvm::function_ref<void()> otherwise);
 
+  /// Emits `body` before all loops around that `buffer` does not change in: one
+  /// that is defined before a loop keeps its elements as long as the loop uses
+  /// them, since it stands for a tile.
+  mlir::Value beforeLoops(mlir::Value buffer,
+                          llvm::function_ref<mlir::Value()> body);
+
   mlir::Type vec(int64_t lanes, mlir::Type element);
   mlir::Value load(mlir::Value buffer, Range at, int64_t lanes);
   void store(mlir::Value value, mlir::Value buffer, Range at);

@@ -25,6 +25,8 @@ mlir::LogicalResult expandOp(Emit &e, tile::StoreOp op, Buffers operands,
                              Buffers results);
 mlir::LogicalResult expandOp(Emit &e, tile::GatherOp op, Buffers operands,
                              Buffers results);
+mlir::LogicalResult expandOp(Emit &e, tile::GatherScaledOp op, Buffers operands,
+                             Buffers results);
 mlir::LogicalResult expandOp(Emit &e, tile::ScatterOp op, Buffers operands,
                              Buffers results);
 mlir::LogicalResult expandOp(Emit &e, tile::ReduceOp op, Buffers operands,

@@ -44,42 +44,22 @@ unsigned CacheReader::components() const {
   return type.getWidth() == type.getRope() ? 1 : 3;
 }
 
-/// Codes times their block's scale; x [rows, width] f32, scales one per block.
-static Value applyScales(KernelBuilder &k, Value x, Value scales,
-                         int64_t block) {
-  auto shape = k.type(x).getShape();
-  int64_t blocks = std::max<int64_t>(1, shape[1] / block);
-  Value s =
-      k.broadcast(k.f32(scales), {2}, {shape[0], blocks, shape[1] / blocks});
-  return k.mul(x, k.reshape(s, shape));
-}
-
 Value CacheReader::read(KernelBuilder &k, Value rows, int64_t column,
                         int64_t width) const {
   int64_t n = k.type(rows).getDimSize(0),
           nope = type.getWidth() - type.getRope();
-  auto component = [&](unsigned i, int64_t at, int64_t w) {
-    return k.gather(k.arg(firstArg + i), rows, k.ci(at), {n, w});
+  auto plain = [&](unsigned component, int64_t at) {
+    return k.gather(k.arg(firstArg + component), rows, k.ci(at), {n, width});
   };
-  auto scales = [&](int64_t block) {
-    return component(1, column / block, std::max<int64_t>(1, width / block));
-  };
-  switch (type.getFormat()) {
-  case dsv4::CacheFormat::F32:
-    return component(0, column, width);
-  case dsv4::CacheFormat::FP4: {
-    Value codes = component(0, column / 2, width / 2);
-    auto t = RankedTensorType::get({n, width}, k.b.getF32Type());
-    Value x = tile::UnpackFP4Op::create(k.b, k.loc, t, codes);
-    return applyScales(k, x, scales(kFP4Block), kFP4Block);
-  }
-  case dsv4::CacheFormat::FP8:
-    break;
-  }
-  if (column >= nope)
-    return k.f32(component(components() - 1, column - nope, width));
-  return applyScales(k, k.f32(component(0, column, width)), scales(kFP8Block),
-                     kFP8Block);
+  bool fp4 = type.getFormat() == dsv4::CacheFormat::FP4;
+  if (type.getFormat() == dsv4::CacheFormat::F32)
+    return plain(0, column);
+  if (!fp4 && column >= nope)
+    return plain(components() - 1, column - nope);
+  auto tile = RankedTensorType::get({n, width}, k.b.getBF16Type());
+  return tile::GatherScaledOp::create(k.b, k.loc, tile, k.arg(firstArg),
+                                      k.arg(firstArg + 1), rows, k.ci(column),
+                                      fp4 ? kFP4Block : kFP8Block);
 }
 
 /// Stores token t of x [T, width] as cache row `row`. Values are on the grid

@@ -118,6 +118,45 @@ LogicalResult GatherOp::verify() {
                     getColumn() != Value());
 }
 
+LogicalResult GatherScaledOp::verify() {
+  // gather_scaled_c1
+  if (failed(verifyTiles(*this)))
+    return failure();
+  // gather_scaled_c2
+  auto codes = cast<MemRefType>(getCodes().getType()),
+       scales = cast<MemRefType>(getScales().getType());
+  bool packed = codes.getElementType().isInteger(8);
+  if (codes.getRank() != 2 ||
+      (!packed && !isa<Float8E4M3FNType>(codes.getElementType())))
+    return emitOpError() << "operand 'codes' must have rank 2 and be of "
+                            "f8E4M3FN or i8, found "
+                         << codes;
+  // gather_scaled_c3
+  if (scales.getRank() != 2 || !isa<Float8E8M0FNUType>(scales.getElementType()))
+    return emitOpError() << "operand 'scales' must have rank 2 and be of "
+                            "f8E8M0FNU, found "
+                         << scales;
+  // gather_scaled_c4
+  auto rows = tileOf(getRows()), type = tileOf(getResult());
+  if (rows.getRank() != 1 || type.getRank() != 2 ||
+      rows.getDimSize(0) != type.getDimSize(0))
+    return emitOpError() << "'result' must have rank 2 and a row for each of "
+                            "'rows', found "
+                         << type << " for " << rows;
+  // gather_scaled_c5
+  int64_t block = getBlock(), width = codes.getDimSize(1) * (packed ? 2 : 1);
+  if (block < 1 || !llvm::isPowerOf2_64(block) ||
+      block * scales.getDimSize(1) < width)
+    return emitOpError() << "attribute 'block' must be a power of two, enough "
+                            "for the "
+                         << width << " values of a row, found " << block;
+  // gather_scaled_c6
+  if (type.getDimSize(1) > width)
+    return emitOpError() << "'result' must have at most the " << width
+                         << " columns of a row, found " << type.getDimSize(1);
+  return success();
+}
+
 LogicalResult ScatterOp::verify() {
   return verifyRows(*this, "value", getValue(), getBuffer(), getRows(),
                     getColumn() != Value());

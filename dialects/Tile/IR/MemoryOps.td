@@ -54,6 +54,24 @@ def Tile_GatherOp : Tile_Op<"gather"> {
   let hasVerifier = 1;
 }
 
+def Tile_GatherScaledOp : Tile_Op<"gather_scaled"> {
+  let summary = "rows of block-scaled codes, decoded";
+  let description = [{
+    `codes` RxC f8E4M3FN, or RxC i8 with packed e2m1 (low nibble first);
+    `scales` has a power of two for every `block` values of a row. Row i of the
+    tile N x c is values column .. column+c-1 of row rows[i], each times its
+    scale; zero for a negative row number. f32 and bf16 hold the products
+    exactly. `column` is a multiple of the smaller of `block` and c, which
+    divides the other; all columns are there.
+  }];
+  let arguments = (ins Tile_ReadBuffer:$codes, Tile_ReadBuffer:$scales, Tile_IndexTile:$rows,
+                       Optional<Index>:$column, I64Attr:$block);
+  let results = (outs TensorOf<[F32, BF16]>:$result);
+  let assemblyFormat = [{$codes `,` $scales `[` $rows (`,` $column^)? `]` `block` $block attr-dict
+    `:` type($codes) `,` type($scales) `,` type($rows) `->` type($result)}];
+  let hasVerifier = 1;
+}
+
 def Tile_ScatterOp : Tile_Op<"scatter"> {
   let summary = "write rows of a buffer by a tile of row numbers";
   let description = [{The inverse of `gather`: rows with a negative number and

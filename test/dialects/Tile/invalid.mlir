@@ -177,6 +177,54 @@ func.func @gather_c6(%b: memref<?xf32>, %r: tensor<4xi32>, %i: index) {
 
 // -----
 
+func.func @gather_scaled_c1(%b: memref<?x64xf8E4M3FN>, %s: memref<?x8xf8E8M0FNU>, %r: tensor<3xi32>) {
+  // expected-error @+1 {{operand must be a tile of static power-of-two dimensions, found 'tensor<3xi32>'}}
+  %0 = tile.gather_scaled %b, %s[%r] block 64 : memref<?x64xf8E4M3FN>, memref<?x8xf8E8M0FNU>, tensor<3xi32> -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @gather_scaled_c2(%b: memref<?x64xf32>, %s: memref<?x8xf8E8M0FNU>, %r: tensor<4xi32>) {
+  // expected-error @+1 {{operand 'codes' must have rank 2 and be of f8E4M3FN or i8, found 'memref<?x64xf32>'}}
+  %0 = tile.gather_scaled %b, %s[%r] block 64 : memref<?x64xf32>, memref<?x8xf8E8M0FNU>, tensor<4xi32> -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @gather_scaled_c3(%b: memref<?x64xf8E4M3FN>, %s: memref<?x8xf32>, %r: tensor<4xi32>) {
+  // expected-error @+1 {{operand 'scales' must have rank 2 and be of f8E8M0FNU, found 'memref<?x8xf32>'}}
+  %0 = tile.gather_scaled %b, %s[%r] block 64 : memref<?x64xf8E4M3FN>, memref<?x8xf32>, tensor<4xi32> -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @gather_scaled_c4(%b: memref<?x64xf8E4M3FN>, %s: memref<?x8xf8E8M0FNU>, %r: tensor<4xi32>) {
+  // expected-error @+1 {{'result' must have rank 2 and a row for each of 'rows', found 'tensor<8x64xf32>' for 'tensor<4xi32>'}}
+  %0 = tile.gather_scaled %b, %s[%r] block 64 : memref<?x64xf8E4M3FN>, memref<?x8xf8E8M0FNU>, tensor<4xi32> -> tensor<8x64xf32>
+  return
+}
+
+// -----
+
+func.func @gather_scaled_c5(%b: memref<?x64xi8>, %s: memref<?x2xf8E8M0FNU>, %r: tensor<4xi32>) {
+  // expected-error @+1 {{attribute 'block' must be a power of two, enough for the 128 values of a row, found 32}}
+  %0 = tile.gather_scaled %b, %s[%r] block 32 : memref<?x64xi8>, memref<?x2xf8E8M0FNU>, tensor<4xi32> -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @gather_scaled_c6(%b: memref<?x64xi8>, %s: memref<?x4xf8E8M0FNU>, %r: tensor<4xi32>) {
+  // expected-error @+1 {{'result' must have at most the 128 columns of a row, found 256}}
+  %0 = tile.gather_scaled %b, %s[%r] block 32 : memref<?x64xi8>, memref<?x4xf8E8M0FNU>, tensor<4xi32> -> tensor<4x256xbf16>
+  return
+}
+
+// -----
+
 func.func @scatter_c1(%b: memref<?x64xf32>, %r: tensor<4xi32>, %v: tensor<4x48xf32>) {
   // expected-error @+1 {{operand must be a tile of static power-of-two dimensions, found 'tensor<4x48xf32>'}}
   tile.scatter %v, %b[%r] : tensor<4x48xf32>, memref<?x64xf32>, tensor<4xi32>

@@ -81,3 +81,14 @@ func.func @schedule(%x: memref<?x64xf32> {tile.port = "streams"}, %t: index) att
   tile.launch @move affine_map<(t, r) -> ((t ceildiv 16) * 2, r, 1)> (%x, %y, %table, %t) : memref<?x64xf32>, memref<?x64xf32>, !tile.table<8 of memref<64x64xf32>>, index
   return
 }
+
+// CHECK-LABEL: tile.kernel @decode
+tile.kernel @decode(%a: memref<?x64xf8E4M3FN>, %s: memref<?x8xf8E8M0FNU>, %b: memref<?x64xi8>, %t: memref<?x4xf8E8M0FNU>) {
+  %rows = tile.iota : tensor<4xi32>
+  %c = arith.constant 64 : index
+  // CHECK: tile.gather_scaled %{{.*}}, %{{.*}}[%{{.*}}] block 64 : memref<?x64xf8E4M3FN>, memref<?x8xf8E8M0FNU>, tensor<4xi32> -> tensor<4x64xbf16>
+  %0 = tile.gather_scaled %a, %s[%rows] block 64 : memref<?x64xf8E4M3FN>, memref<?x8xf8E8M0FNU>, tensor<4xi32> -> tensor<4x64xbf16>
+  // CHECK: tile.gather_scaled %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}] block 32 : memref<?x64xi8>, memref<?x4xf8E8M0FNU>, tensor<4xi32> -> tensor<4x32xf32>
+  %1 = tile.gather_scaled %b, %t[%rows, %c] block 32 : memref<?x64xi8>, memref<?x4xf8E8M0FNU>, tensor<4xi32> -> tensor<4x32xf32>
+  tile.return
+}

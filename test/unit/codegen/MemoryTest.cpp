@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Load, store, gather, scatter, tables, counts and the calling convention.
+#include "dialects/DSV4/Reference/Kernels/Codecs.h"
 #include "test/unit/codegen/CompiledKernels.h"
 
 using namespace fathom::test;
+using namespace fathom;
 
 TEST(CpuMemory, AddsOneTile) {
   auto k = CompiledKernels::compile(R"(
@@ -109,6 +111,61 @@ TEST(CpuMemory, GatherAndScatter) {
         EXPECT_EQ(c[i * 16 + j],
                   n[i] < 0 || column + j >= 24 ? 0 : a[n[i] * 24 + column + j]);
   }
+}
+
+/// Every code with scales from the smallest to the largest, in f32 and bf16.
+static void checkScaledRows(bool packed, int block, int width) {
+  int bytes = packed ? width / 2 : width;
+  auto k = CompiledKernels::compile(fill(R"(
+    tile.kernel @decode(%a: memref<?x$BYTESx$CODE>, %s: memref<?x16xf8E8M0FNU>, %n: memref<8xi32>,
+                        %b: memref<8x$WIDTHxf32>, %c: memref<8x$HALFxbf16>) {
+      %zero = arith.constant 0 : index
+      %half = arith.constant $HALF : index
+      %rows = tile.load %n[%zero] : memref<8xi32> -> tensor<8xi32>
+      %x = tile.gather_scaled %a, %s[%rows] block $BLOCK : memref<?x$BYTESx$CODE>, memref<?x16xf8E8M0FNU>, tensor<8xi32> -> tensor<8x$WIDTHxf32>
+      tile.store %x, %b[%zero, %zero] : tensor<8x$WIDTHxf32>, memref<8x$WIDTHxf32>
+      %y = tile.gather_scaled %a, %s[%rows, %half] block $BLOCK : memref<?x$BYTESx$CODE>, memref<?x16xf8E8M0FNU>, tensor<8xi32> -> tensor<8x$HALFxbf16>
+      tile.store %y, %c[%zero, %zero] : tensor<8x$HALFxbf16>, memref<8x$HALFxbf16>
+      tile.return
+    })",
+                                         {{"BYTES", std::to_string(bytes)},
+                                          {"CODE", packed ? "i8" : "f8E4M3FN"},
+                                          {"WIDTH", std::to_string(width)},
+                                          {"HALF", std::to_string(width / 2)},
+                                          {"BLOCK", std::to_string(block)}}));
+  ASSERT_TRUE(k);
+  auto codes = randomBytes(10 * bytes, 3), scales = randomBytes(10 * 16, 4);
+  for (size_t i = 0; i < std::min<size_t>(codes.size(), 256); ++i)
+    codes[i] = i;
+  for (size_t i = 0; i < scales.size(); ++i)
+    scales[i] = packed && i % 16 == 3 ? 0 : 10 + scales[i] % 230;
+  std::vector<int32_t> rows = {3, -1, 0, 9, 1, -7, 2, 0};
+  std::vector<float> whole(8 * width, -1);
+  std::vector<uint16_t> right(8 * width / 2, 1);
+  k->run("decode", {codes.data(), scales.data(), rows.data(), whole.data(),
+                    right.data()});
+  for (int i = 0; i < 8; ++i)
+    for (int j = 0; j < width; ++j) {
+      float expected = 0;
+      if (rows[i] >= 0) {
+        uint8_t code = codes[rows[i] * bytes + (packed ? j / 2 : j)];
+        expected = packed ? ref::decodeE2M1(j % 2 ? code >> 4 : code & 15)
+                          : ref::decodeE4M3(code);
+        expected *= ref::decodeE8M0(scales[rows[i] * 16 + j / block]);
+      }
+      EXPECT_TRUE(same(whole[i * width + j], expected)) << i << "," << j;
+      if (j >= width / 2)
+        EXPECT_TRUE(same(ref::decodeBF16(right[i * width / 2 + j - width / 2]),
+                         expected))
+            << i << "," << j;
+    }
+}
+
+TEST(CpuMemory, GatherScaled) {
+  checkScaledRows(false, 64, 256);
+  checkScaledRows(false, 64, 64); // half a block a row
+  checkScaledRows(true, 32, 256);
+  checkScaledRows(true, 32, 32);
 }
 
 TEST(CpuMemory, TablesAndScalarLoads) {
