@@ -122,7 +122,11 @@ dsv4::FusedOp fuse(dsv4::FusionKind kind, ArrayRef<Operation *> list) {
 
 ArrayRef<Fusion> fusions() {
   // A fusion takes what those before it have left.
-  static const std::vector<Fusion> kFusions = {};
+  static const std::vector<Fusion> kFusions = {
+      {dsv4::FusionKind::SparseAttention, "sparse_attention",
+       "indexer, selection, attention and inverse rope", /*keepsSums=*/true,
+       createFuseSparseAttentionPass},
+  };
   return kFusions;
 }
 

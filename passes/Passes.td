@@ -23,6 +23,22 @@ def DSV4ToTilePass : Pass<"fathom-dsv4-to-tile", "::mlir::ModuleOp"> {
     Statistic<"numLaunches", "launches", "launches over all schedules">];
 }
 
+def FuseSparseAttentionPass : Pass<"fathom-fuse-sparse-attention", "::mlir::ModuleOp"> {
+  let summary = "one group of an attention with its selection and inverse rope";
+  let description = [{
+    Groups `attention` with the `rope` that turns its result back and with the
+    `select_topk`, `index_scores` and `scale` that give its indices, each where
+    nothing else uses the results between. The group becomes two kernels for the
+    indexer (one where all blocks are few), which keep the best blocks of each
+    part of the cache and never the scores of all, and one for attention.
+    No sum changes its order: results are bit for bit those of the members.
+  }];
+  let dependentDialects = ["::fathom::dsv4::DSV4Dialect"];
+  let statistics = [
+    Statistic<"numGroups", "groups", "groups made">,
+    Statistic<"numSaved", "saved", "kernels that the groups save">];
+}
+
 def PlanMemoryPass : Pass<"fathom-plan-memory", "::mlir::ModuleOp"> {
   let summary = "place the intermediates of step schedules in a workspace";
   let description = [{

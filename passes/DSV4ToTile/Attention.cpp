@@ -7,8 +7,9 @@
 // which moves quantised logits by as much as all other differences together.
 // Blocks of window rows are aligned to absolute positions and compressed rows
 // come in ascending order, so that the order of sums depends on the position
-// alone.
-#include "passes/DSV4ToTile/Lowering.h"
+// alone. Heads know nothing of each other: how many a program takes changes no
+// bit, and a single token keeps several threads busy by taking few.
+#include "passes/DSV4ToTile/SparseAttention.h"
 
 using namespace mlir;
 
@@ -31,8 +32,8 @@ struct Attention {
   int64_t heads, width, block;
   SmallVector<Piece> pieces;
   Value t, h, position, slot, indices;
-  SmallVector<Value> q; // [block, piece] f32
-  bool roundP;
+  SmallVector<Value> q; // [block, piece], as it comes
+  Type carrier;         // of the result; probabilities are rounded to it
 
   /// A tile of query or result columns of a piece.
   SmallVector<Value> bounds(const Piece &p) {
@@ -130,51 +131,82 @@ SmallVector<Value> Attention::overCompressed(ValueRange state, Step step) {
       });
 }
 
-static void program(Attention &a, unsigned sinkArg, unsigned outArg) {
+/// The sums over all rows: the denominator, then [block, piece] of each piece.
+static SmallVector<Value> sumRows(Attention &a, Value sink) {
   KernelBuilder &k = a.k;
-  int64_t block = a.block;
-  SmallVector<int64_t> shape{kRows, block};
-  for (const Piece &p : a.pieces)
-    a.q.push_back(k.f32(k.load(k.arg(0), {a.t, a.h, k.ci(p.column)},
-                               {block, p.width}, a.bounds(p))));
+  SmallVector<int64_t> shape{kRows, a.block};
   Value m = a.overAll(
-      k.full(-1e30, {block}),
+      k.full(-1e30, {a.block}),
       [&](ValueRange state, const CacheReader &cache, Value rows, Value valid) {
         Value s = a.scores(cache, rows, a.maskOf(valid));
         return SmallVector<Value>{
             k.max(state[0], k.reduce(tile::ReduceKind::Max, s, 0))};
       })[0];
   // The sink is one more logit: it has a weight but no value.
-  SmallVector<Value> bound;
-  if (a.heads % block)
-    bound.push_back(k.ci(a.heads));
-  Value sink = k.f32(k.load(k.arg(sinkArg), a.h, {block}, bound));
   SmallVector<Value> state{k.exp(k.sub(sink, m))};
   for (const Piece &p : a.pieces)
-    state.push_back(k.full(0, {block, p.width}));
-  state = a.overAll(state, [&](ValueRange carried, const CacheReader &cache,
-                               Value rows, Value valid) {
+    state.push_back(k.full(0, {a.block, p.width}));
+  return a.overAll(state, [&](ValueRange carried, const CacheReader &cache,
+                              Value rows, Value valid) {
     SmallVector<Value> keys;
     Value mask = a.maskOf(valid), s = a.scores(cache, rows, mask, &keys);
     Value p = k.exp(k.sub(s, k.broadcast(m, {0}, shape)));
     p = k.select(mask, p, k.full(0, shape));
     SmallVector<Value> next{
         k.add(carried[0], k.reduce(tile::ReduceKind::Add, p, 0))};
-    if (a.roundP)
-      p = k.f32(k.to(p, k.b.getBF16Type()));
+    p = k.to(p, a.carrier);
     for (auto [key, acc] : llvm::zip(keys, carried.drop_front()))
       next.push_back(k.dot(tile::DotForm::TN, p, key, acc));
     return next;
   });
-  Type element = k.argType(outArg).getElementType();
-  for (auto [p, acc] : llvm::zip(a.pieces, ValueRange(state).drop_front())) {
-    Value y = k.div(acc, k.broadcast(state[0], {1}, {block, p.width}));
-    k.store(k.to(y, element), k.arg(outArg), {a.t, a.h, k.ci(p.column)},
-            a.bounds(p));
+}
+
+namespace {
+/// Kernel arguments by their number.
+struct Arguments {
+  unsigned sink, indices, cos, sin, out;
+};
+} // namespace
+
+static void program(Attention &a, const Arguments &args, int64_t rotated) {
+  KernelBuilder &k = a.k;
+  for (const Piece &p : a.pieces)
+    a.q.push_back(k.load(k.arg(0), {a.t, a.h, k.ci(p.column)},
+                         {a.block, p.width}, a.bounds(p)));
+  SmallVector<Value> bound;
+  if (a.heads % a.block)
+    bound.push_back(k.ci(a.heads));
+  Value sink = k.f32(k.load(k.arg(args.sink), a.h, {a.block}, bound));
+  SmallVector<Value> state = sumRows(a, sink);
+  for (auto [i, p] : llvm::enumerate(a.pieces)) {
+    int64_t half = p.width / 2;
+    SmallVector<Value> halfBound;
+    if (p.ragged)
+      halfBound.push_back(k.ci(rotated / 2));
+    Value y =
+        k.div(state[1 + i], k.broadcast(state[0], {1}, {a.block, p.width}));
+    y = k.to(y, a.carrier);
+    if (rotated && p.column == a.width - rotated) {
+      auto angle = [&](unsigned arg) {
+        return k.load(k.arg(arg), {a.t, k.ci(0)}, {half}, halfBound);
+      };
+      y = k.to(rotatePairs(k, k.f32(y), angle(args.cos), angle(args.sin),
+                           /*inverse=*/true),
+               a.carrier);
+    }
+    k.store(y, k.arg(args.out), {a.t, a.h, k.ci(p.column)}, a.bounds(p));
   }
 }
 
-void lowerAttention(Lowering &l, dsv4::AttentionOp op) {
+bool canRotateResult(dsv4::AttentionOp op, dsv4::RopeOp rope) {
+  auto window = cast<dsv4::CacheType>(op.getWindowCache().getType());
+  auto cos = cast<RankedTensorType>(rope.getCos().getType());
+  return rope.getInverse() && rope.getX() == op.getResult() &&
+         2 * cos.getDimSize(1) == window.getRope();
+}
+
+void emitAttention(Lowering &l, dsv4::AttentionOp op, Value indices,
+                   dsv4::RopeOp rope) {
   SmallVector<Value> operands{l.buffer(op.getQ()), l.buffer(op.getPositions()),
                               l.buffer(op.getSlots()), l.buffer(op.getSink())};
   CacheReader window{cast<dsv4::CacheType>(op.getWindowCache().getType()), 4};
@@ -184,43 +216,111 @@ void lowerAttention(Lowering &l, dsv4::AttentionOp op) {
     compressed.type = cast<dsv4::CacheType>(c.getType());
     operands.append(CacheReader::operands(l, c));
   }
-  unsigned indicesArg = operands.size();
-  if (op.getIndices())
-    operands.push_back(l.buffer(op.getIndices()));
-  unsigned out = operands.size();
-  operands.push_back(l.result(op.getResult(), op.getQ()));
+  Arguments args{3, 0, 0, 0, 0};
+  auto argument = [&](unsigned &number, Value buffer) {
+    number = operands.size();
+    operands.push_back(buffer);
+  };
+  if (indices)
+    argument(args.indices, indices);
+  if (rope) {
+    argument(args.cos, l.buffer(rope.getCos()));
+    argument(args.sin, l.buffer(rope.getSin()));
+  }
+  argument(args.out,
+           l.result(rope ? rope.getResult() : op.getResult(), op.getQ()));
 
   auto q = cast<MemRefType>(operands[0].getType());
   int64_t heads = q.getDimSize(1), width = q.getDimSize(2);
-  int64_t block = std::min<int64_t>(pow2Ceil(heads), 16);
-  std::string params = std::to_string(op.getWindow()) + "_" +
-                       std::to_string(op.getRatio()) + "_" +
-                       std::to_string(window.type.getRows()) + "_" +
-                       std::to_string(window.type.getRope());
+  int64_t block = std::min<int64_t>(pow2Ceil(heads),
+                                    l.maxTokens == 1 && heads <= 32 ? 8 : 16);
+  std::string params = std::to_string(block);
+  for (int64_t n : {int64_t(op.getWindow()), int64_t(op.getRatio()),
+                    window.type.getRows(), window.type.getRope()})
+    params += "_" + std::to_string(n);
   if (compressed.type)
     params += "_" + std::to_string(compressed.type.getRows());
   params += "_" + number(op.getScale().convertToDouble());
   auto kernel = l.kernels.get(
-      "attention", params, ValueRange(operands).getTypes(),
-      [&](KernelBuilder &k) {
+      rope ? "attention_unrotated" : "attention", params,
+      ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Attention a{
             k,     op,    window, compressed,
             heads, width, block,  piecesOf(width, window.type.getRope()),
             {},    {},    {},     {},
-            {},    {},    false};
-        a.roundP = k.argType(out).getElementType().isBF16();
+            {},    {},    {}};
+        a.carrier = k.argType(args.out).getElementType();
         a.t = k.pid(0);
         a.h = k.muli(k.pid(1), block);
         a.position = k.loadIndex(k.arg(1), a.t);
         a.slot = k.loadIndex(k.arg(2), a.t);
-        if (op.getIndices())
-          a.indices = k.arg(indicesArg);
-        program(a, 3, out);
+        if (indices)
+          a.indices = k.arg(args.indices);
+        program(a, args, rope ? window.type.getRope() : 0);
       });
   Lowering::Grid grid;
   grid.like = op.getQ();
   grid.others[0] = llvm::divideCeil(heads, block);
   l.launch(kernel, grid, operands);
+}
+
+namespace {
+/// Members of a group, one of each; attention is there, the others may be.
+struct SparseGroup {
+  dsv4::AttentionOp attention;
+  dsv4::RopeOp rope;
+  dsv4::SelectTopKOp select;
+  dsv4::IndexScoresOp scores;
+  dsv4::ScaleOp scale;
+
+  template <typename Op> static bool take(Operation &member, Op &place) {
+    auto op = dyn_cast<Op>(member);
+    if (!op || place)
+      return false;
+    place = op;
+    return true;
+  }
+  bool take(Operation &member) {
+    return take(member, attention) || take(member, rope) ||
+           take(member, select) || take(member, scores) || take(member, scale);
+  }
+  /// Each member's result goes where the kernels expect it, and nowhere else.
+  bool matches(dsv4::FusedOp group) {
+    if (!attention || !select != !scores || (scale && !scores) ||
+        (rope && !canRotateResult(attention, rope)))
+      return false;
+    if (select && (attention.getIndices() != select.getIndices() ||
+                   select.getScores() != scores.getScores() ||
+                   select.getPositions() != scores.getPositions() ||
+                   select.getRatio() != scores.getRatio()))
+      return false;
+    if (scale && scores.getW() != scale.getResult())
+      return false;
+    return llvm::all_of(group.yielded(), [&](Value v) {
+      return v == (rope ? rope.getResult() : attention.getResult()) ||
+             (select && v == select.getIndices());
+    });
+  }
+};
+} // namespace
+
+bool lowerSparseAttention(Lowering &l, dsv4::FusedOp group) {
+  SparseGroup g;
+  for (Operation &member : group.members())
+    if (!g.take(member))
+      return false;
+  if (!g.matches(group))
+    return false;
+  if (g.scores)
+    emitIndexer(l, g.scores, g.select, g.scale);
+  Value indices = g.attention.getIndices();
+  emitAttention(l, g.attention, indices ? l.buffer(indices) : Value(), g.rope);
+  return true;
+}
+
+void lowerAttention(Lowering &l, dsv4::AttentionOp op) {
+  Value indices = op.getIndices();
+  emitAttention(l, op, indices ? l.buffer(indices) : Value(), {});
 }
 
 } // namespace fathom

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Groups by their kind.
-#include "passes/DSV4ToTile/Lowering.h"
+#include "passes/DSV4ToTile/SparseAttention.h"
 
 namespace fathom {
 
-bool lowerFused(Lowering &, dsv4::FusedOp group) {
+bool lowerFused(Lowering &l, dsv4::FusedOp group) {
   switch (group.getKind()) {
+  case dsv4::FusionKind::SparseAttention:
+    return lowerSparseAttention(l, group);
   default:
     return false;
   }

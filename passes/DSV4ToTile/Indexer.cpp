@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Lightning indexer: scores of the visible blocks, and the k best of them.
-#include "passes/DSV4ToTile/Lowering.h"
+// Choosing only compares, so that any division of the blocks gives the same
+// choice: in a group each program scores and thins out a part of the blocks,
+// and a second kernel chooses among the candidates.
+#include "passes/DSV4ToTile/Selection.h"
+#include "passes/DSV4ToTile/SparseAttention.h"
 
 using namespace mlir;
 
@@ -9,53 +13,91 @@ namespace fathom {
 
 static constexpr int64_t kKeys = 32, kStrip = 1024;
 
+namespace {
+/// Scores of one token: kernel arguments q, w, positions, slots, index cache.
+struct Scorer {
+  dsv4::CacheType type;
+  int64_t heads, width, ratio;
+  double factor = 0; // what w is still to be scaled with; 0: nothing
+
+  static constexpr unsigned kCache = 4;
+  static SmallVector<Value> operands(Lowering &l, dsv4::IndexScoresOp op,
+                                     Value w) {
+    SmallVector<Value> all{l.buffer(op.getQ()), l.buffer(w),
+                           l.buffer(op.getPositions()),
+                           l.buffer(op.getSlots())};
+    all.append(CacheReader::operands(l, op.getCache()));
+    return all;
+  }
+  Scorer(dsv4::IndexScoresOp op)
+      : type(cast<dsv4::CacheType>(op.getCache().getType())),
+        ratio(op.getRatio()) {
+    auto q = cast<RankedTensorType>(op.getQ().getType());
+    heads = q.getDimSize(1);
+    width = q.getDimSize(2);
+  }
+
+  Value visible(KernelBuilder &k, Value t) const {
+    return k.divi(k.addi(k.loadIndex(k.arg(2), t), k.ci(1)), ratio);
+  }
+  /// Calls store(block, scores [kKeys] f32) for the blocks from .. to, in
+  /// chunks; scores of blocks at or beyond `to` are zero.
+  SmallVector<Value>
+  walk(KernelBuilder &k, Value t, Value from, Value to, ValueRange init,
+       function_ref<SmallVector<Value>(Value, Value, ValueRange)> store) const;
+};
+} // namespace
+
+SmallVector<Value> Scorer::walk(
+    KernelBuilder &k, Value t, Value from, Value to, ValueRange init,
+    function_ref<SmallVector<Value>(Value, Value, ValueRange)> store) const {
+  using P = arith::CmpIPredicate;
+  Type carrier = k.argType(0).getElementType();
+  auto round = [&](Value x) { return k.f32(k.to(x, carrier)); };
+  int64_t padded = pow2Ceil(heads);
+  SmallVector<Value> bounds, bound;
+  if (padded != heads) {
+    bounds = {k.ci(heads), k.ci(width)};
+    bound = {k.ci(heads)};
+  }
+  Value slot = k.loadIndex(k.arg(3), t);
+  Value query =
+      k.load(k.arg(0), {t, k.ci(0), k.ci(0)}, {padded, width}, bounds);
+  Value w = k.f32(k.load(k.arg(1), {t, k.ci(0)}, {padded}, bound));
+  if (factor != 0)
+    w = round(k.mul(w, factor));
+  SmallVector<int64_t> shape{kKeys, padded};
+  w = k.broadcast(w, {0}, shape);
+  CacheReader keys{type, kCache};
+  Value base = k.splat(k.toI32(k.muli(slot, type.getRows())), {kKeys});
+  return k.loop(from, to, k.ci(kKeys), init, [&](Value at, ValueRange carried) {
+    Value b = k.iadd(k.splat(k.toI32(at), {kKeys}), k.iota(kKeys));
+    Value valid = k.icmp(P::slt, b, k.splat(k.toI32(to), {kKeys}));
+    Value row = k.select(valid, k.iadd(b, base), k.fullI32(-1, {kKeys}));
+    Value s = k.dot(tile::DotForm::NT, keys.read(k, row, 0, width), query,
+                    k.full(0, shape));
+    s = round(k.mul(k.max(round(s), k.full(0, shape)), w));
+    return store(at, round(k.reduce(tile::ReduceKind::Add, s, 1)), carried);
+  });
+}
+
 void lowerIndexScores(Lowering &l, dsv4::IndexScoresOp op) {
-  auto type = cast<dsv4::CacheType>(op.getCache().getType());
-  SmallVector<Value> operands{l.buffer(op.getQ()), l.buffer(op.getW()),
-                              l.buffer(op.getPositions()),
-                              l.buffer(op.getSlots())};
-  operands.append(CacheReader::operands(l, op.getCache()));
+  Scorer scorer(op);
+  SmallVector<Value> operands = Scorer::operands(l, op, op.getW());
   unsigned out = operands.size();
   operands.push_back(l.result(op.getScores(), op.getQ()));
-  auto q = cast<MemRefType>(operands[0].getType());
-  int64_t heads = q.getDimSize(1), width = q.getDimSize(2),
-          padded = pow2Ceil(heads);
-  int64_t ratio = op.getRatio(), rows = type.getRows();
-  Type carrier = q.getElementType();
+  int64_t rows = scorer.type.getRows();
   auto kernel = l.kernels.get(
-      "index_scores", std::to_string(ratio) + "_" + std::to_string(rows),
+      "index_scores", std::to_string(scorer.ratio) + "_" + std::to_string(rows),
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
-        using P = arith::CmpIPredicate;
         Value t = k.pid(0), from = k.muli(k.pid(1), kStrip);
-        Value position = k.loadIndex(k.arg(2), t),
-              slot = k.loadIndex(k.arg(3), t);
-        Value visible = k.divi(k.addi(position, k.ci(1)), ratio);
-        Value to = k.mini(visible, k.addi(from, k.ci(kStrip)));
-        auto round = [&](Value x) { return k.f32(k.to(x, carrier)); };
-        k.when(k.cmpi(P::slt, from, to), [&] {
-          SmallVector<Value> bounds, bound;
-          if (padded != heads) {
-            bounds = {k.ci(heads), k.ci(width)};
-            bound = {k.ci(heads)};
-          }
-          Value query = k.f32(
-              k.load(k.arg(0), {t, k.ci(0), k.ci(0)}, {padded, width}, bounds));
-          Value w = k.f32(k.load(k.arg(1), {t, k.ci(0)}, {padded}, bound));
-          SmallVector<int64_t> shape{kKeys, padded};
-          w = k.broadcast(w, {0}, shape);
-          CacheReader keys{type, 4};
-          k.loop(from, to, k.ci(kKeys), [&](Value at) {
-            Value b = k.iadd(k.splat(k.toI32(at), {kKeys}), k.iota(kKeys));
-            Value valid = k.icmp(P::slt, b, k.splat(k.toI32(to), {kKeys}));
-            Value row =
-                k.iadd(b, k.splat(k.toI32(k.muli(slot, rows)), {kKeys}));
-            row = k.select(valid, row, k.fullI32(-1, {kKeys}));
-            Value s = k.dot(tile::DotForm::NT, keys.read(k, row, 0, width),
-                            query, k.full(0, shape));
-            s = round(k.mul(k.max(round(s), k.full(0, shape)), w));
-            s = round(k.reduce(tile::ReduceKind::Add, s, 1));
-            k.store(s, k.arg(out), {t, at}, {k.ci(rows)});
-          });
+        Value to = k.mini(scorer.visible(k, t), k.addi(from, k.ci(kStrip)));
+        k.when(k.cmpi(arith::CmpIPredicate::slt, from, to), [&] {
+          scorer.walk(k, t, from, to, {},
+                      [&](Value at, Value s, ValueRange) -> SmallVector<Value> {
+                        k.store(s, k.arg(out), {t, at}, {k.ci(rows)});
+                        return {};
+                      });
         });
       });
   Lowering::Grid grid;
@@ -64,94 +106,20 @@ void lowerIndexScores(Lowering &l, dsv4::IndexScoresOp op) {
   l.launch(kernel, grid, operands);
 }
 
-namespace {
-/// The scores of one token, seen as integers in their order, tile by tile.
-struct Selection {
-  KernelBuilder &k;
-  Value t, visible;
-  int64_t width; // of a tile
-  int64_t rows;  // of the score buffer
-
-  struct Keys {
-    Value key, valid;
-  };
-  Keys at(Value c) {
-    using P = arith::CmpIPredicate;
-    SmallVector<int64_t> shape{width};
-    Value x = k.load(k.arg(0), {t, c}, shape, {k.ci(rows)});
-    // Not-a-number comes after every number.
-    x = k.select(k.cmp(arith::CmpFPredicate::UNO, x, x), k.full(-3.0e38, shape),
-                 x);
-    // Minus zero equals zero.
-    x = k.add(x, k.full(0, shape));
-    Value bits = k.bitcast(x, k.b.getI32Type());
-    Value negative = k.icmp(P::slt, bits, k.fullI32(0, shape));
-    Value flipped =
-        arith::XOrIOp::create(k.b, k.loc, bits, k.fullI32(0x7FFFFFFF, shape));
-    Value b = k.iadd(k.splat(k.toI32(c), shape), k.iota(width));
-    return {k.select(negative, flipped, bits),
-            k.icmp(P::slt, b, k.splat(k.toI32(visible), shape))};
-  }
-  Value sum(Value mask) {
-    return k.total(tile::ReduceKind::Add, k.toInt(mask)); // [1]
-  }
-  /// How many keys stand in `predicate` to `threshold` ([1] i32), as [1] i32.
-  Value count(arith::CmpIPredicate predicate, Value threshold) {
-    return k.loop(k.ci(0), visible, k.ci(width), k.fullI32(0, {1}),
-                  [&](Value c, ValueRange n) -> SmallVector<Value> {
-                    Keys keys = at(c);
-                    Value hit = k.icmp(predicate, keys.key, spread(threshold));
-                    return {k.iadd(n[0], sum(k.bitAnd(hit, keys.valid)))};
-                  })[0];
-  }
-  Value spread(Value one) { return k.spread(one, width); }
-};
-} // namespace
-
-/// The k-th largest key, bit by bit from the top: [1] i32.
-static Value kthLargest(Selection &s, int64_t n) {
-  KernelBuilder &k = s.k;
-  using P = arith::CmpIPredicate;
-  Value enough = k.fullI32(n, {1});
-  // First the sign: is the k-th key non-negative?
-  Value positive = k.icmp(P::sge, s.count(P::sge, k.fullI32(0, {1})), enough);
-  Value start =
-      k.select(positive, k.fullI32(0, {1}), k.fullI32(INT32_MIN, {1}));
-  return k.loop(k.ci(0), k.ci(31), k.ci(1), start,
-                [&](Value i, ValueRange carried) -> SmallVector<Value> {
-                  Value shift = k.toI32(k.subi(k.ci(30), i));
-                  Value one = arith::ConstantIntOp::create(k.b, k.loc, 1, 32);
-                  Value bit = arith::ShLIOp::create(k.b, k.loc, one, shift);
-                  Value candidate = k.bitOr(carried[0], k.splat(bit, {1}));
-                  Value ok = k.icmp(P::sge, s.count(P::sge, candidate), enough);
-                  return {k.select(ok, candidate, carried[0])};
-                })[0];
-}
-
-/// Writes the blocks above the threshold and the first of those that equal it.
-static void emitSelected(Selection &s, Value threshold, int64_t n, Value out) {
-  KernelBuilder &k = s.k;
-  using P = arith::CmpIPredicate;
-  SmallVector<int64_t> shape{s.width};
-  Value ties = k.isub(k.fullI32(n, {1}), s.count(P::sgt, threshold));
-  Value base = k.splat(k.toI32(k.muli(s.t, n)), shape);
-  k.loop(
-      k.ci(0), s.visible, k.ci(s.width), {k.fullI32(0, {1}), k.fullI32(0, {1})},
-      [&](Value c, ValueRange seen) -> SmallVector<Value> {
-        Selection::Keys keys = s.at(c);
-        Value above =
-            k.bitAnd(keys.valid, k.icmp(P::sgt, keys.key, s.spread(threshold)));
-        Value equal =
-            k.bitAnd(keys.valid, k.icmp(P::eq, keys.key, s.spread(threshold)));
-        Value rank = k.iadd(k.scan(k.toInt(equal)), s.spread(seen[0]));
-        Value take = k.bitOr(
-            above, k.bitAnd(equal, k.icmp(P::sle, rank, s.spread(ties))));
-        Value place = k.iadd(k.scan(k.toInt(take)), s.spread(seen[1]));
-        Value row = k.iadd(base, k.isub(place, k.fullI32(1, shape)));
-        Value b = k.iadd(k.splat(k.toI32(c), shape), k.iota(s.width));
-        k.scatter(b, out, k.select(take, row, k.fullI32(-1, shape)));
-        return {k.iadd(seen[0], s.sum(equal)), k.iadd(seen[1], s.sum(take))};
-      });
+/// The blocks 0 .. visible-1, then -1, as the `n` chosen ones of token t; `out`
+/// is flat.
+static void chooseAll(KernelBuilder &k, Value t, Value visible, int64_t n,
+                      Value out) {
+  int64_t w = std::min<int64_t>(256, pow2Ceil(n));
+  SmallVector<int64_t> shape{w};
+  Value first = k.muli(t, n);
+  k.loop(k.ci(0), k.ci(n), k.ci(w), [&](Value c) {
+    Value b = k.iadd(k.splat(k.toI32(c), shape), k.iota(w));
+    Value there =
+        k.icmp(arith::CmpIPredicate::slt, b, k.splat(k.toI32(visible), shape));
+    k.store(k.select(there, b, k.fullI32(-1, shape)), out, k.addi(first, c),
+            k.addi(first, k.ci(n)));
+  });
 }
 
 void lowerSelectTopK(Lowering &l, dsv4::SelectTopKOp op) {
@@ -163,33 +131,203 @@ void lowerSelectTopK(Lowering &l, dsv4::SelectTopKOp op) {
   auto kernel = l.kernels.get(
       "select_topk", std::to_string(n) + "_" + std::to_string(ratio),
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
-        using P = arith::CmpIPredicate;
         Value t = k.pid(0), out = k.arg(2);
         Value visible =
             k.divi(k.addi(k.loadIndex(k.arg(1), t), k.ci(1)), ratio);
-        auto all = [&] {
-          int64_t w = std::min<int64_t>(256, pow2Ceil(n));
-          SmallVector<int64_t> shape{w};
-          Value first = k.muli(t, n);
-          k.loop(k.ci(0), k.ci(n), k.ci(w), [&](Value c) {
-            Value b = k.iadd(k.splat(k.toI32(c), shape), k.iota(w));
-            Value there = k.icmp(P::slt, b, k.splat(k.toI32(visible), shape));
-            k.store(k.select(there, b, k.fullI32(-1, shape)), out,
-                    k.addi(first, c), k.addi(first, k.ci(n)));
-          });
-        };
-        auto some = [&] {
-          Selection s{k, t, visible, std::min<int64_t>(256, pow2Ceil(rows)),
-                      rows};
-          emitSelected(s, kthLargest(s, n), n, out);
-        };
+        auto all = [&] { chooseAll(k, t, visible, n, out); };
         if (n >= rows)
           return all();
-        k.when(k.cmpi(P::sle, visible, k.ci(n)), all, some);
+        k.when(k.cmpi(arith::CmpIPredicate::sle, visible, k.ci(n)), all, [&] {
+          int64_t w = std::min<int64_t>(256, pow2Ceil(rows));
+          auto at = [&](Value c) {
+            Value x = k.load(k.arg(0), {t, c}, {w}, {k.ci(rows)});
+            Value b = k.iadd(k.splat(k.toI32(c), {w}), k.iota(w));
+            return Selection::Entries{orderOf(k, x), b,
+                                      k.icmp(arith::CmpIPredicate::slt, b,
+                                             k.splat(k.toI32(visible), {w}))};
+          };
+          Selection s{k, visible, w, at};
+          s.choose(n, [&](const Selection::Entries &e, Value place) {
+            scatterChosen(k, e.block, out, k.muli(t, n), place);
+          });
+        });
       });
   Lowering::Grid grid;
   grid.like = op.getScores();
   l.launch(kernel, grid, operands);
+}
+
+namespace {
+/// The kernels of a group. Scores are kept as integers in their order.
+struct Indexer {
+  const Scorer &scorer;
+  int64_t chosen, part, parts;
+
+  /// Part `s` of token t: its scores, in a tile [part].
+  Value partScores(KernelBuilder &k, Value t, Value from, Value to) const {
+    return scorer.walk(k, t, from, to, k.fullI32(0, {part}),
+                       [&](Value at, Value s, ValueRange kept) {
+                         return SmallVector<Value>{k.insert(
+                             orderOf(k, s), kept[0], k.subi(at, from))};
+                       })[0];
+  }
+  Selection selection(KernelBuilder &k, Value order, Value from,
+                      Value to) const {
+    int64_t w = std::min<int64_t>(256, part);
+    Value count = k.subi(to, from);
+    return {k, count, w, [=, &k](Value c) {
+              Value i = k.iadd(k.splat(k.toI32(c), {w}), k.iota(w));
+              return Selection::Entries{k.extract(order, c, w),
+                                        k.iadd(i, k.splat(k.toI32(from), {w})),
+                                        k.icmp(arith::CmpIPredicate::slt, i,
+                                               k.splat(k.toI32(count), {w}))};
+            }};
+  }
+  void candidates(KernelBuilder &k, unsigned out) const;
+  void merge(KernelBuilder &k) const;
+};
+} // namespace
+
+/// One part: the best `chosen` of its blocks, ascending, then blocks -1.
+void Indexer::candidates(KernelBuilder &k, unsigned out) const {
+  using P = arith::CmpIPredicate;
+  Value t = k.pid(0), p = k.pid(1);
+  Value visible = scorer.visible(k, t), from = k.muli(p, part);
+  Value to = k.mini(visible, k.addi(from, k.ci(part)));
+  Value first = k.muli(k.addi(k.muli(t, parts), p), chosen);
+  Value blocks = k.arg(out);
+  auto best = [&] {
+    Value order = partScores(k, t, from, to);
+    Selection s = selection(k, order, from, to);
+    auto some = [&] {
+      s.choose(chosen, [&](const Selection::Entries &e, Value place) {
+        scatterChosen(k, e.block, blocks, first, place);
+        if (parts > 1)
+          scatterChosen(k, e.order, k.arg(out + 1), first, place);
+      });
+    };
+    if (parts == 1) // more are visible than chosen
+      return some();
+    k.when(k.cmpi(P::sgt, s.count, k.ci(chosen)), some, [&] {
+      k.loop(k.ci(0), k.ci(llvm::alignTo(chosen, s.width)), k.ci(s.width),
+             [&](Value c) {
+               Selection::Entries e = s.at(c);
+               Value end = k.addi(first, k.ci(chosen));
+               k.store(k.select(e.valid, e.block, k.fullI32(-1, {s.width})),
+                       blocks, k.addi(first, c), end);
+               k.store(e.order, k.arg(out + 1), k.addi(first, c), end);
+             });
+    });
+  };
+  Value few = k.cmpi(P::sle, visible, k.ci(chosen));
+  if (parts == 1)
+    return k.when(few, [&] { chooseAll(k, t, visible, chosen, blocks); }, best);
+  Value needed =
+      k.andi(k.cmpi(P::slt, from, to), k.cmpi(P::sgt, visible, k.ci(chosen)));
+  k.when(needed, best);
+}
+
+/// Arguments: positions, candidate blocks and their order, result; all flat.
+void Indexer::merge(KernelBuilder &k) const {
+  using P = arith::CmpIPredicate;
+  Value t = k.pid(0), out = k.arg(3);
+  Value visible =
+      k.divi(k.addi(k.loadIndex(k.arg(0), t), k.ci(1)), scorer.ratio);
+  k.when(
+      k.cmpi(P::sle, visible, k.ci(chosen)),
+      [&] { chooseAll(k, t, visible, chosen, out); },
+      [&] {
+        int64_t w = std::min<int64_t>(256, pow2Ceil(chosen));
+        Value used = k.divi(k.addi(visible, k.ci(part - 1)), part);
+        Value count = k.muli(used, chosen);
+        Value first = k.muli(t, parts * chosen), end = k.addi(first, count);
+        auto only = [&] {
+          k.loop(k.ci(0), k.ci(chosen), k.ci(w), [&](Value c) {
+            Value at = k.muli(t, chosen);
+            k.store(k.load(k.arg(1), k.addi(first, c), {w}, end), out,
+                    k.addi(at, c), k.addi(at, k.ci(chosen)));
+          });
+        };
+        Selection s{k, count, w, [&](Value c) {
+                      Value at = k.addi(first, c);
+                      Value i = k.iadd(k.splat(k.toI32(c), {w}), k.iota(w));
+                      Value block = k.load(k.arg(1), at, {w}, end);
+                      Value valid = k.bitAnd(
+                          k.icmp(P::sge, block, k.fullI32(0, {w})),
+                          k.icmp(P::slt, i, k.splat(k.toI32(count), {w})));
+                      return Selection::Entries{k.load(k.arg(2), at, {w}, end),
+                                                block, valid};
+                    }};
+        k.when(k.cmpi(P::eq, used, k.ci(1)), only, [&] {
+          s.choose(chosen, [&](const Selection::Entries &e, Value place) {
+            scatterChosen(k, e.block, out, k.muli(t, chosen), place);
+          });
+        });
+      });
+}
+
+/// How many blocks a program scores. A single token shares them out; many
+/// tokens keep the candidates few.
+static int64_t partSize(int64_t maxTokens, int64_t chosen, int64_t rows) {
+  int64_t least = maxTokens == 1 ? 1024 : 16384;
+  return std::min(std::max(least, 2 * pow2Ceil(chosen)),
+                  std::max(pow2Ceil(rows), kKeys));
+}
+
+void emitIndexer(Lowering &l, dsv4::IndexScoresOp op, dsv4::SelectTopKOp select,
+                 dsv4::ScaleOp scale) {
+  Scorer scorer(op);
+  if (scale)
+    scorer.factor = scale.getFactor().convertToDouble();
+  int64_t rows = scorer.type.getRows(), chosen = select.getK();
+  Value result = l.flat(l.result(select.getIndices(), op.getQ()));
+  int64_t part = partSize(l.maxTokens, chosen, rows);
+  Indexer indexer{scorer, chosen, part, int64_t(llvm::divideCeil(rows, part))};
+  Lowering::Grid grid;
+  grid.like = op.getQ();
+  std::string params = std::to_string(chosen) + "_" +
+                       std::to_string(scorer.ratio) + "_" +
+                       std::to_string(rows);
+  if (chosen >= rows) {
+    SmallVector<Value> operands{l.buffer(op.getPositions()), result};
+    auto kernel = l.kernels.get(
+        "index_all", params, ValueRange(operands).getTypes(),
+        [&](KernelBuilder &k) {
+          Value t = k.pid(0);
+          Value visible =
+              k.divi(k.addi(k.loadIndex(k.arg(0), t), k.ci(1)), scorer.ratio);
+          chooseAll(k, t, visible, chosen, k.arg(1));
+        });
+    return l.launch(kernel, grid, operands);
+  }
+  params += "_" + std::to_string(part);
+  if (scale)
+    params += "_" + number(scorer.factor);
+  SmallVector<Value> operands =
+      Scorer::operands(l, op, scale ? scale.getX() : op.getW());
+  unsigned out = operands.size();
+  Value blocks = result, order;
+  operands.push_back(result);
+  if (indexer.parts > 1) {
+    Type i32 = l.b.getI32Type();
+    blocks = l.workspace(op.getQ(), indexer.parts * chosen, {}, i32);
+    order = l.workspace(op.getQ(), indexer.parts * chosen, {}, i32);
+    operands.back() = blocks;
+    operands.push_back(order);
+  }
+  auto kernel =
+      l.kernels.get("index_select", params, ValueRange(operands).getTypes(),
+                    [&](KernelBuilder &k) { indexer.candidates(k, out); });
+  Lowering::Grid partGrid = grid;
+  partGrid.others[0] = indexer.parts;
+  l.launch(kernel, partGrid, operands);
+  if (indexer.parts == 1)
+    return;
+  operands = {l.buffer(op.getPositions()), blocks, order, result};
+  auto merge =
+      l.kernels.get("index_merge", params, ValueRange(operands).getTypes(),
+                    [&](KernelBuilder &k) { indexer.merge(k); });
+  l.launch(merge, grid, operands);
 }
 
 } // namespace fathom

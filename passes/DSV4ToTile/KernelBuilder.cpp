@@ -218,6 +218,19 @@ Value KernelBuilder::iota(int64_t n) {
   return tile::IotaOp::create(b, loc,
                               RankedTensorType::get({n}, b.getI32Type()));
 }
+Value KernelBuilder::insert(Value part, Value tile, Value at) {
+  OpFoldResult size = b.getIndexAttr(type(part).getDimSize(0)),
+               stride = b.getIndexAttr(1), offset = at;
+  return mlir::tensor::InsertSliceOp::create(b, loc, part, tile, offset, size,
+                                             stride);
+}
+Value KernelBuilder::extract(Value tile, Value at, int64_t n) {
+  OpFoldResult size = b.getIndexAttr(n), stride = b.getIndexAttr(1),
+               offset = at;
+  return mlir::tensor::ExtractSliceOp::create(
+      b, loc, RankedTensorType::get({n}, type(tile).getElementType()), tile,
+      offset, size, stride);
+}
 Value KernelBuilder::dot(tile::DotForm form, Value lhs, Value rhs, Value acc) {
   return tile::DotOp::create(b, loc, acc.getType(), lhs, rhs, acc, form);
 }

@@ -102,6 +102,10 @@ public:
   Value reshape(Value x, Shape shape);
   Value transpose(Value x);
   Value iota(int64_t n);
+  /// `tile` [m] with `part` [n] in place of its elements from `at` on, and the
+  /// n elements from `at` on; all lie inside.
+  Value insert(Value part, Value tile, Value at);
+  Value extract(Value tile, Value at, int64_t n);
   Value dot(tile::DotForm form, Value lhs, Value rhs, Value acc);
   Value dotScaled(Value weight, Value scale, Value x, Value acc);
   /// 2^ceil(log2 x) of positive normal x, from the exponent bits.

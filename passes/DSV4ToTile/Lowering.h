@@ -134,6 +134,11 @@ void lowerExperts(Lowering &, dsv4::ExpertsOp);
 /// The bits of a constant as a number, for a kernel's parameters.
 std::string number(double v);
 
+/// Rotates the adjacent pairs of each row of x [n, w] f32 by the angles whose
+/// cosines and sines are [w/2]; `inverse` negates the angles.
+Value rotatePairs(KernelBuilder &k, Value x, Value cos, Value sin,
+                  bool inverse);
+
 /// Quantise-dequantise pieces of one block row: scale of each row of `x`
 /// ([n, block] f32) and the values over the scale, clipped, not yet rounded.
 struct ScaledBlock {
@@ -143,9 +148,9 @@ struct ScaledBlock {
 ScaledBlock scaleBlock(KernelBuilder &k, Value x, dsv4::QuantFormat format);
 /// Rounds `x` f32 to the grid of the format and back.
 Value roundToGrid(KernelBuilder &k, Value x, dsv4::QuantFormat format);
-/// A tile of cache rows, f32 [rows, width]: columns `column` .. of the rows in
-/// `rows`. fp8 and f32 caches; `column` and `width` do not straddle the rope
-/// part.
+/// A tile of cache rows [rows, width], exact in the type that it comes in (f32
+/// or bf16): columns `column` .. of the rows in `rows`. `column` and `width` do
+/// not straddle the rope part.
 struct CacheReader {
   dsv4::CacheType type;
   unsigned firstArg; // kernel argument of its first component

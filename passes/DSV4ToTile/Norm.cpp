@@ -118,6 +118,24 @@ void lowerHeadNorm(Lowering &l, dsv4::HeadNormOp op) {
   l.launch(kernel, v.grid(op.getX()), v.operands);
 }
 
+Value rotatePairs(KernelBuilder &k, Value x, Value cos, Value sin,
+                  bool inverse) {
+  SmallVector<int64_t> shape(k.type(x).getShape());
+  shape.back() /= 2;
+  cos = k.broadcast(cos, {0}, shape);
+  sin = k.broadcast(sin, {0}, shape);
+  auto pair = tile::DeinterleaveOp::create(k.b, k.loc, x);
+  Value even = pair.getEven(), odd = pair.getOdd(), re, im;
+  if (inverse) {
+    re = k.add(k.mul(even, cos), k.mul(odd, sin));
+    im = k.sub(k.mul(odd, cos), k.mul(even, sin));
+  } else {
+    re = k.sub(k.mul(even, cos), k.mul(odd, sin));
+    im = k.add(k.mul(even, sin), k.mul(odd, cos));
+  }
+  return tile::InterleaveOp::create(k.b, k.loc, re, im);
+}
+
 void lowerRope(Lowering &l, dsv4::RopeOp op) {
   Heads v(l, op.getX(), {l.buffer(op.getCos()), l.buffer(op.getSin())},
           op.getResult());
@@ -133,25 +151,14 @@ void lowerRope(Lowering &l, dsv4::RopeOp op) {
         if (tile != half)
           bound.push_back(k.ci(half));
         auto angle = [&](unsigned arg) {
-          Value x = k.load(k.arg(arg), {t, k.ci(0)}, {tile}, bound);
-          return k.broadcast(x, {0}, {v.block, tile});
+          return k.load(k.arg(arg), {t, k.ci(0)}, {tile}, bound);
         };
-        Value cos = angle(1), sin = angle(2);
         auto bounds = v.heads % v.block == 0 && tile == half
                           ? SmallVector<Value>{}
                           : SmallVector<Value>{k.ci(v.heads), k.ci(v.width)};
         Value x = k.f32(
             k.load(k.arg(0), {t, h, k.ci(nope)}, {v.block, 2 * tile}, bounds));
-        auto pair = tile::DeinterleaveOp::create(k.b, k.loc, x);
-        Value even = pair.getEven(), odd = pair.getOdd(), re, im;
-        if (inverse) {
-          re = k.add(k.mul(even, cos), k.mul(odd, sin));
-          im = k.sub(k.mul(odd, cos), k.mul(even, sin));
-        } else {
-          re = k.sub(k.mul(even, cos), k.mul(odd, sin));
-          im = k.add(k.mul(even, sin), k.mul(odd, cos));
-        }
-        Value y = tile::InterleaveOp::create(k.b, k.loc, re, im);
+        Value y = rotatePairs(k, x, angle(1), angle(2), inverse);
         k.store(k.to(y, k.argType(v.out()).getElementType()), k.arg(v.out()),
                 {t, h, k.ci(nope)}, bounds);
       });

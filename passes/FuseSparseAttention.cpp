@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "passes/DSV4ToTile/SparseAttention.h"
+#include "passes/Fusion.h"
+
+namespace fathom {
+#define GEN_PASS_DEF_FUSESPARSEATTENTIONPASS
+#include "passes/Passes.h.inc"
+} // namespace fathom
+
+using namespace mlir;
+using namespace fathom;
+
+/// The operation that gives `value`, if it is an `Op` that gives it to one
+/// user.
+template <typename Op> static Op onlySource(Value value) {
+  if (!value || !value.hasOneUse())
+    return {};
+  return value.getDefiningOp<Op>();
+}
+
+namespace {
+struct FuseSparseAttention
+    : fathom::impl::FuseSparseAttentionPassBase<FuseSparseAttention> {
+  void runOnOperation() override {
+    SmallVector<dsv4::AttentionOp> all;
+    getOperation().walk([&](dsv4::AttentionOp op) { all.push_back(op); });
+    for (dsv4::AttentionOp op : all) {
+      SmallVector<Operation *> members{op};
+      unsigned saved = 0;
+      if (auto rope = onlyUser<dsv4::RopeOp>(op.getResult());
+          rope && canRotateResult(op, rope)) {
+        members.push_back(rope);
+        ++saved;
+      }
+      auto select = onlySource<dsv4::SelectTopKOp>(op.getIndices());
+      auto scores = select ? onlySource<dsv4::IndexScoresOp>(select.getScores())
+                           : dsv4::IndexScoresOp();
+      if (scores && select.getPositions() == scores.getPositions() &&
+          select.getRatio() == scores.getRatio()) {
+        members.append({select, scores});
+        if (auto scale = onlySource<dsv4::ScaleOp>(scores.getW())) {
+          members.push_back(scale);
+          ++saved;
+        }
+      }
+      if (!fuse(dsv4::FusionKind::SparseAttention, members))
+        continue;
+      ++numGroups;
+      numSaved += saved;
+    }
+  }
+};
+} // namespace
