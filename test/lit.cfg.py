@@ -13,7 +13,10 @@ config.test_source_root = os.path.join(config.fathom_source, "test")
 
 binaries = os.path.join(config.fathom_build, "bin")
 config.environment["PATH"] = os.pathsep.join(
-    [binaries, config.llvm_tools, config.environment.get("PATH", "")]
+    [binaries, config.llvm_tools,
+     # NVIDIA's tools, where tools/setup has put them.
+     os.path.join(config.fathom_build, "cuda", "bin"),
+     config.environment.get("PATH", "")]
 )
 config.environment["FILECHECK_OPTS"] = "-enable-var-scope"
 config.substitutions += [
@@ -25,9 +28,10 @@ config.substitutions += [
 
 # A test that needs a tool which is not there is unsupported, never passed.
 for tool in ["fathom", "fathomc", "fathom-opt", "fathom-translate",
-             "fathom-reduce", "fathom-lsp-server"]:
+             "fathom-reduce", "fathom-lsp-server", "fathom-cudatile-cases"]:
     if os.access(os.path.join(binaries, tool), os.X_OK):
         config.available_features.add(tool)
-for tool in ["readelf", "mlir-opt", "tileiras", "bishengir-compile"]:
+for tool in ["readelf", "mlir-opt", "tileiras", "tileirdisasm", "cuobjdump",
+             "nvdisasm", "bishengir-compile"]:
     if shutil.which(tool, path=config.environment["PATH"]):
         config.available_features.add(tool)
