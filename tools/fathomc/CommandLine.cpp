@@ -105,6 +105,9 @@ static void addExplain(CLI::App &app, CompileOptions &options) {
                   "--json");
   addModelOptions(*explain, options);
   explain->add_flag("--json", options.json, "print JSON");
+  explain->add_flag("--fusion-table", options.fusionTable,
+                    "print what each fusion saves as Markdown, as it stands "
+                    "in passes/Fusions.md");
   explain->callback([&options] { options.command = Command::Explain; });
 }
 

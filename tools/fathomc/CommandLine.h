@@ -27,6 +27,7 @@ struct CompileOptions {
   Phase stopAfter = Phase::All;
   std::string dumpDirectory; // empty: none
   bool json = false, quiet = false;
+  bool fusionTable = false; // explain: only the table, as Markdown
 };
 
 /// Fills `options` and returns -1, or prints what was asked for or is wrong

@@ -204,6 +204,19 @@ bool explainModule(mlir::ModuleOp imported, const CompileOptions &options) {
         {&fusion, {all.kernels - rest.kernels, all.bytes - rest.bytes}});
   }
 
+  if (options.fusionTable) {
+    outs() << "| fusion | what becomes one | kernels saved | bytes written "
+              "saved | order of sums |\n|---|---|---|---|---|\n";
+    for (const auto &[fusion, saved] : savings)
+      outs() << formatv("| `{0}` | {1} | {2} | {3} | {4} |\n", fusion->name,
+                        fusion->summary, saved.kernels, saved.bytes,
+                        fusion->keepsSums ? "kept" : "changed");
+    outs() << formatv(
+        "| all | | {0} of {1} | {2} of {3} | |\n",
+        total(*before).kernels - total(*after).kernels, total(*before).kernels,
+        total(*before).bytes - total(*after).bytes, total(*before).bytes);
+    return true;
+  }
   if (options.json) {
     json::Array kinds, each;
     for (const Row &row : rows)
