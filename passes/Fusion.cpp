@@ -120,12 +120,33 @@ dsv4::FusedOp fuse(dsv4::FusionKind kind, ArrayRef<Operation *> list) {
   return group;
 }
 
+SmallVector<Operation *> dissolve(dsv4::FusedOp group) {
+  SmallVector<Operation *> members;
+  for (Operation &op : group.members())
+    members.push_back(&op);
+  for (auto [result, value] : llvm::zip(group.getOutputs(), group.yielded()))
+    result.replaceAllUsesWith(value);
+  for (Operation *op : members)
+    op->moveBefore(group);
+  group.erase();
+  return members;
+}
+
 ArrayRef<Fusion> fusions() {
   // A fusion takes what those before it have left.
+  using dsv4::FusionKind;
   static const std::vector<Fusion> kFusions = {
-      {dsv4::FusionKind::SparseAttention, "sparse_attention",
+      {FusionKind::SparseAttention, "sparse_attention",
        "indexer, selection, attention and inverse rope", /*keepsSums=*/true,
        createFuseSparseAttentionPass},
+      {FusionKind::HyperConnection, "hyper_connection",
+       "post-mix, next mix, norm, quantisation and router scores, at the end "
+       "of the sub-layer's last matrix",
+       /*keepsSums=*/false, createFuseHyperConnectionPass},
+      {FusionKind::Experts, "experts",
+       "choice of experts, routed and shared experts, their sum and what "
+       "follows",
+       /*keepsSums=*/true, createFuseExpertsPass},
   };
   return kFusions;
 }
@@ -133,9 +154,15 @@ ArrayRef<Fusion> fusions() {
 void addFusionPasses(OpPassManager &passes, ArrayRef<std::string> disabled) {
   if (llvm::is_contained(disabled, "all"))
     return;
-  for (const Fusion &fusion : fusions())
-    if (!llvm::is_contained(disabled, fusion.name))
-      passes.addPass(fusion.create());
+  for (const Fusion &fusion : fusions()) {
+    if (llvm::is_contained(disabled, fusion.name))
+      continue;
+    std::unique_ptr<Pass> pass = fusion.create();
+    if (pass->getOpName() == func::FuncOp::getOperationName())
+      passes.nest<func::FuncOp>().addPass(std::move(pass));
+    else
+      passes.addPass(std::move(pass));
+  }
 }
 
 } // namespace fathom

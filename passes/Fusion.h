@@ -16,6 +16,9 @@ namespace fathom {
 dsv4::FusedOp fuse(dsv4::FusionKind kind,
                    llvm::ArrayRef<mlir::Operation *> members);
 
+/// Undoes a group: its members stand where it stood. Returns them.
+llvm::SmallVector<mlir::Operation *> dissolve(dsv4::FusedOp group);
+
 /// The only user of `value` if it is an `Op`; null otherwise.
 template <typename Op> Op onlyUser(mlir::Value value) {
   return value.hasOneUse() ? llvm::dyn_cast<Op>(*value.user_begin()) : Op();

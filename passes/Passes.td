@@ -39,6 +39,39 @@ def FuseSparseAttentionPass : Pass<"fathom-fuse-sparse-attention", "::mlir::Modu
     Statistic<"numSaved", "saved", "kernels that the groups save">];
 }
 
+class FusionPass<string flag> : Pass<flag, "::mlir::func::FuncOp"> {
+  let dependentDialects = ["::fathom::dsv4::DSV4Dialect"];
+  let statistics = [
+    Statistic<"numGroups", "groups", "groups made">,
+    Statistic<"numOperations", "operations", "operations in them">];
+}
+
+def FuseHyperConnectionPass : FusionPass<"fathom-fuse-hyper-connection"> {
+  let summary = "group what stands between two sub-layers";
+  let description = [{
+    The matrix that makes a sub-layer's output, the post-mix, the next mix, its
+    norm, its quantisation point and the router's scores. Two kernels: the
+    matrix with the post-mix and, for every block of channels, the block's share
+    of the next mix's sums; then the rest, a program a token. The sums of a mix
+    go over blocks of channels, ascending, where the operation by itself goes
+    over chunks of the flat streams: results differ by rounding of f32 sums. All
+    other sums have the order of the operations one by one.
+  }];
+}
+
+def FuseExpertsPass : FusionPass<"fathom-fuse-experts"> {
+  let summary = "group routed and shared experts with the choice of experts";
+  let description = [{
+    Choice of experts, routed and shared experts and their sum, with the
+    post-mix that takes the sum and the group that this is in, which is
+    dissolved. For one token two kernels: gate and up of all, where each program
+    makes the choice again; down of all, their sum in ascending id, and the
+    post-mix. For several tokens the choice and the grouping of tokens by expert
+    come first and the sum is a kernel of its own. The order of sums is that of
+    the operations one by one.
+  }];
+}
+
 def PlanMemoryPass : Pass<"fathom-plan-memory", "::mlir::ModuleOp"> {
   let summary = "place the intermediates of step schedules in a workspace";
   let description = [{

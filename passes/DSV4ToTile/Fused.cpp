@@ -9,6 +9,10 @@ bool lowerFused(Lowering &l, dsv4::FusedOp group) {
   switch (group.getKind()) {
   case dsv4::FusionKind::SparseAttention:
     return lowerSparseAttention(l, group);
+  case dsv4::FusionKind::HyperConnection:
+    return lowerHyperConnection(l, group);
+  case dsv4::FusionKind::Experts:
+    return lowerFusedExperts(l, group);
   default:
     return false;
   }

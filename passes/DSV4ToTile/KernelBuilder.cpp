@@ -200,8 +200,14 @@ Value KernelBuilder::total(tile::ReduceKind kind, Value x) {
 Value KernelBuilder::spread(Value one, int64_t n) {
   return reshape(broadcast(one, {1}, {1, n}), {n});
 }
-Value KernelBuilder::scan(Value x) {
-  return tile::ScanOp::create(b, loc, x.getType(), x, 0);
+Value KernelBuilder::extract(Value tile, ArrayRef<int64_t> at) {
+  SmallVector<Value> indices;
+  for (int64_t i : at)
+    indices.push_back(ci(i));
+  return mlir::tensor::ExtractOp::create(b, loc, tile, indices);
+}
+Value KernelBuilder::scan(Value x, int64_t dim) {
+  return tile::ScanOp::create(b, loc, x.getType(), x, dim);
 }
 Value KernelBuilder::broadcast(Value x, ArrayRef<int64_t> dims, Shape shape) {
   return tile::BroadcastOp::create(b, loc, type(x).clone(shape), x, dims);

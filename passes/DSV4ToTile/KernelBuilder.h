@@ -97,7 +97,9 @@ public:
   /// what a program carries about a row that it walks in tiles.
   Value total(tile::ReduceKind kind, Value x);
   Value spread(Value one, int64_t n);
-  Value scan(Value x);
+  /// One element of a tile as a scalar.
+  Value extract(Value tile, llvm::ArrayRef<int64_t> at);
+  Value scan(Value x, int64_t dim = 0);
   Value broadcast(Value x, llvm::ArrayRef<int64_t> dims, Shape shape);
   Value reshape(Value x, Shape shape);
   Value transpose(Value x);

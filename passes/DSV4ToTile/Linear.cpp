@@ -2,6 +2,7 @@
 //
 // Matrix products with checkpoint weights. A program takes a block of weight
 // rows and a tile of tokens; weights are the left operand.
+#include "passes/DSV4ToTile/Streams.h"
 #include "passes/DSV4ToTile/WeightTile.h"
 
 using namespace mlir;
@@ -163,8 +164,7 @@ void lowerGroupedLinear(Lowering &l, dsv4::GroupedLinearOp op) {
   lowerProduct(l, op.getX(), p, groups);
 }
 
-/// sqrt(softplus(x)); softplus(x) = x for x > 20.
-static Value sqrtSoftplus(KernelBuilder &k, Value x) {
+Value sqrtSoftplus(KernelBuilder &k, Value x) {
   Shape shape = k.type(x).getShape();
   Value limit = k.full(20, shape);
   Value soft = k.log1p(k.exp(k.min(x, limit)));

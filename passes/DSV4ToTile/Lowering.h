@@ -97,6 +97,8 @@ private:
 /// Lowers a group as a whole, by its kind: Fused.cpp. False where the members
 /// are not what the fused kernels expect; nothing has been made then.
 bool lowerFused(Lowering &, dsv4::FusedOp);
+bool lowerHyperConnection(Lowering &, dsv4::FusedOp);
+bool lowerFusedExperts(Lowering &, dsv4::FusedOp);
 
 // One function per operation; each in the file of its group.
 void lowerEmbed(Lowering &, dsv4::EmbedOp);

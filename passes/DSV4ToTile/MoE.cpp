@@ -1,127 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Routing and experts. A pair is a token and one of its experts; pair p of a
-// step is expert p mod k of token p / k. Pairs are put in the order of their
-// experts so that a program reads an expert's weights for all of its tokens.
-#include "passes/DSV4ToTile/WeightTile.h"
+// Experts. A pair is a token and one of its experts; pair p of a step is expert
+// p mod k of token p / k. Pairs are put in the order of their experts so that a
+// program reads an expert's weights for all of its tokens.
+#include "passes/DSV4ToTile/MoE.h"
 
 using namespace mlir;
 
 namespace fathom {
-
-/// weights / sum * factor for the tile s, which is zero where nothing is
-/// chosen.
-static Value normalised(KernelBuilder &k, Value s, double factor) {
-  Value sum =
-      k.spread(k.total(tile::ReduceKind::Add, s), k.type(s).getDimSize(0));
-  return k.mul(k.div(s, sum), factor);
-}
-
-void lowerRouteTopK(Lowering &l, dsv4::RouteTopKOp op) {
-  SmallVector<Value> operands{
-      l.buffer(op.getScores()), l.buffer(op.getBias()),
-      l.flat(l.result(op.getIds(), op.getScores())),
-      l.flat(l.result(op.getWeights(), op.getScores()))};
-  int64_t experts = cast<MemRefType>(operands[0].getType()).getDimSize(1);
-  int64_t chosen = cast<RankedTensorType>(op.getIds().getType()).getDimSize(1);
-  double factor = op.getFactor().convertToDouble();
-  auto kernel = l.kernels.get(
-      "route_topk", std::to_string(chosen) + "_" + number(factor),
-      ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
-        using P = arith::CmpIPredicate;
-        using F = arith::CmpFPredicate;
-        Value t = k.pid(0);
-        int64_t n = pow2Ceil(experts);
-        SmallVector<int64_t> shape{n};
-        SmallVector<Value> bound;
-        if (n != experts)
-          bound.push_back(k.ci(experts));
-        Value s = k.load(k.arg(0), {t, k.ci(0)}, shape, bound);
-        Value biased = k.add(s, k.f32(k.load(k.arg(1), k.ci(0), shape, bound)));
-        // Real experts stay above the padding, whatever a bad weight gives.
-        Value lowest = k.full(-3.0e38, shape), gone = k.full(-3.4e38, shape);
-        Value e = k.iota(n);
-        biased = k.select(k.cmp(F::OGT, biased, lowest), biased, lowest);
-        biased = k.select(k.icmp(P::slt, e, k.fullI32(experts, shape)), biased,
-                          gone);
-        auto found = k.loop(
-            k.ci(0), k.ci(chosen), k.ci(1), {biased, k.fullI32(0, shape)},
-            [&](Value, ValueRange c) -> SmallVector<Value> {
-              Value best =
-                  k.cmp(F::OEQ, c[0],
-                        k.spread(k.total(tile::ReduceKind::Max, c[0]), n));
-              Value id = k.select(best, e, k.fullI32(n, shape));
-              Value first = k.spread(k.total(tile::ReduceKind::Min, id), n);
-              Value hit = k.icmp(P::eq, e, first);
-              return {k.select(hit, gone, c[0]),
-                      k.select(hit, k.fullI32(1, shape), c[1])};
-            });
-        Value taken = k.icmp(P::eq, found[1], k.fullI32(1, shape));
-        Value place = k.iadd(k.scan(found[1]),
-                             k.splat(k.toI32(k.muli(t, chosen)), shape));
-        Value row = k.select(taken, k.isub(place, k.fullI32(1, shape)),
-                             k.fullI32(-1, shape));
-        Value w = normalised(k, k.select(taken, s, k.full(0, shape)), factor);
-        k.scatter(e, k.arg(2), row);
-        k.scatter(w, k.arg(3), row);
-      });
-  Lowering::Grid grid;
-  grid.like = op.getScores();
-  l.launch(kernel, grid, operands);
-}
-
-void lowerRouteHash(Lowering &l, dsv4::RouteHashOp op) {
-  Value scores = l.buffer(op.getScores());
-  int64_t experts = cast<MemRefType>(scores.getType()).getDimSize(1);
-  SmallVector<Value> operands{
-      l.flat(scores), l.buffer(op.getIds()), l.buffer(op.getTable()),
-      l.flat(l.result(op.getExpertIds(), op.getScores())),
-      l.flat(l.result(op.getWeights(), op.getScores()))};
-  int64_t chosen =
-      cast<RankedTensorType>(op.getTable().getType()).getDimSize(1);
-  double factor = op.getFactor().convertToDouble();
-  auto kernel = l.kernels.get(
-      "route_hash",
-      std::to_string(chosen) + "_" + std::to_string(experts) + "_" +
-          number(factor),
-      ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
-        using P = arith::CmpIPredicate;
-        Value t = k.pid(0);
-        int64_t n = pow2Ceil(chosen);
-        SmallVector<int64_t> shape{n}, square{n, n};
-        SmallVector<Value> bound;
-        if (n != chosen)
-          bound.push_back(k.ci(chosen));
-        Value id =
-            k.load(k.arg(2), {k.loadIndex(k.arg(1), t), k.ci(0)}, shape, bound);
-        auto i32 = RankedTensorType::get(shape, k.b.getI32Type());
-        if (id.getType() != i32)
-          id = arith::TruncIOp::create(k.b, k.loc, i32, id);
-        // The table is data from a file: its ids are made to exist.
-        id = arith::MaxSIOp::create(k.b, k.loc, id, k.fullI32(0, shape));
-        id = arith::MinSIOp::create(k.b, k.loc, id,
-                                    k.fullI32(experts - 1, shape));
-        Value i = k.iota(n);
-        Value real = k.icmp(P::slt, i, k.fullI32(chosen, shape));
-        // Rank of each id; equal ids, which a good table has not, by place.
-        Value key = k.iadd(
-            arith::MulIOp::create(k.b, k.loc, id, k.fullI32(n, shape)), i);
-        key = k.select(real, key, k.iadd(k.fullI32(1 << 30, shape), i));
-        Value less = k.icmp(P::slt, k.broadcast(key, {0}, square),
-                            k.broadcast(key, {1}, square));
-        Value rank = k.reduce(tile::ReduceKind::Add, k.toInt(less), 1);
-        Value none = k.fullI32(-1, shape);
-        Value from = k.iadd(id, k.splat(k.toI32(k.muli(t, experts)), shape));
-        Value s = k.gather(k.arg(0), k.select(real, from, none), {}, shape);
-        Value row = k.iadd(rank, k.splat(k.toI32(k.muli(t, chosen)), shape));
-        row = k.select(real, row, none);
-        k.scatter(id, k.arg(3), row);
-        k.scatter(normalised(k, s, factor), k.arg(4), row);
-      });
-  Lowering::Grid grid;
-  grid.like = op.getScores();
-  l.launch(kernel, grid, operands);
-}
 
 namespace {
 /// Everything that the kernels of one experts operation share.
@@ -165,22 +51,22 @@ struct Experts {
 
 /// order: pairs by expert, within an expert as they come; offsets: where each
 /// expert's begin; place: the inverse of order. Program e writes e's part.
-static void groupPairs(Experts &x) {
-  Lowering &l = x.l;
+Groups groupPairs(Lowering &l, Value like, Value ids, int64_t experts,
+                  int64_t chosen) {
   Type i32 = IntegerType::get(l.b.getContext(), 32);
-  x.order = l.workspace(x.op.getX(), x.chosen, {}, i32);
-  x.place = l.workspace(x.op.getX(), x.chosen, {}, i32);
-  x.offsets = memref::AllocOp::create(l.b, l.loc(),
-                                      MemRefType::get({x.experts + 1}, i32));
-  SmallVector<Value> operands{x.ids, x.order, x.offsets, x.place,
-                              l.count(x.op.getX())};
+  Groups g;
+  g.order = l.workspace(like, chosen, {}, i32);
+  g.place = l.workspace(like, chosen, {}, i32);
+  g.offsets = memref::AllocOp::create(l.b, l.loc(),
+                                      MemRefType::get({experts + 1}, i32));
+  SmallVector<Value> operands{ids, g.order, g.offsets, g.place, l.count(like)};
   auto kernel = l.kernels.get(
-      "moe_group", std::to_string(x.experts) + "_" + std::to_string(x.chosen),
+      "moe_group", std::to_string(experts) + "_" + std::to_string(chosen),
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         using P = arith::CmpIPredicate;
         constexpr int64_t kWidth = 128;
         SmallVector<int64_t> shape{kWidth};
-        Value e = k.pid(0), pairs = k.muli(k.arg(4), x.chosen);
+        Value e = k.pid(0), pairs = k.muli(k.arg(4), chosen);
         auto sum = [&](Value mask) {
           return k.total(tile::ReduceKind::Add, k.toInt(mask));
         };
@@ -209,34 +95,64 @@ static void groupPairs(Experts &x) {
                      k.scatter(place, k.arg(3), k.select(mine, p, none));
                      return {k.iadd(n[0], sum(mine))};
                    })[0];
-        Value last = k.cmpi(P::eq, e, k.ci(x.experts - 1));
-        k.when(last, [&] { k.store(end, k.arg(2), k.ci(x.experts)); });
+        Value last = k.cmpi(P::eq, e, k.ci(experts - 1));
+        k.when(last, [&] { k.store(end, k.arg(2), k.ci(experts)); });
       });
   Lowering::Grid grid;
-  grid.like = x.op.getX();
+  grid.like = like;
   grid.tokenAxis = 1;
   grid.perProgram = l.maxTokens;
-  grid.others[0] = x.experts;
+  grid.others[0] = experts;
   l.launch(kernel, grid, operands);
+  return g;
 }
 
-static Value tableEntry(KernelBuilder &k, Value table, Value index) {
+Value tableEntry(KernelBuilder &k, Value table, Value index) {
   auto type = cast<tile::TableType>(table.getType());
   return tile::SelectBufferOp::create(k.b, k.loc, type.getBuffer(), table,
                                       index);
 }
 
-static WeightTile tileOf(Value stacked) {
+WeightTile stackedTile(Value stacked) {
   auto type = cast<RankedTensorType>(stacked.getType());
   return WeightTile::of(type.getShape().drop_front(), type.getElementType(),
                         type.getDimSize(1));
+}
+
+Value tokensFirst(KernelBuilder &k, Value acc) {
+  Shape shape = k.type(acc).getShape();
+  return shape[1] == 1 ? k.reshape(acc, {1, shape[0]}) : k.transpose(acc);
+}
+
+Value swiglu(KernelBuilder &k, ArrayRef<Value> gu, double limit, Value weight,
+             Type carrier) {
+  auto rounded = [&](Value v) {
+    return k.f32(k.to(tokensFirst(k, v), carrier));
+  };
+  Value g = rounded(gu[0]), u = rounded(gu[1]);
+  Shape shape = k.type(g).getShape();
+  Value top = k.full(limit, shape);
+  g = k.min(g, top);
+  u = k.max(k.min(u, top), k.full(-limit, shape));
+  Value a = k.mul(k.mul(g, k.sigmoid(g)), u);
+  return weight ? k.mul(k.broadcast(weight, {1}, shape), a) : a;
+}
+
+Value quantiseBlocks(KernelBuilder &k, Value x, int64_t block, Type carrier) {
+  auto format = dsv4::QuantFormat::E4M3;
+  SmallVector<int64_t> shape(k.type(x).getShape());
+  SmallVector<int64_t> blocks{shape[0] * shape[1] / block, block};
+  ScaledBlock s = scaleBlock(k, k.reshape(k.f32(x), blocks), format);
+  Value y = k.mul(roundToGrid(k, s.scaled, format),
+                  k.broadcast(s.scale, {1}, blocks));
+  return k.reshape(k.to(y, carrier), shape);
 }
 
 /// activation[pair] = silu(g) u weight, g and u the products with w1 and w3.
 static void gateUp(Experts &x) {
   Lowering &l = x.l;
   dsv4::ExpertsOp op = x.op;
-  WeightTile w = tileOf(op.getW1());
+  WeightTile w = stackedTile(op.getW1());
   bool scaled = bool(op.getS1());
   SmallVector<Value> operands{x.x,
                               x.ids,
@@ -257,7 +173,7 @@ static void gateUp(Experts &x) {
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         using P = arith::CmpIPredicate;
         Value row = k.muli(k.pid(0), w.rows);
-        SmallVector<int64_t> list{x.tokens}, square{x.tokens, w.rows};
+        SmallVector<int64_t> list{x.tokens};
         x.forPairs(k, 1, group, [&](Value e, Value first, Value end) {
           WeightOperand up[2] = {{tableEntry(k, k.arg(3), e), {}},
                                  {tableEntry(k, k.arg(4), e), {}}};
@@ -278,16 +194,9 @@ static void gateUp(Experts &x) {
               return k.gather(k.arg(0), token, k0, {x.tokens, w.chunk});
             };
             auto gu = walkK(k, w, up, row, x.tokens, loadX);
-            auto rounded = [&](Value v) {
-              return k.f32(k.to(k.transpose(v), x.carrier));
-            };
-            Value top = k.full(limit, square);
-            Value g = k.min(rounded(gu[0]), top);
-            Value u = k.max(k.min(rounded(gu[1]), top), k.full(-limit, square));
             Value weight =
                 k.gather(k.arg(2), k.select(real, p, none), {}, list);
-            Value a = k.mul(k.mul(g, k.sigmoid(g)), u);
-            a = k.mul(k.broadcast(weight, {1}, square), a);
+            Value a = swiglu(k, gu, limit, weight, x.carrier);
             bool bounded = x.tokens > 1 || w.ragged;
             k.store(k.to(a, x.carrier), k.arg(5), {at, row},
                     bounded ? SmallVector<Value>{end, k.ci(w.n)}
@@ -308,11 +217,8 @@ static void quantiseActivation(Experts &x, int64_t block) {
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Value p = k.pid(0);
         k.chunks(x.inner, block, [&](Value c, int64_t w) {
-          Value v = k.f32(k.load(k.arg(0), {p, c}, {1, w}));
-          ScaledBlock s = scaleBlock(k, v, dsv4::QuantFormat::E4M3);
-          Value y = k.mul(roundToGrid(k, s.scaled, dsv4::QuantFormat::E4M3),
-                          k.broadcast(s.scale, {1}, {1, w}));
-          k.store(k.to(y, x.carrier), k.arg(1), {p, c});
+          Value v = k.load(k.arg(0), {p, c}, {1, w});
+          k.store(quantiseBlocks(k, v, w, x.carrier), k.arg(1), {p, c});
         });
       });
   Lowering::Grid grid;
@@ -326,7 +232,7 @@ static void quantiseActivation(Experts &x, int64_t block) {
 static void down(Experts &x) {
   Lowering &l = x.l;
   dsv4::ExpertsOp op = x.op;
-  WeightTile w = tileOf(op.getW2());
+  WeightTile w = stackedTile(op.getW2());
   bool scaled = bool(op.getS2());
   SmallVector<Value> operands{x.activation, x.ids, l.buffer(op.getW2()),
                               x.output};
@@ -403,8 +309,12 @@ void lowerExperts(Lowering &l, dsv4::ExpertsOp op) {
   x.x = l.buffer(op.getX());
   x.ids = l.flat(l.buffer(op.getIds()));
   x.pairWeights = l.flat(l.buffer(op.getWeights()));
-  if (l.maxTokens > 1)
-    groupPairs(x);
+  if (l.maxTokens > 1) {
+    Groups g = groupPairs(l, op.getX(), x.ids, x.experts, x.chosen);
+    x.order = g.order;
+    x.offsets = g.offsets;
+    x.place = g.place;
+  }
   x.activation = l.workspace(op.getX(), x.chosen, {x.inner}, x.carrier);
   gateUp(x);
   if (auto block = op.getHiddenBlock())

@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Groups of routed and shared experts. For one token two kernels: gate and up
+// of the chosen and the shared experts, where every program finds the choice
+// again from the scores; down of all, their sum and what follows. For more, the
+// choices and their grouping come first, and the sum last, so that a program
+// reads its part of an expert once for all tokens.
+#include "passes/DSV4ToTile/MoE.h"
+#include "passes/DSV4ToTile/Streams.h"
+
+using namespace mlir;
+
+namespace fathom {
+
+namespace {
+/// A matrix, or the same matrix of every expert, in blocks of rows.
+struct Part {
+  WeightTile tile;
+  unsigned weight = 0, scale = 0; // arguments; scale 0: none
+
+  int64_t programs() const { return tile.blocks(); }
+  bool bounded(int64_t tokens) const { return tokens > 1 || tile.ragged; }
+};
+
+struct FusedExperts {
+  Lowering &l;
+  Operation *routeOp = nullptr;
+  dsv4::ExpertsOp op;
+  dsv4::LinearOp w1, w3, w2; // of the shared experts
+  dsv4::SwiGLUOp act;
+  dsv4::FakeQuantizeOp quantise;
+  dsv4::MoECombineOp combine;
+  Residual residual;
+
+  int64_t experts, chosen, hidden, inner, sharedInner;
+  SmallVector<int64_t> tiles; // numbers of tokens taken at once, descending
+  Type carrier;
+  std::optional<Router> router;
+  Groups groups;
+  Value ids, pairWeights;             // flat [pairs]
+  Value activation, sharedActivation; // [pairs, inner], [T, sharedInner]
+  Value output, sharedOutput;         // [pairs, hidden], [T, hidden]
+
+  FusedExperts(Lowering &l) : l(l) {}
+  bool match(dsv4::FusedOp group);
+  bool one() const { return l.maxTokens == 1; }
+  void run();
+
+private:
+  /// Covers first .. end-1: the larger tiles as long as more than the smaller
+  /// one would be left.
+  void forTiles(KernelBuilder &k, Value first, Value end,
+                function_ref<void(Value, int64_t)> body) {
+    for (auto [i, size] : llvm::enumerate(tiles)) {
+      Value stop = end;
+      if (i + 1 < tiles.size()) {
+        Value n = k.subi(end, first);
+        n = k.addi(n, k.ci(size - tiles[i + 1] - 1));
+        stop = k.addi(first, k.muli(k.divi(n, size), size));
+      }
+      k.loop(first, stop, k.ci(size), [&](Value t) { body(t, size); });
+      first = stop;
+    }
+  }
+  void launch(StringRef name, std::string params, int64_t programs,
+              ValueRange operands, function_ref<void(KernelBuilder &)> write);
+  void up();
+  void sharedUp(KernelBuilder &k, ArrayRef<Part> parts, Value block);
+  void routedUp(KernelBuilder &k, ArrayRef<Part> parts, Value program);
+  void down();
+  void downAndSum();
+  void sum();
+
+  // Arguments of the first kernel.
+  enum { X, SharedX, Activation, SharedActivation, First };
+  unsigned idsArg = 0, countArg = 0;
+};
+
+/// Bytes of one matrix that a program reads: enough to hide what it does before
+/// and after, few enough for every thread to have several programs.
+constexpr int64_t kBlockBytes = 64 << 10;
+
+/// Adds the weight and, if there is one, the scale to the operands. A block has
+/// a multiple of `rows`, or as many rows as the format has with 0, and grows to
+/// `bytes`.
+Part part(Lowering &l, SmallVectorImpl<Value> &operands, Value weight,
+          Value scale, int64_t rows, int64_t bytes) {
+  auto type = cast<RankedTensorType>(weight.getType());
+  Part p;
+  p.tile = type.getRank() == 3
+               ? stackedTile(weight)
+               : WeightTile::of(type.getShape(), type.getElementType(),
+                                type.getDimSize(0));
+  if (rows) {
+    p.tile.rows = rows;
+    p.tile.ragged = false;
+  }
+  int64_t rowBytes = type.getShape().back() *
+                     llvm::divideCeil(type.getElementTypeBitWidth(), 8);
+  // A block of e4m3 has one row of scales for each 128 columns.
+  while (p.tile.n % (2 * p.tile.rows) == 0 && p.tile.rows < 128 &&
+         2 * p.tile.rows * rowBytes <= bytes)
+    p.tile.rows *= 2;
+  p.weight = operands.size();
+  operands.push_back(l.buffer(weight));
+  if (scale) {
+    p.scale = operands.size();
+    operands.push_back(l.buffer(scale));
+  }
+  return p;
+}
+
+/// The operand of the walk; of expert `e` if there are several.
+WeightOperand operandOf(KernelBuilder &k, const Part &p, Value e) {
+  auto at = [&](unsigned arg) {
+    return e ? tableEntry(k, k.arg(arg), e) : k.arg(arg);
+  };
+  return {at(p.weight), p.scale ? at(p.scale) : Value()};
+}
+
+/// Rows t .. of a matrix [*, K] as the right side of a walk.
+std::function<Value(Value)> rowsOf(KernelBuilder &k, Value buffer, Value t,
+                                   Value end, int64_t tokens,
+                                   const WeightTile &w) {
+  SmallVector<Value> bounds;
+  if (tokens > 1)
+    bounds = {end, k.ci(w.k)};
+  return [=, &k, &w](Value k0) {
+    return k.load(buffer, {t, k0}, {tokens, w.chunk}, bounds);
+  };
+}
+
+void storeRows(KernelBuilder &k, Value tile, Value buffer, Value t, Value row,
+               Value end, const Part &p, int64_t tokens) {
+  k.store(tile, buffer, {t, row},
+          p.bounded(tokens) ? SmallVector<Value>{end, k.ci(p.tile.n)}
+                            : SmallVector<Value>{});
+}
+} // namespace
+
+bool FusedExperts::match(dsv4::FusedOp group) {
+  for (Operation &o : group.members()) {
+    if (isa<dsv4::RouteTopKOp, dsv4::RouteHashOp>(o))
+      routeOp = &o;
+    else if (auto e = dyn_cast<dsv4::ExpertsOp>(o))
+      op = e;
+    else if (auto c = dyn_cast<dsv4::MoECombineOp>(o))
+      combine = c;
+  }
+  if (!routeOp || !op || !combine || combine.getRouted() != op.getResult() ||
+      op.getIds() != routeOp->getResult(0) ||
+      op.getWeights() != routeOp->getResult(1))
+    return false;
+  w2 = combine.getShared().getDefiningOp<dsv4::LinearOp>();
+  if (!w2)
+    return false;
+  Value a = w2.getX();
+  if ((quantise = a.getDefiningOp<dsv4::FakeQuantizeOp>()))
+    a = quantise.getX();
+  act = a.getDefiningOp<dsv4::SwiGLUOp>();
+  if (!act)
+    return false;
+  w1 = act.getG().getDefiningOp<dsv4::LinearOp>();
+  w3 = act.getU().getDefiningOp<dsv4::LinearOp>();
+  if (!w1 || !w3 || w1.getX() != w3.getX() ||
+      w1.getWeight().getType() != w3.getWeight().getType())
+    return false;
+  residual = Residual::of(group);
+  if (residual.post &&
+      (residual.post.getY() != combine.getResult() || !residual.fits()))
+    return false;
+  if (residual.pre && !residual.post)
+    return false;
+
+  auto x = cast<RankedTensorType>(op.getX().getType());
+  auto stack = cast<RankedTensorType>(op.getW1().getType());
+  if (op.getW3().getType() != stack || bool(op.getS1()) != bool(op.getS3()) ||
+      cast<RankedTensorType>(w1.getX().getType()).getRank() != 2)
+    return false;
+  carrier = x.getElementType();
+  experts = stack.getDimSize(0);
+  inner = stack.getDimSize(1);
+  hidden = x.getDimSize(1);
+  chosen = cast<RankedTensorType>(op.getIds().getType()).getDimSize(1);
+  sharedInner = cast<RankedTensorType>(act.getResult().getType()).getDimSize(1);
+  if (streamBlock(hidden) < 8)
+    return false;
+  auto blocksFit = [](int64_t block, int64_t width) {
+    return pow2Ceil(block) == block && block <= 128 && width % block == 0;
+  };
+  if (auto block = op.getHiddenBlock(); block && !blocksFit(*block, inner))
+    return false;
+  return !quantise || (quantise.getFormat() == dsv4::QuantFormat::E4M3 &&
+                       int64_t(quantise.getChannels()) == sharedInner &&
+                       blocksFit(quantise.getBlock(), sharedInner));
+}
+
+void FusedExperts::launch(StringRef name, std::string params, int64_t programs,
+                          ValueRange operands,
+                          function_ref<void(KernelBuilder &)> write) {
+  auto kernel = l.kernels.get(name, params, operands.getTypes(), write);
+  Lowering::Grid g; // the number of tokens does not matter: axis 1 has one
+  g.like = op.getX();
+  g.tokenAxis = 1;
+  g.perProgram = l.maxTokens;
+  g.others[0] = programs;
+  l.launch(kernel, g, operands);
+}
+
+/// The shared experts' activation, one block of rows, all tokens.
+void FusedExperts::sharedUp(KernelBuilder &k, ArrayRef<Part> parts,
+                            Value block) {
+  const Part &p = parts[0];
+  WeightOperand both[2] = {operandOf(k, p, {}), operandOf(k, parts[1], {})};
+  double limit = act.getLimit().convertToDouble();
+  Value row = k.muli(block, p.tile.rows);
+  auto at = [&](Value t, Value end, int64_t tokens) {
+    auto x = rowsOf(k, k.arg(SharedX), t, end, tokens, p.tile);
+    Value a = k.to(
+        swiglu(k, walkK(k, p.tile, both, row, tokens, x), limit, {}, carrier),
+        carrier);
+    if (quantise)
+      a = quantiseBlocks(k, a, quantise.getBlock(), carrier);
+    storeRows(k, a, k.arg(SharedActivation), t, row, end, p, tokens);
+  };
+  if (one())
+    return at(k.ci(0), k.ci(1), 1);
+  Value count = k.arg(countArg);
+  forTiles(k, k.ci(0), count,
+           [&](Value t, int64_t tokens) { at(t, count, tokens); });
+}
+
+/// activation[pair] of one expert, or of the token's choice at one place.
+void FusedExperts::routedUp(KernelBuilder &k, ArrayRef<Part> parts,
+                            Value program) {
+  using P = arith::CmpIPredicate;
+  const Part &p = parts[0];
+  Value which = k.divi(program, p.programs()),
+        block = k.remi(program, p.programs()), row = k.muli(block, p.tile.rows);
+  double limit = op.getLimit().convertToDouble();
+  auto finished = [&](ArrayRef<Value> gu, Value weight) {
+    Value a = k.to(swiglu(k, gu, limit, weight, carrier), carrier);
+    if (auto width = op.getHiddenBlock())
+      a = quantiseBlocks(k, a, *width, carrier);
+    return a;
+  };
+  if (one()) {
+    Choice c = router->choose(k, First, k.ci(0));
+    Value e = c.id(k, which), weight = c.weight(k, which);
+    k.when(k.cmpi(P::eq, block, k.ci(0)),
+           [&] { k.storeScalar(k.toI32(e), k.arg(idsArg), which); });
+    WeightOperand both[2] = {operandOf(k, p, e), operandOf(k, parts[1], e)};
+    auto x = rowsOf(k, k.arg(X), k.ci(0), k.ci(1), 1, p.tile);
+    Value a = finished(walkK(k, p.tile, both, row, 1, x), weight);
+    storeRows(k, a, k.arg(Activation), which, row, k.addi(which, k.ci(1)), p,
+              1);
+    return;
+  }
+  Value first = k.loadIndex(k.arg(First + 1), which),
+        end = k.loadIndex(k.arg(First + 1), k.addi(which, k.ci(1)));
+  WeightOperand both[2] = {operandOf(k, p, which),
+                           operandOf(k, parts[1], which)};
+  forTiles(k, first, end, [&](Value at, int64_t tokens) {
+    SmallVector<int64_t> list{tokens};
+    Value place = k.iadd(k.splat(k.toI32(at), list), k.iota(tokens));
+    auto real = [&] {
+      return k.icmp(P::slt, place, k.splat(k.toI32(end), list));
+    };
+    Value pair = k.load(k.arg(First + 2), at, list, end);
+    Value none = k.fullI32(-1, list);
+    Value token =
+        arith::DivSIOp::create(k.b, k.loc, pair, k.fullI32(chosen, list));
+    token = k.select(real(), token, none);
+    auto x = [&](Value k0) {
+      return k.gather(k.arg(X), token, k0, {tokens, p.tile.chunk});
+    };
+    Value weight =
+        k.gather(k.arg(First), k.select(real(), pair, none), {}, list);
+    Value a = finished(walkK(k, p.tile, both, row, tokens, x), weight);
+    storeRows(k, a, k.arg(Activation), at, row, end, p, tokens);
+  });
+}
+
+void FusedExperts::up() {
+  SmallVector<Value> operands{l.buffer(op.getX()), l.buffer(w1.getX()),
+                              activation, sharedActivation};
+  if (one()) {
+    operands.append(router->operands);
+    idsArg = operands.size();
+    operands.push_back(ids);
+  } else {
+    operands.append({pairWeights, groups.offsets, groups.order});
+    countArg = operands.size();
+    operands.push_back(l.count(op.getX()));
+  }
+  int64_t rows = op.getHiddenBlock().value_or(0),
+          sharedRows = quantise ? quantise.getBlock() : 0;
+  Part routed[2] = {
+      part(l, operands, op.getW1(), op.getS1(), rows, kBlockBytes),
+      part(l, operands, op.getW3(), op.getS3(), rows, kBlockBytes)};
+  Part shared[2] = {
+      part(l, operands, w1.getWeight(), w1.getScale(), sharedRows, kBlockBytes),
+      part(l, operands, w3.getWeight(), w3.getScale(), sharedRows,
+           kBlockBytes)};
+  int64_t split = shared[0].programs();
+  std::string params = "t" + std::to_string(tiles.front()) + "_" +
+                       number(op.getLimit().convertToDouble()) + "_" +
+                       number(act.getLimit().convertToDouble()) + "_" +
+                       std::to_string(rows) + "_" + std::to_string(sharedRows) +
+                       "_" + (one() ? router->params : std::to_string(chosen));
+  launch("moe_up", params,
+         split + routed[0].programs() * (one() ? chosen : experts), operands,
+         [&](KernelBuilder &k) {
+           Value p = k.pid(0);
+           k.when(
+               k.cmpi(arith::CmpIPredicate::ult, p, k.ci(split)),
+               [&] { sharedUp(k, shared, p); },
+               [&] { routedUp(k, routed, k.subi(p, k.ci(split))); });
+         });
+}
+
+/// output[pair] = w2 activation[pair], and the shared experts' likewise.
+void FusedExperts::down() {
+  SmallVector<Value> operands{activation, sharedActivation, groups.offsets,
+                              output,     sharedOutput,     l.count(op.getX())};
+  Part routed = part(l, operands, op.getW2(), op.getS2(), 0, kBlockBytes),
+       shared =
+           part(l, operands, w2.getWeight(), w2.getScale(), 0, kBlockBytes);
+  int64_t split = shared.programs();
+  auto rowsAt = [&](KernelBuilder &k, const Part &p, WeightOperand weight,
+                    unsigned from, unsigned to, Value first, Value end,
+                    Value block) {
+    Value row = k.muli(block, p.tile.rows);
+    forTiles(k, first, end, [&](Value t, int64_t tokens) {
+      auto x = rowsOf(k, k.arg(from), t, end, tokens, p.tile);
+      Value y = walkK(k, p.tile, weight, row, tokens, x)[0];
+      storeRows(k, k.to(tokensFirst(k, y), carrier), k.arg(to), t, row, end, p,
+                tokens);
+    });
+  };
+  launch("moe_down", "t" + std::to_string(tiles.front()),
+         split + routed.programs() * experts, operands, [&](KernelBuilder &k) {
+           Value p = k.pid(0);
+           k.when(
+               k.cmpi(arith::CmpIPredicate::ult, p, k.ci(split)),
+               [&] {
+                 rowsAt(k, shared, operandOf(k, shared, {}), 1, 4, k.ci(0),
+                        k.arg(5), p);
+               },
+               [&] {
+                 Value q = k.subi(p, k.ci(split));
+                 Value e = k.divi(q, routed.programs());
+                 Value first = k.loadIndex(k.arg(2), e),
+                       end = k.loadIndex(k.arg(2), k.addi(e, k.ci(1)));
+                 rowsAt(k, routed, operandOf(k, routed, e), 0, 3, first, end,
+                        k.remi(q, routed.programs()));
+               });
+         });
+}
+
+/// One token: down of all experts for a block of channels, their sum in
+/// ascending id, and what follows.
+void FusedExperts::downAndSum() {
+  SmallVector<Value> operands{activation, sharedActivation, ids};
+  unsigned first = operands.size();
+  std::optional<StreamsUpdate> update;
+  std::string params = std::to_string(chosen);
+  if (residual.post) {
+    update.emplace(l, residual);
+    operands.append(update->operands);
+    params += "_" + update->params;
+  } else {
+    operands.push_back(l.result(combine.getResult(), op.getX()));
+  }
+  int64_t rows = streamBlock(hidden);
+  Part routed = part(l, operands, op.getW2(), op.getS2(), rows, 0),
+       shared = part(l, operands, w2.getWeight(), w2.getScale(), rows, 0);
+  launch("moe_down", params, hidden / rows, operands, [&](KernelBuilder &k) {
+    Value c = k.muli(k.pid(0), rows), zero = k.ci(0), single = k.ci(1);
+    auto product = [&](const Part &p, Value e, unsigned from, Value t) {
+      auto x = rowsOf(k, k.arg(from), t, {}, 1, p.tile);
+      Value y = walkK(k, p.tile, operandOf(k, p, e), c, 1, x)[0];
+      return k.f32(k.to(tokensFirst(k, y), carrier));
+    };
+    Value y = k.loop(zero, k.ci(chosen), single, k.full(0, {1, rows}),
+                     [&](Value j, ValueRange sum) -> SmallVector<Value> {
+                       Value e = k.loadIndex(k.arg(2), j);
+                       return {k.add(sum[0], product(routed, e, 0, j))};
+                     })[0];
+    y = k.to(k.add(y, product(shared, {}, 1, zero)), carrier);
+    if (update)
+      update->apply(k, first, 1, k.f32(y), zero, c, single);
+    else
+      k.store(y, k.arg(first), {zero, c});
+  });
+  if (residual.pre)
+    finishMix(l, residual, update->shares);
+}
+
+/// Several tokens: the sums, from the outputs of pairs, and what follows.
+void FusedExperts::sum() {
+  SmallVector<Value> operands{output, groups.place, sharedOutput};
+  unsigned first = operands.size();
+  std::optional<StreamsUpdate> update;
+  int64_t count = l.tokenTile(), rows = streamBlock(hidden);
+  std::string params = std::to_string(chosen) + "_t" + std::to_string(count);
+  if (residual.post) {
+    update.emplace(l, residual);
+    operands.append(update->operands);
+    params += "_" + update->params;
+  } else {
+    operands.push_back(l.result(combine.getResult(), op.getX()));
+  }
+  operands.push_back(l.count(op.getX()));
+  auto kernel = l.kernels.get(
+      "moe_sum", params, ValueRange(operands).getTypes(),
+      [&](KernelBuilder &k) {
+        using P = arith::CmpIPredicate;
+        Value c = k.muli(k.pid(0), rows), t = k.muli(k.pid(1), count),
+              end = k.arg(operands.size() - 1);
+        SmallVector<int64_t> list{count}, shape{count, rows};
+        SmallVector<Value> bounds{end, k.ci(hidden)};
+        Value token = k.iadd(k.splat(k.toI32(t), list), k.iota(count));
+        auto ifReal = [&](Value v) {
+          return k.select(k.icmp(P::slt, token, k.splat(k.toI32(end), list)), v,
+                          k.fullI32(-1, list));
+        };
+        Value firstPair =
+            arith::MulIOp::create(k.b, k.loc, token, k.fullI32(chosen, list));
+        Value y =
+            k.loop(k.ci(0), k.ci(chosen), k.ci(1), k.full(0, shape),
+                   [&](Value j, ValueRange sum) -> SmallVector<Value> {
+                     Value pair = k.iadd(firstPair, k.splat(k.toI32(j), list));
+                     Value row = k.gather(k.arg(1), ifReal(pair), {}, list);
+                     Value part = k.gather(k.arg(0), ifReal(row), c, shape);
+                     return {k.add(sum[0], k.f32(part))};
+                   })[0];
+        Value shared = k.f32(k.load(k.arg(2), {t, c}, shape, bounds));
+        y = k.to(k.add(y, shared), carrier);
+        if (update)
+          update->apply(k, first, count, k.f32(y), t, c, end);
+        else
+          k.store(y, k.arg(first), {t, c}, bounds);
+      });
+  Lowering::Grid grid;
+  grid.like = op.getX();
+  grid.tokenAxis = 1;
+  grid.perProgram = count;
+  grid.others[0] = hidden / rows;
+  l.launch(kernel, grid, operands);
+  if (residual.pre)
+    finishMix(l, residual, update->shares);
+}
+
+void FusedExperts::run() {
+  router = Router::of(l, routeOp);
+  Value x = op.getX();
+  if (l.maxTokens > 16)
+    tiles = {32, 16};
+  else
+    tiles = {one() ? 1 : 4};
+  ids = l.flat(l.result(router->ids, x));
+  if (!one()) {
+    pairWeights = l.flat(l.result(router->weights, x));
+    router->launch(l);
+    groups = groupPairs(l, x, ids, experts, chosen);
+  }
+  activation = l.workspace(x, chosen, {inner}, carrier);
+  sharedActivation = l.workspace(x, 1, {sharedInner}, carrier);
+  up();
+  if (one())
+    return downAndSum();
+  output = l.workspace(x, chosen, {hidden}, carrier);
+  sharedOutput = l.workspace(x, 1, {hidden}, carrier);
+  down();
+  sum();
+}
+
+bool lowerFusedExperts(Lowering &l, dsv4::FusedOp group) {
+  FusedExperts f(l);
+  if (!f.match(group))
+    return false;
+  f.run();
+  return true;
+}
+
+} // namespace fathom

@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Fused hyper-connections. A mix reads (2+n)n rows of weights as long as all
+// streams together: too much for one program, so every block of channels gives
+// its share of the sums while it is at hand.
+#include "passes/DSV4ToTile/Streams.h"
+
+#include "passes/DSV4ToTile/MoE.h"
+
+using namespace mlir;
+
+namespace fathom {
+
+Residual Residual::of(dsv4::FusedOp group) {
+  Residual r;
+  for (Operation &op : group.members()) {
+    if (auto post = dyn_cast<dsv4::HCPostOp>(op))
+      r.post = post;
+    else if (auto pre = dyn_cast<dsv4::HCPreOp>(op))
+      r.pre = pre;
+  }
+  for (Operation &op : group.members()) {
+    Value norm = r.norm ? r.norm.getResult() : Value();
+    if (auto o = dyn_cast<dsv4::RMSNormOp>(op)) {
+      if (r.pre && o.getX() == r.pre.getX())
+        r.norm = o;
+    } else if (auto o = dyn_cast<dsv4::FakeQuantizeOp>(op)) {
+      if (o.getX() == norm)
+        r.quantise = o;
+    } else if (auto o = dyn_cast<dsv4::GateOp>(op)) {
+      if (o.getX() == norm)
+        r.gate = o;
+    }
+  }
+  return r;
+}
+
+/// Channels that the second kernel takes at once; the router's chunk, so that
+/// its sums have the order of the operation by itself.
+static int64_t finishChunk(int64_t width) { return pow2Divisor(width, 512); }
+
+int64_t streamBlock(int64_t width) { return pow2Divisor(width, 64); }
+
+bool Residual::fits() const {
+  dsv4::HCPostOp post = this->post;
+  dsv4::HCPreOp pre = this->pre;
+  if (!post && !pre)
+    return false;
+  auto type =
+      cast<RankedTensorType>((pre ? pre.getH() : post.getH()).getType());
+  int64_t n = type.getDimSize(1), width = type.getDimSize(2);
+  if (pow2Ceil(n) != n || streamBlock(width) < 8)
+    return false;
+  if (!pre)
+    return true;
+  if (!norm || (post && pre.getH() != post.getResult()))
+    return false;
+  if (dsv4::FakeQuantizeOp q = quantise) {
+    int64_t block = q.getBlock();
+    if (q.getFormat() != dsv4::QuantFormat::E4M3 ||
+        int64_t(q.getChannels()) != width || pow2Ceil(block) != block ||
+        finishChunk(width) % block != 0)
+      return false;
+  }
+  return true;
+}
+
+StreamsUpdate::StreamsUpdate(Lowering &l, const Residual &r) {
+  dsv4::HCPostOp post = r.post;
+  dsv4::HCPreOp pre = r.pre;
+  posts = bool(post);
+  mixes = bool(pre);
+  Value h = post ? post.getH() : pre.getH();
+  auto type = cast<RankedTensorType>(h.getType());
+  n = type.getDimSize(1);
+  width = type.getDimSize(2);
+  blockSize = streamBlock(width);
+  operands.push_back(l.buffer(h));
+  if (posts)
+    operands.append({l.buffer(post.getPost()), l.buffer(post.getComb()),
+                     l.result(post.getResult(), h)});
+  if (mixes) {
+    coefficients = (2 + n) * n;
+    row = pow2Ceil(coefficients + 1);
+    Value fn = l.buffer(pre.getFn());
+    auto fnType = cast<MemRefType>(fn.getType());
+    fn = memref::ExpandShapeOp::create(
+        l.b, l.loc(),
+        MemRefType::get({coefficients, n, width}, fnType.getElementType()), fn,
+        SmallVector<ReassociationIndices>{{0}, {1, 2}});
+    shares =
+        l.workspace(h, 1, {blocks(), row}, Float32Type::get(l.b.getContext()));
+    operands.append({fn, shares});
+  }
+  params = std::string(posts ? "post" : "") + (mixes ? "mix" : "");
+}
+
+/// The streams of the block after the post-mix, f32 [tokens, n, block].
+Value StreamsUpdate::updated(KernelBuilder &k, unsigned first, int64_t tokens,
+                             Value y, Value t, Value c, Value count) const {
+  SmallVector<int64_t> shape{tokens, n, blockSize};
+  SmallVector<Value> bounds, pairBounds, smallBounds;
+  if (tokens > 1) {
+    bounds = {count, k.ci(n), k.ci(width)};
+    pairBounds = {count, k.ci(n), k.ci(n)};
+    smallBounds = {count, k.ci(n)};
+  }
+  Value zero = k.ci(0);
+  if (!posts)
+    return k.f32(k.load(k.arg(first), {t, zero, c}, shape, bounds));
+  Value sum;
+  for (int64_t i = 0; i < n; ++i) {
+    Value weight = k.load(k.arg(first + 2), {t, k.ci(i), zero}, {tokens, 1, n},
+                          pairBounds);
+    Value h = k.f32(
+        k.load(k.arg(first), {t, k.ci(i), c}, {tokens, 1, blockSize}, bounds));
+    Value x = k.mul(k.broadcast(k.reshape(weight, {tokens, n}), {2}, shape),
+                    k.broadcast(k.reshape(h, {tokens, blockSize}), {1}, shape));
+    sum = sum ? k.add(sum, x) : x;
+  }
+  Value weight = k.load(k.arg(first + 1), {t, zero}, {tokens, n}, smallBounds);
+  Value x = k.mul(k.broadcast(weight, {2}, shape), k.broadcast(y, {1}, shape));
+  Value next = k.to(k.add(x, sum), k.argType(first + 3).getElementType());
+  k.store(next, k.arg(first + 3), {t, zero, c}, bounds);
+  return k.f32(next);
+}
+
+void StreamsUpdate::apply(KernelBuilder &k, unsigned first, int64_t tokens,
+                          Value y, Value t, Value c, Value count) const {
+  Value h = updated(k, first, tokens, y, t, c, count);
+  if (!mixes)
+    return;
+  unsigned fn = first + operands.size() - 2, out = fn + 1;
+  Value block = k.divi(c, blockSize), zero = k.ci(0);
+  SmallVector<Value> bounds;
+  if (tokens > 1)
+    bounds = {count, k.ci(blocks()), k.ci(row)};
+  int64_t wide = n * blockSize;
+  Value x = k.reshape(h, {tokens, wide});
+  Value squares = k.reduce(tile::ReduceKind::Add, k.mul(x, x), 1);
+  k.store(k.reshape(squares, {tokens, 1, 1}), k.arg(out),
+          {t, block, k.ci(coefficients)}, bounds);
+  int64_t start = 0;
+  for (int64_t rows : pow2Pieces(coefficients)) {
+    Value w =
+        k.f32(k.load(k.arg(fn), {k.ci(start), zero, c}, {rows, n, blockSize}));
+    Value z = k.dot(tile::DotForm::NT, k.reshape(w, {rows, wide}), x,
+                    k.full(0, {rows, tokens}));
+    z = tokens == 1 ? k.reshape(z, {1, rows}) : k.transpose(z);
+    k.store(k.reshape(z, {tokens, 1, rows}), k.arg(out),
+            {t, block, k.ci(start)}, bounds);
+    start += rows;
+  }
+}
+
+namespace {
+/// Coefficients of one token as a tile of rows of n: `pre`, `post`, the matrix
+/// in n rows, then padding.
+struct Coefficients {
+  KernelBuilder &k;
+  int64_t n, rows;
+  SmallVector<int64_t> shape{rows, n};
+
+  Value rowIs(arith::CmpIPredicate p, int64_t i) {
+    return k.icmp(p, k.broadcast(k.iota(rows), {1}, shape),
+                  k.fullI32(i, shape));
+  }
+  /// v in the rows of the matrix, `other` elsewhere.
+  Value matrix(Value v, double other) {
+    using P = arith::CmpIPredicate;
+    Value o = k.full(other, shape);
+    v = k.select(rowIs(P::sge, 2), v, o);
+    return rows == 2 + n ? v : k.select(rowIs(P::slt, 2 + n), v, o);
+  }
+  Value divided(Value v, int64_t dim, double plus) {
+    Value sum = k.add(k.reduce(tile::ReduceKind::Add, v, dim), plus);
+    return k.div(v, k.broadcast(sum, {dim}, shape));
+  }
+  /// See spec, hc_pre. Rows beside the matrix are zero and stay so.
+  Value sinkhorn(Value c, double eps, int64_t iterations) {
+    c = matrix(c, 0);
+    Value m = k.reduce(tile::ReduceKind::Max, c, 1);
+    c = matrix(k.exp(k.sub(c, k.broadcast(m, {1}, shape))), 0);
+    Value sum = k.reduce(tile::ReduceKind::Add, c, 1);
+    c = matrix(k.add(k.div(c, k.broadcast(sum, {1}, shape)), eps), 0);
+    c = divided(c, 0, eps);
+    return k.loop(k.ci(1), k.ci(iterations), k.ci(1), c,
+                  [&](Value, ValueRange carried) -> SmallVector<Value> {
+                    return {divided(divided(carried[0], 1, eps), 0, eps)};
+                  })[0];
+  }
+};
+
+/// The second kernel and the places of its arguments.
+struct Finish {
+  Lowering &l;
+  const Residual &r;
+  int64_t n, width, coefficients, row, blocks;
+  SmallVector<Value> operands;
+  int normWeight = -1, normed = -1, quantised = -1, gateWeight = -1,
+      scores = -1;
+  std::optional<WeightTile> router;
+
+  int add(Value v) {
+    operands.push_back(v);
+    return operands.size() - 1;
+  }
+  Finish(Lowering &l, const Residual &r, Value shares);
+  std::string params() const;
+  void write(KernelBuilder &k);
+  /// The coefficients; stores those of the post-mix where `stores` is set.
+  SmallVector<Value> coefficientsOf(KernelBuilder &k, Value t, Value stores);
+};
+} // namespace
+
+static bool isYielded(Value v) {
+  return llvm::any_of(v.getUsers(),
+                      [](Operation *op) { return isa<dsv4::YieldOp>(op); });
+}
+
+Finish::Finish(Lowering &l, const Residual &r, Value shares) : l(l), r(r) {
+  dsv4::HCPreOp pre = r.pre;
+  dsv4::RMSNormOp norm = r.norm;
+  Value h = pre.getH();
+  auto type = cast<RankedTensorType>(h.getType());
+  n = type.getDimSize(1);
+  width = type.getDimSize(2);
+  coefficients = (2 + n) * n;
+  auto sharesType = cast<MemRefType>(shares.getType());
+  blocks = sharesType.getDimSize(1);
+  row = sharesType.getDimSize(2);
+  add(shares);
+  add(l.buffer(h));
+  add(l.buffer(pre.getBase()));
+  add(l.buffer(pre.getScale()));
+  add(l.result(pre.getPost(), h));
+  add(l.result(pre.getComb(), h));
+  normWeight = add(l.buffer(norm.getWeight()));
+  bool gateHere = r.gate && l.maxTokens == 1;
+  if (isYielded(norm.getResult()) || (r.gate && !gateHere))
+    normed = add(l.result(norm.getResult(), h));
+  if (dsv4::FakeQuantizeOp q = r.quantise)
+    quantised = add(l.result(q.getResult(), h));
+  if (gateHere) {
+    dsv4::GateOp gate = r.gate;
+    auto weight = cast<RankedTensorType>(gate.getWeight().getType());
+    int64_t experts = weight.getDimSize(0);
+    router =
+        WeightTile::of(weight.getShape(), weight.getElementType(), experts);
+    if (!router->ragged)
+      router->rows = pow2Divisor(experts, 64);
+    gateWeight = add(l.buffer(gate.getWeight()));
+    scores = add(l.result(gate.getScores(), h));
+  }
+}
+
+std::string Finish::params() const {
+  dsv4::HCPreOp pre = r.pre;
+  dsv4::RMSNormOp norm = r.norm;
+  std::string p = number(pre.getHcEps().convertToDouble()) + "_" +
+                  number(pre.getNormEps().convertToDouble()) + "_" +
+                  std::to_string(pre.getIterations()) + "_" +
+                  number(norm.getEps().convertToDouble());
+  if (normed >= 0)
+    p += "_n";
+  if (dsv4::FakeQuantizeOp q = r.quantise)
+    p += "_q" + std::to_string(q.getBlock());
+  if (router)
+    p += "_r";
+  return p;
+}
+
+SmallVector<Value> Finish::coefficientsOf(KernelBuilder &k, Value t,
+                                          Value stores) {
+  dsv4::HCPreOp pre = r.pre;
+  double eps = pre.getHcEps().convertToDouble();
+  Coefficients c{k, n, row / n};
+  Shape shape = c.shape;
+  Value sums = k.loop(k.ci(0), k.ci(blocks), k.ci(1), k.full(0, {row}),
+                      [&](Value b, ValueRange sum) -> SmallVector<Value> {
+                        Value share = k.load(k.arg(0), {t, b, k.ci(0)}, {row});
+                        return {k.add(sum[0], share)};
+                      })[0];
+  Value z = k.reshape(sums, shape);
+  // All in scalars: one division and one root.
+  Value squares = k.extract(z, {coefficients / n, coefficients % n});
+  Value one = k.splat(squares, {1});
+  Value inverse = k.div(k.full(1, {1}),
+                        k.sqrt(k.add(k.div(one, k.full(double(n * width), {1})),
+                                     pre.getNormEps().convertToDouble())));
+  z = k.mul(z, k.splat(k.extract(inverse, {0}), shape));
+  // Extended as scalars: a select of bf16 tiles has no code on every CPU.
+  auto scale = [&](int64_t i) {
+    Value x = k.loadScalar(k.arg(3), k.ci(i));
+    if (!x.getType().isF32())
+      x = arith::ExtFOp::create(k.b, k.loc, k.b.getF32Type(), x);
+    return k.splat(x, shape);
+  };
+  using P = arith::CmpIPredicate;
+  Value s = k.select(c.rowIs(P::eq, 0), scale(0),
+                     k.select(c.rowIs(P::eq, 1), scale(1), scale(2)));
+  Value base = k.f32(
+      k.load(k.arg(2), k.ci(0), {row}, SmallVector<Value>{k.ci(coefficients)}));
+  z = k.add(k.mul(z, s), k.reshape(base, shape));
+  Value sigmoid = k.sigmoid(z);
+  Value gates =
+      k.select(c.rowIs(P::eq, 0), k.add(sigmoid, eps), k.mul(sigmoid, 2.0));
+  Value matrix = c.sinkhorn(z, eps, pre.getIterations());
+  k.when(stores, [&] {
+    for (int64_t j = 0; j < n; ++j)
+      k.storeScalar(k.extract(gates, {1, j}), k.arg(4), {t, k.ci(j)});
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t j = 0; j < n; ++j)
+        k.storeScalar(k.extract(matrix, {2 + i, j}), k.arg(5),
+                      {t, k.ci(i), k.ci(j)});
+  });
+  SmallVector<Value> weights;
+  for (int64_t j = 0; j < n; ++j)
+    weights.push_back(k.extract(gates, {0, j}));
+  return weights;
+}
+
+void Finish::write(KernelBuilder &k) {
+  dsv4::RMSNormOp norm = r.norm;
+  Value t = k.pid(0), part = k.pid(1);
+  Value stores = k.cmpi(arith::CmpIPredicate::eq, part, k.ci(0));
+  SmallVector<Value> weights = coefficientsOf(k, t, stores);
+  Type carrier = k.argType(1).getElementType();
+  auto mixed = [&](Value c, int64_t w) {
+    Value sum;
+    for (int64_t j = 0; j < n; ++j) {
+      Value x = k.mul(k.splat(weights[j], {w}),
+                      k.f32(k.load(k.arg(1), {t, k.ci(j), c}, {w})));
+      sum = sum ? k.add(sum, x) : x;
+    }
+    return k.f32(k.to(sum, carrier));
+  };
+  int64_t w = pow2Divisor(width, 1024); // as rms_norm by itself
+  Value squares = k.loop(k.ci(0), k.ci(width), k.ci(w), k.full(0, {w}),
+                         [&](Value c, ValueRange sum) -> SmallVector<Value> {
+                           Value x = mixed(c, w);
+                           return {k.add(sum[0], k.mul(x, x))};
+                         })[0];
+  Value mean = k.div(k.total(tile::ReduceKind::Add, squares),
+                     k.full(double(width), {1}));
+  Value inverse =
+      k.extract(k.div(k.full(1, {1}),
+                      k.sqrt(k.add(mean, norm.getEps().convertToDouble()))),
+                {0});
+
+  int64_t chunk = router ? router->chunk : finishChunk(width);
+  SmallVector<Value> init;
+  if (router)
+    init.push_back(k.full(0, {router->rows, 1}));
+  Value expert = router ? k.muli(part, router->rows) : Value();
+  auto acc =
+      k.loop(k.ci(0), k.ci(width), k.ci(chunk), init,
+             [&](Value c, ValueRange carried) -> SmallVector<Value> {
+               Value y = k.mul(mixed(c, chunk), k.splat(inverse, {chunk}));
+               y = k.to(k.mul(y, k.f32(k.load(k.arg(normWeight), c, {chunk}))),
+                        carrier);
+               if (normed >= 0 || quantised >= 0)
+                 k.when(stores, [&] {
+                   if (normed >= 0)
+                     k.store(y, k.arg(normed), {t, c});
+                   if (quantised < 0)
+                     return;
+                   dsv4::FakeQuantizeOp q = r.quantise;
+                   Value x = quantiseBlocks(k, k.reshape(y, {1, chunk}),
+                                            q.getBlock(), carrier);
+                   k.store(k.reshape(x, {chunk}), k.arg(quantised), {t, c});
+                 });
+               if (!router)
+                 return {};
+               return {router->dot(k, k.arg(gateWeight), {}, expert, c,
+                                   k.reshape(y, {1, chunk}), carried[0])};
+             });
+  if (!router)
+    return;
+  Value s = sqrtSoftplus(k, k.reshape(acc[0], {1, router->rows}));
+  k.store(s, k.arg(scores), {t, expert},
+          router->ragged ? SmallVector<Value>{k.ci(1), k.ci(router->n)}
+                         : SmallVector<Value>{});
+}
+
+void finishMix(Lowering &l, const Residual &r, Value shares) {
+  Finish f(l, r, shares);
+  auto kernel =
+      l.kernels.get("hc_finish", f.params(), ValueRange(f.operands).getTypes(),
+                    [&](KernelBuilder &k) { f.write(k); });
+  dsv4::HCPreOp pre = r.pre;
+  Lowering::Grid grid;
+  grid.like = pre.getH();
+  if (f.router)
+    grid.others[0] = f.router->blocks();
+  l.launch(kernel, grid, f.operands);
+  if (r.gate && !f.router)
+    lowerGate(l, r.gate);
+}
+
+void updateAndFinish(Lowering &l, const Residual &r) {
+  dsv4::HCPostOp post = r.post;
+  dsv4::HCPreOp pre = r.pre;
+  StreamsUpdate update(l, r);
+  SmallVector<Value> operands;
+  if (post)
+    operands.push_back(l.buffer(post.getY()));
+  unsigned first = operands.size();
+  operands.append(update.operands);
+  Value like = post ? post.getH() : pre.getH();
+  operands.push_back(l.count(like));
+  int64_t tokens = l.tokenTile();
+  auto kernel = l.kernels.get(
+      "hc_update", update.params + "_t" + std::to_string(tokens),
+      ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
+        Value c = k.muli(k.pid(0), update.block()),
+              t = k.muli(k.pid(1), tokens), count = k.arg(operands.size() - 1);
+        Value y;
+        if (post) {
+          SmallVector<Value> bounds;
+          if (tokens > 1)
+            bounds = {count, k.ci(update.block() * update.blocks())};
+          y = k.f32(k.load(k.arg(0), {t, c}, {tokens, update.block()}, bounds));
+        }
+        update.apply(k, first, tokens, y, t, c, count);
+      });
+  Lowering::Grid grid;
+  grid.like = like;
+  grid.tokenAxis = 1;
+  grid.perProgram = tokens;
+  grid.others[0] = update.blocks();
+  l.launch(kernel, grid, operands);
+  if (pre)
+    finishMix(l, r, update.shares);
+}
+
+} // namespace fathom
