@@ -122,10 +122,19 @@ dsv4::FusedOp fuse(dsv4::FusionKind kind, ArrayRef<Operation *> list) {
 
 ArrayRef<Fusion> fusions() {
   // A fusion takes what those before it have left.
+  using dsv4::FusionKind;
   static const std::vector<Fusion> kFusions = {
-      {dsv4::FusionKind::SparseAttention, "sparse_attention",
+      {FusionKind::AttentionInput, "attention_input",
+       "queries and window rows with norms, rotation and quantisation",
+       /*keepsSums=*/true, createFuseAttentionInputPass},
+      {FusionKind::CompressedAttention, "compressed_attention",
+       "the compressor from pooling to the stored block", /*keepsSums=*/true,
+       createFuseCompressedAttentionPass},
+      {FusionKind::SparseAttention, "sparse_attention",
        "indexer, selection, attention and inverse rope", /*keepsSums=*/true,
        createFuseSparseAttentionPass},
+      {FusionKind::Head, "head", "rows, final mix and norm before the logits",
+       /*keepsSums=*/true, createFuseHeadPass},
   };
   return kFusions;
 }
@@ -136,6 +145,12 @@ void addFusionPasses(OpPassManager &passes, ArrayRef<std::string> disabled) {
   for (const Fusion &fusion : fusions())
     if (!llvm::is_contained(disabled, fusion.name))
       passes.addPass(fusion.create());
+}
+
+void addLaunchPasses(OpPassManager &passes, ArrayRef<std::string> disabled) {
+  if (!llvm::is_contained(disabled, "all") &&
+      !llvm::is_contained(disabled, kMergeLaunches))
+    passes.addPass(createMergeLaunchesPass());
 }
 
 } // namespace fathom

@@ -9,6 +9,12 @@ bool lowerFused(Lowering &l, dsv4::FusedOp group) {
   switch (group.getKind()) {
   case dsv4::FusionKind::SparseAttention:
     return lowerSparseAttention(l, group);
+  case dsv4::FusionKind::AttentionInput:
+    return lowerAttentionInput(l, group);
+  case dsv4::FusionKind::CompressedAttention:
+    return lowerCompressor(l, group);
+  case dsv4::FusionKind::Head:
+    return lowerHead(l, group);
   default:
     return false;
   }
