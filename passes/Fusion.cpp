@@ -136,6 +136,12 @@ ArrayRef<Fusion> fusions() {
   // A fusion takes what those before it have left.
   using dsv4::FusionKind;
   static const std::vector<Fusion> kFusions = {
+      {FusionKind::AttentionInput, "attention_input",
+       "queries and window rows with norms, rotation and quantisation",
+       /*keepsSums=*/true, createFuseAttentionInputPass},
+      {FusionKind::CompressedAttention, "compressed_attention",
+       "the compressor from pooling to the stored block", /*keepsSums=*/true,
+       createFuseCompressedAttentionPass},
       {FusionKind::SparseAttention, "sparse_attention",
        "indexer, selection, attention and inverse rope", /*keepsSums=*/true,
        createFuseSparseAttentionPass},
@@ -147,6 +153,8 @@ ArrayRef<Fusion> fusions() {
        "choice of experts, routed and shared experts, their sum and what "
        "follows",
        /*keepsSums=*/true, createFuseExpertsPass},
+      {FusionKind::Head, "head", "rows, final mix and norm before the logits",
+       /*keepsSums=*/true, createFuseHeadPass},
   };
   return kFusions;
 }
@@ -163,6 +171,12 @@ void addFusionPasses(OpPassManager &passes, ArrayRef<std::string> disabled) {
     else
       passes.addPass(std::move(pass));
   }
+}
+
+void addLaunchPasses(OpPassManager &passes, ArrayRef<std::string> disabled) {
+  if (!llvm::is_contained(disabled, "all") &&
+      !llvm::is_contained(disabled, kMergeLaunches))
+    passes.addPass(createMergeLaunchesPass());
 }
 
 } // namespace fathom

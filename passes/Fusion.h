@@ -39,4 +39,10 @@ llvm::ArrayRef<Fusion> fusions();
 void addFusionPasses(mlir::OpPassManager &passes,
                      llvm::ArrayRef<std::string> disabled = {});
 
+/// What is done to launches after the lowering to tile programs: independent
+/// ones become one, unless `disabled` says kMergeLaunches or "all".
+constexpr llvm::StringLiteral kMergeLaunches = "merge_launches";
+void addLaunchPasses(mlir::OpPassManager &passes,
+                     llvm::ArrayRef<std::string> disabled = {});
+
 } // namespace fathom

@@ -39,14 +39,15 @@ def FuseSparseAttentionPass : Pass<"fathom-fuse-sparse-attention", "::mlir::Modu
     Statistic<"numSaved", "saved", "kernels that the groups save">];
 }
 
-class FusionPass<string flag> : Pass<flag, "::mlir::func::FuncOp"> {
+class FusionPass<string flag, string anchor = "::mlir::ModuleOp">
+    : Pass<flag, anchor> {
   let dependentDialects = ["::fathom::dsv4::DSV4Dialect"];
   let statistics = [
     Statistic<"numGroups", "groups", "groups made">,
     Statistic<"numOperations", "operations", "operations in them">];
 }
 
-def FuseHyperConnectionPass : FusionPass<"fathom-fuse-hyper-connection"> {
+def FuseHyperConnectionPass : FusionPass<"fathom-fuse-hyper-connection", "::mlir::func::FuncOp"> {
   let summary = "group what stands between two sub-layers";
   let description = [{
     The matrix that makes a sub-layer's output, the post-mix, the next mix, its
@@ -59,7 +60,7 @@ def FuseHyperConnectionPass : FusionPass<"fathom-fuse-hyper-connection"> {
   }];
 }
 
-def FuseExpertsPass : FusionPass<"fathom-fuse-experts"> {
+def FuseExpertsPass : FusionPass<"fathom-fuse-experts", "::mlir::func::FuncOp"> {
   let summary = "group routed and shared experts with the choice of experts";
   let description = [{
     Choice of experts, routed and shared experts and their sum, with the
@@ -70,6 +71,58 @@ def FuseExpertsPass : FusionPass<"fathom-fuse-experts"> {
     come first and the sum is a kernel of its own. The order of sums is that of
     the operations one by one.
   }];
+}
+
+def FuseAttentionInputPass : FusionPass<"fathom-fuse-attention-input"> {
+  let summary = "group what makes queries and window rows";
+  let description = [{
+    Two groups a layer. Queries: the norm of the low rank, its quantisation
+    point, and all projections to heads (attention's and the indexer's) with
+    head norm, rotation, Hadamard transform and quantisation behind each; one
+    program makes a head. Window row: norm, rotation, quantisation and insertion
+    of the token's row; one program a token. The order of sums is that of the
+    operations one by one.
+  }];
+}
+
+def FuseCompressedAttentionPass : FusionPass<"fathom-fuse-compressed-attention"> {
+  let summary = "group the compressor from pooling to the stored block";
+  let description = [{
+    Pooling, norm, rotation, Hadamard transform, quantisation and insertion; one
+    program a token, of which a block's last one works and the others return.
+    The state's update stays apart and behind: rows that a step's later tokens
+    overwrite are those that its earlier blocks still read. The order of sums
+    is that of the operations one by one.
+  }];
+}
+
+def FuseHeadPass : FusionPass<"fathom-fuse-head"> {
+  let summary = "group what turns streams into logits";
+  let description = [{
+    Selection of rows, the final mix, the norm and the vocabulary's matrix: a
+    small kernel with one program a row, and the product. The order of sums is
+    that of the operations one by one.
+  }];
+}
+
+def MergeLaunchesPass : Pass<"fathom-merge-launches", "::mlir::ModuleOp"> {
+  let summary = "run independent launches as one";
+  let description = [{
+    For every function with `tile.entry`: orders the launches by level (one
+    after the last launch that it depends on) and turns the launches of a level
+    into one launch of a new kernel, whose programs are those of all parts, long
+    ones first. A program does what it did before, so no bit changes. Kernels of
+    equal parts are shared; kernels that no launch names any more go. A level
+    stays apart where its kernel would become too long, or all merged kernels
+    longer than four times the kernels without. Stands before memory
+    planning: all parts of a launch are alive together.
+  }];
+  let dependentDialects = [
+    "::fathom::tile::TileDialect", "::mlir::arith::ArithDialect",
+    "::mlir::func::FuncDialect", "::mlir::scf::SCFDialect"];
+  let statistics = [
+    Statistic<"numMerged", "merged", "launches that stand for several">,
+    Statistic<"numSaved", "saved", "launches that are no longer needed">];
 }
 
 def PlanMemoryPass : Pass<"fathom-plan-memory", "::mlir::ModuleOp"> {

@@ -2,12 +2,12 @@
 #include "codegen/Common/StepSchedule.h"
 
 #include "dialects/DSV4/IR/DSV4.h"
+#include "dialects/Tile/IR/Grid.h"
 #include "dialects/Tile/IR/Tile.h"
 #include "passes/PlanMemory.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/IR/AffineExpr.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringMap.h"
@@ -71,46 +71,18 @@ FailureOr<std::vector<format::Cache>> collectCaches(ModuleOp imported) {
 
 //===-- Grids ------------------------------------------------------------===//
 
-/// The record of one result of a grid map: c, d, d ceildiv k, or either times
-/// c.
+/// The record of one result of a grid map.
 static std::optional<format::GridAxis> gridAxis(AffineExpr expr) {
-  format::GridAxis axis;
-  auto positive = [](AffineExpr e) -> std::optional<uint64_t> {
-    auto constant = dyn_cast<AffineConstantExpr>(e);
-    if (!constant || constant.getValue() < 1)
-      return std::nullopt;
-    return constant.getValue();
-  };
-  if (std::optional<uint64_t> c = positive(expr)) {
-    axis.multiply = *c;
-    return axis;
-  }
-  auto product = dyn_cast<AffineBinaryOpExpr>(expr);
-  if (product && product.getKind() == AffineExprKind::Mul) {
-    AffineExpr factor = product.getLHS();
-    std::optional<uint64_t> c = positive(product.getRHS());
-    if (!c) {
-      c = positive(product.getLHS());
-      factor = product.getRHS();
-    }
-    if (!c)
-      return std::nullopt;
-    axis.multiply = *c;
-    expr = factor;
-  }
-  auto quotient = dyn_cast<AffineBinaryOpExpr>(expr);
-  if (quotient && quotient.getKind() == AffineExprKind::CeilDiv) {
-    std::optional<uint64_t> k = positive(quotient.getRHS());
-    if (!k)
-      return std::nullopt;
-    axis.divide = *k;
-    expr = quotient.getLHS();
-  }
-  auto dim = dyn_cast<AffineDimExpr>(expr);
-  if (!dim || dim.getPosition() > 1)
+  std::optional<SmallVector<tile::GridTerm>> terms = tile::gridTerms(expr);
+  if (!terms)
     return std::nullopt;
-  axis.count =
-      dim.getPosition() == 0 ? format::Count::Tokens : format::Count::Rows;
+  format::GridAxis axis;
+  for (const tile::GridTerm &term : *terms)
+    axis.push_back({term.dim < 0    ? format::Count::One
+                    : term.dim == 0 ? format::Count::Tokens
+                                    : format::Count::Rows,
+                    static_cast<uint64_t>(term.divide),
+                    static_cast<uint64_t>(term.multiply)});
   return axis;
 }
 
@@ -376,7 +348,7 @@ LogicalResult ScheduleWriter::addLaunch(tile::LaunchOp launch,
     std::optional<format::GridAxis> axis = gridAxis(expr);
     if (!axis)
       return launch.emitOpError("grid axis ")
-             << i << " is not c, c * d or c * (d ceildiv k)";
+             << i << " is not a sum of c, c * d and c * (d ceildiv k)";
     record.grid[i] = *axis;
   }
   for (Value operand : launch.getOperands()) {

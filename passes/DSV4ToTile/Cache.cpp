@@ -7,8 +7,6 @@ using namespace mlir;
 
 namespace fathom {
 
-static constexpr int64_t kFP8Block = 64, kFP4Block = 32;
-
 /// Component buffers of a window, compressed or index cache, in the order in
 /// which kernels take them.
 SmallVector<Value> CacheReader::operands(Lowering &l, Value cache) {
@@ -100,7 +98,7 @@ static void writeRow(KernelBuilder &k, dsv4::CacheType type, unsigned firstArg,
   });
 }
 
-static std::string cacheName(dsv4::CacheType type) {
+std::string cacheName(dsv4::CacheType type) {
   return (dsv4::stringifyCacheKind(type.getKind()) + "_" +
           Twine(type.getRows()) + "_" +
           dsv4::stringifyCacheFormat(type.getFormat()) + "_" +
@@ -145,7 +143,7 @@ void lowerCompressedInsert(Lowering &l, dsv4::CompressedInsertOp op) {
          op.getSlots(), op.getRatio());
 }
 
-static SmallVector<Value> stateOperands(Lowering &l, Value state) {
+SmallVector<Value> stateOperands(Lowering &l, Value state) {
   auto type = cast<dsv4::CacheType>(state.getType());
   Type f32 = Float32Type::get(type.getContext());
   return {l.cache(state, "kv", f32, type.getWidth()),

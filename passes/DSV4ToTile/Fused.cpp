@@ -13,6 +13,12 @@ bool lowerFused(Lowering &l, dsv4::FusedOp group) {
     return lowerHyperConnection(l, group);
   case dsv4::FusionKind::Experts:
     return lowerFusedExperts(l, group);
+  case dsv4::FusionKind::AttentionInput:
+    return lowerAttentionInput(l, group);
+  case dsv4::FusionKind::CompressedAttention:
+    return lowerCompressor(l, group);
+  case dsv4::FusionKind::Head:
+    return lowerHead(l, group);
   default:
     return false;
   }

@@ -37,9 +37,10 @@ Value WeightTile::dot(KernelBuilder &b, Value weight, Value scale, Value row,
     return b.dot(tile::DotForm::NT, tile, x, acc);
   Value s;
   if (format == Format::FP8) {
-    // `rows` divides 128, so a block of rows has one row of scales.
-    s = b.load(scale, {b.divi(row, 128), b.divi(k0, 128)},
-               {1, std::max<int64_t>(1, chunk / 128)});
+    // `rows` divides 128 or is a multiple of it.
+    s = b.load(
+        scale, {b.divi(row, 128), b.divi(k0, 128)},
+        {std::max<int64_t>(1, rows / 128), std::max<int64_t>(1, chunk / 128)});
   } else {
     SmallVector<Value> scaleBounds;
     if (ragged)

@@ -99,6 +99,9 @@ private:
 bool lowerFused(Lowering &, dsv4::FusedOp);
 bool lowerHyperConnection(Lowering &, dsv4::FusedOp);
 bool lowerFusedExperts(Lowering &, dsv4::FusedOp);
+bool lowerAttentionInput(Lowering &, dsv4::FusedOp);
+bool lowerCompressor(Lowering &, dsv4::FusedOp);
+bool lowerHead(Lowering &, dsv4::FusedOp);
 
 // One function per operation; each in the file of its group.
 void lowerEmbed(Lowering &, dsv4::EmbedOp);
@@ -150,6 +153,16 @@ struct ScaledBlock {
 ScaledBlock scaleBlock(KernelBuilder &k, Value x, dsv4::QuantFormat format);
 /// Rounds `x` f32 to the grid of the format and back.
 Value roundToGrid(KernelBuilder &k, Value x, dsv4::QuantFormat format);
+/// Sylvester's matrix of size n, without its factor, as a constant.
+Value hadamardMatrix(KernelBuilder &k, int64_t n);
+
+/// Elements of a cache row that share a scale.
+constexpr int64_t kFP8Block = 64, kFP4Block = 32;
+/// What tells cache types apart in the name of a kernel.
+std::string cacheName(dsv4::CacheType type);
+/// Component buffers of a state cache: kv, gate.
+llvm::SmallVector<Value> stateOperands(Lowering &, Value state);
+
 /// A tile of cache rows [rows, width], exact in the type that it comes in (f32
 /// or bf16): columns `column` .. of the rows in `rows`. `column` and `width` do
 /// not straddle the rope part.

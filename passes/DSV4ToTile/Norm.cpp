@@ -266,20 +266,23 @@ void lowerRopeTable(Lowering &l, dsv4::RopeTableOp op) {
   l.launch(kernel, grid, operands);
 }
 
+Value hadamardMatrix(KernelBuilder &k, int64_t n) {
+  SmallVector<float> matrix(n * n);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < n; ++j)
+      matrix[i * n + j] = llvm::popcount(uint64_t(i & j)) % 2 ? -1.f : 1.f;
+  auto type = RankedTensorType::get({n, n}, k.b.getF32Type());
+  return arith::ConstantOp::create(
+      k.b, k.loc, DenseElementsAttr::get(type, ArrayRef<float>(matrix)));
+}
+
 void lowerHadamard(Lowering &l, dsv4::HadamardOp op) {
   Heads v(l, op.getX(), {}, op.getResult());
   int64_t n = v.width;
   auto kernel = l.kernels.get(
       "hadamard", "", ValueRange(v.operands).getTypes(), [&](KernelBuilder &k) {
         Value t = k.pid(0), h = k.muli(k.pid(1), v.block);
-        SmallVector<float> matrix(n * n);
-        for (int64_t i = 0; i < n; ++i)
-          for (int64_t j = 0; j < n; ++j)
-            matrix[i * n + j] =
-                llvm::popcount(uint64_t(i & j)) % 2 ? -1.f : 1.f;
-        auto type = RankedTensorType::get({n, n}, k.b.getF32Type());
-        Value m = arith::ConstantOp::create(
-            k.b, k.loc, DenseElementsAttr::get(type, ArrayRef<float>(matrix)));
+        Value m = hadamardMatrix(k, n);
         Value x = v.load(k, t, h, k.ci(0), n, n);
         Value y = k.dot(tile::DotForm::NT, m, x, k.full(0, {n, v.block}));
         y = k.mul(k.transpose(y), 1.0 / std::sqrt(double(n)));

@@ -13,7 +13,7 @@
 namespace fathom::format {
 
 /// An unknown major is refused, an unknown minor is accepted.
-constexpr int kMajor = 1;
+constexpr int kMajor = 2;
 constexpr int kMinor = 0;
 
 /// How a kernel of a CPU library is called. `args[i]` is a pointer or a count
@@ -83,11 +83,14 @@ struct Cache {
 /// logits are wanted, or neither.
 enum class Count { One, Tokens, Rows };
 
-/// Programs along one grid axis: ceil(count / divide) * multiply.
-struct GridAxis {
+/// A number of programs: ceil(count / divide) * multiply.
+struct GridTerm {
   Count count = Count::One;
   uint64_t divide = 1, multiply = 1;
 };
+/// Programs along one grid axis: the sum of its terms, at least one. Several
+/// are the parts of a merged kernel, which come one after the other.
+using GridAxis = std::vector<GridTerm>;
 
 /// One kernel argument.
 struct Arg {
@@ -108,7 +111,7 @@ struct Arg {
 
 struct Launch {
   std::string kernel;
-  GridAxis grid[3];
+  GridAxis grid[3] = {GridAxis(1), GridAxis(1), GridAxis(1)};
   std::vector<Arg> args;
   uint64_t weightBytes = 0; // bytes of weights read when all of it is touched
 };

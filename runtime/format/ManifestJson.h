@@ -64,9 +64,13 @@ inline nlohmann::json toJson(const Arg &arg) {
 
 inline nlohmann::json toJson(const Launch &launch) {
   nlohmann::json grid = nlohmann::json::array();
-  for (const GridAxis &axis : launch.grid)
-    grid.push_back(nlohmann::json::array(
-        {countName(axis.count), axis.divide, axis.multiply}));
+  for (const GridAxis &axis : launch.grid) {
+    nlohmann::json terms = nlohmann::json::array();
+    for (const GridTerm &term : axis)
+      terms.push_back(nlohmann::json::array(
+          {countName(term.count), term.divide, term.multiply}));
+    grid.push_back(std::move(terms));
+  }
   nlohmann::json args = nlohmann::json::array();
   for (const Arg &arg : launch.args)
     args.push_back(toJson(arg));

@@ -252,18 +252,20 @@ struct Reader {
   bool array(const json &o, const char *name, std::vector<T> &out,
              const Place &at, Each each) {
     const json *v = field(o, name, at);
-    if (!v)
-      return false;
-    Place here{&at, name};
-    if (!v->is_array())
-      return fail(here,
-                  std::string("expected an array, found ") + v->type_name());
-    if (v->size() > kMaxItems)
-      return fail(here, std::to_string(v->size()) + " elements, more than " +
-                            std::to_string(kMaxItems));
-    out.resize(v->size());
+    return v && elements(*v, out, Place{&at, name}, each);
+  }
+
+  template <typename T, typename Each>
+  bool elements(const json &v, std::vector<T> &out, const Place &at,
+                Each each) {
+    if (!v.is_array())
+      return fail(at, std::string("expected an array, found ") + v.type_name());
+    if (v.size() > kMaxItems)
+      return fail(at, std::to_string(v.size()) + " elements, more than " +
+                          std::to_string(kMaxItems));
+    out.resize(v.size());
     for (size_t i = 0; i < out.size(); ++i)
-      if (!each((*v)[i], out[i], Place{&here, nullptr, i}))
+      if (!each(v[i], out[i], Place{&at, nullptr, i}))
         return false;
     return true;
   }
@@ -415,22 +417,27 @@ struct Reader {
       return false;
     if (!isSymbol(l.kernel))
       return fail(Place{&at, "kernel"}, "not a symbol name");
+    auto term = [&](const json &v, GridTerm &item, const Place &place) {
+      if (!v.is_array() || v.size() != 3)
+        return fail(place, "expected [count, divide, multiply]");
+      return toCount(v[0], item.count, Place{&place, nullptr, 0}) &&
+             toSize(v[1], item.divide, Place{&place, nullptr, 1}, 1,
+                    kMaxCount) &&
+             toSize(v[2], item.multiply, Place{&place, nullptr, 2}, 0,
+                    kMaxCount);
+    };
     std::vector<GridAxis> grid;
     if (!array(j, "grid", grid, at,
                [&](const json &v, GridAxis &axis, const Place &place) {
-                 if (!v.is_array() || v.size() != 3)
-                   return fail(place, "expected [count, divide, multiply]");
-                 return toCount(v[0], axis.count, Place{&place, nullptr, 0}) &&
-                        toSize(v[1], axis.divide, Place{&place, nullptr, 1}, 1,
-                               kMaxCount) &&
-                        toSize(v[2], axis.multiply, Place{&place, nullptr, 2},
-                               0, kMaxCount);
+                 return elements(v, axis, place, term) &&
+                        (!axis.empty() ||
+                         fail(place, "expected at least one term"));
                }))
       return false;
     if (grid.size() != 3)
       return fail(Place{&at, "grid"}, "expected three axes");
     for (int i = 0; i < 3; ++i)
-      l.grid[i] = grid[i];
+      l.grid[i] = std::move(grid[i]);
     return array(j, "args", l.args, at,
                  [&](const json &v, Arg &item, const Place &place) {
                    return arg(v, item, place, m, e, workspace);

@@ -284,17 +284,26 @@ Status Engine::checkGrids() {
   for (const format::Entry &entry : content.entries)
     for (const format::Specialisation &s : entry.specialisations)
       for (const format::Launch &launch : s.launches) {
-        // At most 2^31 an axis, so the product of two fits.
+        // An axis that may be empty counts as one program, so that the product
+        // is bounded in whatever order it is taken.
+        const __int128 limit = __int128(1) << 40;
         __int128 programs = 1;
         for (const format::GridAxis &axis : launch.grid) {
-          const uint64_t count =
-              axis.count == format::Count::One ? 1 : uint64_t(s.maxTokens);
-          programs *= (count + axis.divide - 1) / axis.divide;
-          if (programs > (__int128(1) << 40))
+          __int128 sum = 0;
+          for (const format::GridTerm &term : axis) {
+            const uint64_t count =
+                term.count == format::Count::One ? 1 : uint64_t(s.maxTokens);
+            // At most 2^31 each, so the product fits.
+            sum += __int128((count + term.divide - 1) / term.divide) *
+                   term.multiply;
+            if (sum > limit)
+              break;
+          }
+          programs *= std::max<__int128>(sum, 1);
+          if (programs > limit)
             break;
-          programs *= axis.multiply;
         }
-        if (programs > (__int128(1) << 40))
+        if (programs > limit)
           return badEntry(entry, "launches '" + launch.kernel +
                                      "' on an impossible grid");
       }

@@ -23,6 +23,17 @@ int64_t countOf(format::Count count, const StepValues &values) {
   return 0;
 }
 
+/// Loading has checked that no sum and no product overflows.
+int64_t programsAlong(const format::GridAxis &axis, const StepValues &values) {
+  int64_t sum = 0;
+  for (const format::GridTerm &term : axis) {
+    const int64_t divide = static_cast<int64_t>(term.divide);
+    sum += (countOf(term.count, values) + divide - 1) / divide *
+           static_cast<int64_t>(term.multiply);
+  }
+  return sum;
+}
+
 uint64_t nanoseconds() {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -105,10 +116,8 @@ Status Plan::run(Driver device, const StepValues &values, bool timed) {
     Resolved &launch = launches[i];
     int64_t grid[3], programs = 1;
     for (int axis = 0; axis < 3; ++axis) {
-      const format::GridAxis &g = specialisation->launches[i].grid[axis];
-      const int64_t divide = static_cast<int64_t>(g.divide);
-      grid[axis] = (countOf(g.count, values) + divide - 1) / divide *
-                   static_cast<int64_t>(g.multiply);
+      grid[axis] =
+          programsAlong(specialisation->launches[i].grid[axis], values);
       programs *= grid[axis];
     }
     if (programs == 0)

@@ -8,7 +8,7 @@ import numpy as np
 from harness import NANO, check, require
 
 FUSIONS = ["attention_input", "compressed_attention", "sparse_attention",
-           "experts", "hyper_connection", "head"]
+           "experts", "hyper_connection", "head", "merge_launches"]
 LENGTHS = [150, 37, 1, 90]
 
 

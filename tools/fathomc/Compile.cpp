@@ -105,9 +105,10 @@ bool Compilation::chooseFusions() {
   std::string known;
   for (const Fusion &fusion : fusions())
     known += fusion.name.str() + ", ";
-  known += "all";
+  known += (kMergeLaunches + ", all").str();
   for (const std::string &name : options.disabledFusions)
-    if (name != "all" && llvm::none_of(fusions(), [&](const Fusion &fusion) {
+    if (name != "all" && name != kMergeLaunches &&
+        llvm::none_of(fusions(), [&](const Fusion &fusion) {
           return fusion.name == name;
         })) {
       errs() << "fathomc: error: there is no fusion " << quoted(name)
@@ -225,8 +226,9 @@ bool Compilation::fuse() {
 
 bool Compilation::lower() {
   progress.begin("tile");
-  if (!runPasses("tile", [](mlir::OpPassManager &passes) {
+  if (!runPasses("tile", [&](mlir::OpPassManager &passes) {
         passes.addPass(createDSV4ToTilePass());
+        addLaunchPasses(passes, options.disabledFusions);
       }))
     return false;
   auto kernels = module->getOps<tile::KernelOp>();

@@ -2,6 +2,7 @@
 //
 // What a step schedule is made of. Tags refer to ../docs/Rationale.md's table
 // of rules.
+#include "dialects/Tile/IR/Grid.h"
 #include "dialects/Tile/IR/TileRules.h"
 
 #include "mlir/IR/AffineExpr.h"
@@ -51,28 +52,60 @@ template <typename T> static std::string textOf(const T &value) {
   return text;
 }
 
-static bool isPositive(AffineExpr expr) {
+static std::optional<int64_t> positive(AffineExpr expr) {
   auto constant = dyn_cast<AffineConstantExpr>(expr);
-  return constant && constant.getValue() > 0;
+  if (!constant || constant.getValue() < 1)
+    return std::nullopt;
+  return constant.getValue();
 }
 
 /// c, d, d ceildiv k, and c times either, with positive c and k.
-static bool isGridForm(AffineExpr expr) {
-  if (isPositive(expr))
-    return true;
+static std::optional<GridTerm> gridTerm(AffineExpr expr) {
+  GridTerm term;
+  if (std::optional<int64_t> c = positive(expr)) {
+    term.multiply = *c;
+    return term;
+  }
   auto times = dyn_cast<AffineBinaryOpExpr>(expr);
   if (times && times.getKind() == AffineExprKind::Mul) {
-    if (!isPositive(times.getRHS()))
-      return false;
+    std::optional<int64_t> c = positive(times.getRHS());
+    if (!c)
+      return std::nullopt;
+    term.multiply = *c;
     expr = times.getLHS();
   }
   auto parts = dyn_cast<AffineBinaryOpExpr>(expr);
   if (parts && parts.getKind() == AffineExprKind::CeilDiv) {
-    if (!isPositive(parts.getRHS()))
-      return false;
+    std::optional<int64_t> k = positive(parts.getRHS());
+    if (!k)
+      return std::nullopt;
+    term.divide = *k;
     expr = parts.getLHS();
   }
-  return isa<AffineDimExpr>(expr);
+  auto dim = dyn_cast<AffineDimExpr>(expr);
+  if (!dim || dim.getPosition() > 1)
+    return std::nullopt;
+  term.dim = static_cast<int>(dim.getPosition());
+  return term;
+}
+
+std::optional<SmallVector<GridTerm>> fathom::tile::gridTerms(AffineExpr expr) {
+  SmallVector<GridTerm> terms;
+  SmallVector<AffineExpr> work{expr};
+  while (!work.empty()) {
+    AffineExpr next = work.pop_back_val();
+    auto sum = dyn_cast<AffineBinaryOpExpr>(next);
+    if (sum && sum.getKind() == AffineExprKind::Add) {
+      work.push_back(sum.getRHS());
+      work.push_back(sum.getLHS());
+      continue;
+    }
+    std::optional<GridTerm> term = gridTerm(next);
+    if (!term)
+      return std::nullopt;
+    terms.push_back(*term);
+  }
+  return terms;
 }
 
 static LogicalResult verifyGrid(LaunchOp op) {
@@ -85,10 +118,10 @@ static LogicalResult verifyGrid(LaunchOp op) {
                             << textOf(grid);
   // launch_c2
   for (AffineExpr expr : grid.getResults())
-    if (!isGridForm(expr))
+    if (!gridTerms(expr))
       return op.emitOpError()
              << "attribute 'grid' must have results of the form c, d or "
-                "c * (d ceildiv k), found "
+                "c * (d ceildiv k) or sums of them, found "
              << textOf(expr);
   return success();
 }

@@ -36,7 +36,7 @@ def Tile_LaunchOp : Tile_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserOpInt
   let summary = "run a kernel over a grid";
   let description = [{
     `grid` maps (tokens of the step, logits rows) to the number of programs along
-    one to three axes; every result has the form c, d or c * (d ceildiv k).
+    one to three axes; every result is a sum of terms c, d or c * (d ceildiv k).
   }];
   let arguments = (ins FlatSymbolRefAttr:$kernel, AffineMapAttr:$grid,
                        Variadic<AnyType>:$operands);

@@ -649,8 +649,8 @@ tile.kernel @k(%a: memref<?x64xf32>, %b: memref<?x64xf32>, %i: index) {
   tile.return
 }
 func.func @launch_c2(%x: memref<?x64xf32>, %y: memref<?x64xf32>, %z: memref<?x32xf32>, %n: index) {
-  // expected-error @+1 {{attribute 'grid' must have results of the form c, d or c * (d ceildiv k), found d0 + d1}}
-  tile.launch @k affine_map<(t, r) -> (t + r, 1, 1)> (%x, %y, %n) : memref<?x64xf32>, memref<?x64xf32>, index
+  // expected-error @+1 {{attribute 'grid' must have results of the form c, d or c * (d ceildiv k) or sums of them, found d0 + d1 floordiv 2}}
+  tile.launch @k affine_map<(t, r) -> (t + r floordiv 2, 1, 1)> (%x, %y, %n) : memref<?x64xf32>, memref<?x64xf32>, index
   return
 }
 
@@ -662,7 +662,7 @@ tile.kernel @k(%a: memref<?x64xf32>, %b: memref<?x64xf32>, %i: index) {
   tile.return
 }
 func.func @launch_c2_floor(%x: memref<?x64xf32>, %y: memref<?x64xf32>, %z: memref<?x32xf32>, %n: index) {
-  // expected-error @+1 {{attribute 'grid' must have results of the form c, d or c * (d ceildiv k), found d0 floordiv 4}}
+  // expected-error @+1 {{attribute 'grid' must have results of the form c, d or c * (d ceildiv k) or sums of them, found d0 floordiv 4}}
   tile.launch @k affine_map<(t, r) -> (t floordiv 4, 1, 1)> (%x, %y, %n) : memref<?x64xf32>, memref<?x64xf32>, index
   return
 }
@@ -675,7 +675,7 @@ tile.kernel @k(%a: memref<?x64xf32>, %b: memref<?x64xf32>, %i: index) {
   tile.return
 }
 func.func @launch_c2_zero(%x: memref<?x64xf32>, %y: memref<?x64xf32>, %z: memref<?x32xf32>, %n: index) {
-  // expected-error @+1 {{attribute 'grid' must have results of the form c, d or c * (d ceildiv k), found 0}}
+  // expected-error @+1 {{attribute 'grid' must have results of the form c, d or c * (d ceildiv k) or sums of them, found 0}}
   tile.launch @k affine_map<(t, r) -> (t, 0, 1)> (%x, %y, %n) : memref<?x64xf32>, memref<?x64xf32>, index
   return
 }

@@ -27,8 +27,11 @@ static void requireConsistent(const Manifest &m) {
     require(!entry.specialisations.empty());
     for (const Specialisation &s : entry.specialisations)
       for (const Launch &launch : s.launches) {
-        for (const GridAxis &axis : launch.grid)
-          require(axis.divide > 0);
+        for (const GridAxis &axis : launch.grid) {
+          require(!axis.empty());
+          for (const GridTerm &term : axis)
+            require(term.divide > 0);
+        }
         for (const Arg &arg : launch.args) {
           require(arg.kind != Arg::Kind::Weight ||
                   arg.index < m.weights.size());

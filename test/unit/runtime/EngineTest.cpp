@@ -419,8 +419,8 @@ TEST_F(EngineTest, OtherVersions) {
   Manifest m = fakeManifest();
   m.major = 7;
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "version 7.0");
-  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "reads version 1.0");
-  m.major = 1;
+  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "reads version 2.0");
+  m.major = kMajor;
   m.minor = 12;
   EXPECT_OK(tryOpen(m));
 }
@@ -486,7 +486,21 @@ TEST_F(EngineTest, ManifestThatDoesNotFit) {
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "no entry 'step'");
   m = fakeManifest();
   for (auto &axis : m.entries[0].specialisations[1].launches[0].grid)
-    axis.multiply = uint64_t(1) << 30;
+    axis[0].multiply = uint64_t(1) << 30;
+  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "impossible grid");
+}
+
+TEST_F(EngineTest, GridsThatOverflow) {
+  const GridTerm most{Count::Tokens, 1, uint64_t(1) << 31};
+  Manifest m = fakeManifest();
+  // Terms of which each could be, but not their sum.
+  m.entries[0].specialisations[1].launches[0].grid[0].assign(4000, most);
+  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "impossible grid");
+  // An empty axis excuses none of the others.
+  m = fakeManifest();
+  GridAxis *grid = m.entries[0].specialisations[1].launches[0].grid;
+  grid[0][0].multiply = 0;
+  grid[1] = grid[2] = {most};
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "impossible grid");
 }
 

@@ -71,7 +71,8 @@ Launch launch(const char *kernel, GridAxis x, GridAxis y,
   return out;
 }
 
-const GridAxis kOne, kTokens{Count::Tokens, 1, 1}, kRows{Count::Rows, 1, 1};
+const GridAxis kOne(1), kTokens{{Count::Tokens, 1, 1}},
+    kRows{{Count::Rows, 1, 1}};
 
 Entry stepEntry() {
   using Kind = Arg::Kind;
@@ -96,7 +97,9 @@ Entry stepEntry() {
         launch("fake_sum", kTokens, kOne,
                {arg(Kind::Cache), arg(Kind::Weight, 0), arg(Kind::Input, 1),
                 arg(Kind::Input, 2), arg(Kind::Workspace, 0, state)}),
-        launch("fake_logits", kRows, {Count::One, 1, kVocabulary / 8},
+        // Sums of terms; the kernel skips programs beyond the rows.
+        launch("fake_logits", {{Count::Rows, 1, 1}, {Count::Tokens, 2, 1}},
+               {{Count::One, 1, 1}, {Count::One, 1, kVocabulary / 8 - 1}},
                {arg(Kind::Workspace, 0, state), arg(Kind::Table, 0),
                 arg(Kind::Input, 3), arg(Kind::Output, 0),
                 arg(Kind::Count, 0, 0, Count::Rows)}),

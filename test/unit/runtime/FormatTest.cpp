@@ -84,8 +84,12 @@ TEST(Manifest, RoundTrip) {
   EXPECT_EQ(manifestText(m), text) << "equal manifests, equal bytes";
   EXPECT_EQ(back.model.compressRatios, m.model.compressRatios);
   EXPECT_EQ(back.weights[2].offset, m.weights[2].offset);
-  EXPECT_EQ(back.entries[0].specialisations[1].launches[2].grid[1].multiply,
-            3u);
+  const Launch &launch = back.entries[0].specialisations[1].launches[2];
+  ASSERT_EQ(launch.grid[0].size(), 2u);
+  EXPECT_EQ(launch.grid[0][0].count, Count::Rows);
+  EXPECT_EQ(launch.grid[0][1].divide, 2u);
+  EXPECT_EQ(launch.grid[1][1].multiply, 2u);
+  EXPECT_EQ(launch.grid[2].size(), 1u);
 }
 
 TEST(Manifest, LocationIsOutsideTheHash) {
@@ -111,8 +115,8 @@ TEST(Manifest, LaterMinorsMayAddFields) {
 }
 
 TEST(Manifest, OtherMajorNamesBoth) {
-  expectError("version 2.3", [](json &j) { j["major"] = 2, j["minor"] = 3; });
-  expectError("version 1.0", [](json &j) { j["major"] = 2; });
+  expectError("version 9.3", [](json &j) { j["major"] = 9, j["minor"] = 3; });
+  expectError("version 2.0", [](json &j) { j["major"] = 1; });
 }
 
 TEST(Manifest, NotJson) {
@@ -215,12 +219,19 @@ TEST(Manifest, GridsAndSpecialisations) {
   auto special = [](json &j) -> json & {
     return j["entries"][0]["specialisations"];
   };
-  expectError("grid[0][1]",
-              [&](json &j) { special(j)[0]["launches"][0]["grid"][0][1] = 0; });
+  auto grid = [&](json &j) -> json & {
+    return special(j)[0]["launches"][2]["grid"];
+  };
+  expectError("grid[0][1][1]", [&](json &j) { grid(j)[0][1][1] = 0; });
+  expectError("grid[0][1][2]", [&](json &j) { grid(j)[0][1][2] = -1; });
+  expectError("at least one term",
+              [&](json &j) { grid(j)[1] = json::array(); });
+  expectError("[count, divide, multiply]",
+              [&](json &j) { grid(j)[1] = {"one", 1, 1}; });
   expectError("three axes",
               [&](json &j) { special(j)[0]["launches"][0]["grid"].erase(2); });
   expectError("one, tokens, rows", [&](json &j) {
-    special(j)[0]["launches"][0]["grid"][0][0] = "many";
+    special(j)[0]["launches"][0]["grid"][0][0][0] = "many";
   });
   expectError("symbol",
               [&](json &j) { special(j)[0]["launches"][0]["kernel"] = "a b"; });

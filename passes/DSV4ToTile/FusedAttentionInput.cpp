@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What follows the projections of attention's input: the queries of a head from
+// the normed rank in one program, and a token's row on its way into the window.
+#include "passes/DSV4ToTile/RowChain.h"
+#include "passes/DSV4ToTile/WeightTile.h"
+
+using namespace mlir;
+
+namespace fathom {
+
+//===-- A row into the window --------------------------------------------===//
+
+/// Members: steps on rows, then window_insert.
+static bool lowerWindowRow(Lowering &l, SmallVector<Operation *> members) {
+  auto insert = cast<dsv4::WindowInsertOp>(members.pop_back_val());
+  auto type = cast<dsv4::CacheType>(insert.getCache().getType());
+  int64_t width = type.getWidth();
+  if (!canInsertRow(type) || !RowChain::accepts(members, width))
+    return false;
+  Value x = members.front()->getOperand(0);
+  RowChain chain(l, members);
+  SmallVector<Value> operands{l.buffer(x), l.buffer(insert.getPositions()),
+                              l.buffer(insert.getSlots())};
+  llvm::append_range(operands, chain.operands);
+  unsigned cache = operands.size();
+  llvm::append_range(operands, CacheReader::operands(l, insert.getCache()));
+  auto kernel = l.kernels.get(
+      "window_row", cacheName(type) + chain.params,
+      ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
+        Value t = k.pid(0);
+        Value row = k.f32(k.load(k.arg(0), {t, k.ci(0)}, {1, width}));
+        row = chain.apply(k, row, t, {}, 3);
+        Value slot = k.loadIndex(k.arg(2), t);
+        Value ring = k.remi(k.loadIndex(k.arg(1), t), type.getRows());
+        insertRow(k, type, cache, row,
+                  k.addi(k.muli(slot, type.getRows()), ring));
+      });
+  Lowering::Grid grid;
+  grid.like = x;
+  l.launch(kernel, grid, operands);
+  return true;
+}
+
+//===-- Queries ----------------------------------------------------------===//
+
+namespace {
+/// Members: rms_norm, fake_quantize in `published`, and then projections with
+/// the steps that follow each.
+struct Queries {
+  dsv4::RMSNormOp norm;
+  dsv4::FakeQuantizeOp quantise;
+  struct Projection {
+    dsv4::LinearOp linear;
+    SmallVector<Operation *> steps;
+  };
+  SmallVector<Projection> projections;
+
+  bool match(ArrayRef<Operation *> members);
+};
+} // namespace
+
+bool Queries::match(ArrayRef<Operation *> members) {
+  for (Operation *op : members) {
+    if (auto linear = dyn_cast<dsv4::LinearOp>(op)) {
+      projections.push_back({linear, {}});
+      continue;
+    }
+    bool step = false;
+    for (Projection &p : projections) {
+      Value end = p.steps.empty() ? Value(p.linear.getResult())
+                                  : p.steps.back()->getResult(0);
+      if (op->getOperand(0) != end)
+        continue;
+      p.steps.push_back(op);
+      step = true;
+    }
+    if (step)
+      continue;
+    if (auto first = dyn_cast<dsv4::RMSNormOp>(op); first && !norm)
+      norm = first;
+    else if (auto next = dyn_cast<dsv4::FakeQuantizeOp>(op); next && !quantise)
+      quantise = next;
+    else
+      return false;
+  }
+  if (!norm || projections.empty())
+    return false;
+  Value x = norm.getResult();
+  if (quantise && quantise.getX() != x)
+    return false;
+  if (quantise)
+    x = quantise.getResult();
+  for (const Projection &p : projections) {
+    dsv4::LinearOp linear = p.linear;
+    if (linear.getX() != x)
+      return false;
+    auto type = cast<RankedTensorType>(linear.getResult().getType());
+    if (type.getRank() != 3 || !RowChain::accepts(p.steps, type.getDimSize(2)))
+      return false;
+  }
+  return true;
+}
+
+namespace {
+/// How a program gets its input: as it is in memory, or normed (and quantised)
+/// on the way.
+struct Input {
+  SmallVector<Value> operands; // the rank, and with `norm` its weight
+  dsv4::RMSNormOp norm;
+  dsv4::FakeQuantizeOp quantise;
+
+  std::string params() {
+    if (!norm)
+      return "";
+    std::string text = "_n" + number(norm.getEps().convertToDouble());
+    if (quantise)
+      text += "_q" + std::to_string(quantise.getBlock());
+    return text;
+  }
+};
+} // namespace
+
+/// 1 / sqrt(mean x^2 + eps) of `tokens` rows, summed as rms_norm sums.
+static Value inverseRms(KernelBuilder &k, int64_t width, double eps,
+                        int64_t tokens,
+                        function_ref<Value(Value, int64_t)> load) {
+  int64_t w = pow2Divisor(width, 1024);
+  Value squares = k.loop(k.ci(0), k.ci(width), k.ci(w), k.full(0, {tokens, w}),
+                         [&](Value c, ValueRange sums) -> SmallVector<Value> {
+                           Value x = load(c, w);
+                           return {k.add(sums[0], k.mul(x, x))};
+                         })[0];
+  Value mean = k.div(k.reduce(tile::ReduceKind::Add, squares, 1),
+                     k.full(double(width), {tokens}));
+  return k.div(k.full(1, {tokens}), k.sqrt(k.add(mean, eps)));
+}
+
+/// One head of `tokens` tokens a program.
+static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
+  dsv4::LinearOp linear = p.linear;
+  Value result = linear.getResult();
+  if (!p.steps.empty())
+    result = p.steps.back()->getResult(0);
+  RowChain chain(l, p.steps);
+  SmallVector<Value> operands(input.operands);
+  unsigned weight = operands.size();
+  operands.push_back(l.buffer(linear.getWeight()));
+  if (linear.getScale())
+    operands.push_back(l.buffer(linear.getScale()));
+  unsigned steps = operands.size();
+  llvm::append_range(operands, chain.operands);
+  unsigned out = operands.size();
+  operands.push_back(l.result(result, linear.getX()));
+  operands.push_back(l.count(linear.getX()));
+
+  auto type = cast<RankedTensorType>(linear.getResult().getType());
+  auto weightType = cast<RankedTensorType>(linear.getWeight().getType());
+  int64_t heads = type.getDimSize(1), width = type.getDimSize(2);
+  int64_t tokens = l.tokenTile();
+  WeightTile w =
+      WeightTile::of(weightType.getShape(), weightType.getElementType(), width);
+  w.rows = width;
+  w.ragged = false;
+  std::string params = "t" + std::to_string(tokens) + input.params() + "_d" +
+                       std::to_string(width) + chain.params;
+  auto kernel = l.kernels.get(
+      "queries", params, ValueRange(operands).getTypes(),
+      [&](KernelBuilder &k) {
+        Value head = k.pid(0), t = k.muli(k.pid(1), tokens);
+        Value count = tokens > 1 ? k.arg(out + 1) : Value();
+        auto load = [&](Value c, int64_t n) {
+          SmallVector<Value> bounds;
+          if (count)
+            bounds = {count, k.ci(w.k)};
+          return k.load(k.arg(0), {t, c}, {tokens, n}, bounds);
+        };
+        Type element = k.argType(0).getElementType();
+        Value inverse;
+        dsv4::RMSNormOp norm = input.norm;
+        dsv4::FakeQuantizeOp quantise = input.quantise;
+        if (norm)
+          inverse =
+              inverseRms(k, w.k, norm.getEps().convertToDouble(), tokens,
+                         [&](Value c, int64_t n) { return k.f32(load(c, n)); });
+        auto loadX = [&](Value k0) -> Value {
+          Value x = load(k0, w.chunk);
+          if (!norm)
+            return x;
+          SmallVector<int64_t> shape{tokens, w.chunk};
+          x = k.mul(k.f32(x), k.broadcast(inverse, {1}, shape));
+          Value g = k.f32(k.load(k.arg(1), k0, {w.chunk}));
+          x = k.to(k.mul(x, k.broadcast(g, {0}, shape)), element);
+          if (!quantise)
+            return x;
+          int64_t block = quantise.getBlock();
+          SmallVector<int64_t> blocks{tokens * w.chunk / block, block};
+          ScaledBlock s =
+              scaleBlock(k, k.reshape(k.f32(x), blocks), quantise.getFormat());
+          Value y = k.mul(roundToGrid(k, s.scaled, quantise.getFormat()),
+                          k.broadcast(s.scale, {1}, blocks));
+          return k.to(k.reshape(y, shape), element);
+        };
+        WeightOperand operand{k.arg(weight),
+                              linear.getScale() ? k.arg(weight + 1) : Value()};
+        Value acc = walkK(k, w, operand, k.muli(head, width), tokens, loadX)[0];
+        Value y = k.f32(k.to(k.transpose(acc), type.getElementType()));
+        y = chain.apply(k, y, t, count, steps);
+        k.store(k.reshape(k.to(y, k.argType(out).getElementType()),
+                          {tokens, 1, width}),
+                k.arg(out), {t, head, k.ci(0)},
+                count ? SmallVector<Value>{count, k.ci(heads), k.ci(width)}
+                      : SmallVector<Value>{});
+      });
+  Lowering::Grid grid;
+  grid.like = linear.getX();
+  grid.tokenAxis = 1;
+  grid.perProgram = tokens;
+  grid.others[0] = heads;
+  l.launch(kernel, grid, operands);
+}
+
+/// For one token every head norms the rank again, which costs less than a
+/// launch; for several the norm is a launch of its own.
+static bool lowerQueries(Lowering &l, ArrayRef<Operation *> members) {
+  Queries q;
+  if (!q.match(members))
+    return false;
+  Input input;
+  bool inProgram = l.tokenTile() == 1;
+  if (q.quantise) {
+    int64_t width =
+        cast<RankedTensorType>(q.quantise.getX().getType()).getDimSize(1);
+    int64_t block = q.quantise.getBlock();
+    inProgram &= int64_t(q.quantise.getChannels()) == width &&
+                 llvm::isPowerOf2_64(block) &&
+                 pow2Divisor(width, 512) % block == 0;
+  }
+  if (inProgram) {
+    input.norm = q.norm;
+    input.quantise = q.quantise;
+    input.operands = {l.buffer(q.norm.getX()), l.buffer(q.norm.getWeight())};
+  } else {
+    lowerRMSNorm(l, q.norm);
+    if (q.quantise)
+      lowerFakeQuantize(l, q.quantise);
+    input.operands = {l.buffer(q.projections.front().linear.getX())};
+  }
+  for (const Queries::Projection &p : q.projections)
+    lowerHeads(l, p, input);
+  return true;
+}
+
+bool lowerAttentionInput(Lowering &l, dsv4::FusedOp group) {
+  SmallVector<Operation *> members;
+  for (Operation &op : group.members())
+    members.push_back(&op);
+  if (isa<dsv4::WindowInsertOp>(members.back()))
+    return lowerWindowRow(l, members);
+  return lowerQueries(l, members);
+}
+
+} // namespace fathom
