@@ -6,6 +6,7 @@
 #include "codegen/CPU/MicroKernels.h"
 #include "dialects/Tile/IR/Tile.h"
 
+#include "mlir/Dialect/AMX/AMXDialect.h"
 #include "mlir/Dialect/Arith/Transforms/BufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
 #include "mlir/Dialect/Bufferization/Transforms/FuncBufferizableOpInterfaceImpl.h"
@@ -31,7 +32,10 @@ static constexpr StringLiteral kIsaAttr = "fathom.isa";
 static Target targetOf(Operation *op) {
   auto isa =
       op->getParentOfType<ModuleOp>()->getAttrOfType<StringAttr>(kIsaAttr);
-  return Target{isa && isa.getValue() == "x86-64-v4"};
+  Target target;
+  if (isa)
+    target.level = levelOf(isa.getValue()).value_or(Level::V3);
+  return target;
 }
 
 namespace {

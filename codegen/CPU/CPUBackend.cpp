@@ -2,7 +2,7 @@
 #include "codegen/CPU/CPUBackend.h"
 
 #include "codegen/CPU/Link.h"
-#include "codegen/CPU/Passes.h"
+#include "codegen/CPU/MicroKernels.h"
 #include "dialects/Tile/IR/Tile.h"
 
 #include "mlir/Target/LLVMIR/Export.h"
@@ -52,6 +52,38 @@ static std::vector<Part> split(ModuleOp module,
   return parts;
 }
 
+namespace {
+/// A level as LLVM knows it.
+struct LevelSpec {
+  llvm::StringLiteral name, cpu, features;
+};
+} // namespace
+
+static constexpr LevelSpec kLevels[] = {
+    {"x86-64-v3", "x86-64-v3", ""},
+    {"x86-64-v4", "x86-64-v4", ""},
+    {"x86-64-v4-bf16", "x86-64-v4", "+avx512bf16,+avx512vbmi"},
+    {"x86-64-v4-amx", "x86-64-v4",
+     "+avx512bf16,+avx512vbmi,+amx-tile,+amx-bf16"}};
+
+std::vector<std::string> fathom::cpu::levelNames() {
+  std::vector<std::string> names;
+  for (const LevelSpec &level : kLevels)
+    names.push_back(level.name.str());
+  return names;
+}
+
+std::optional<Level> fathom::cpu::levelOf(llvm::StringRef name) {
+  for (auto [i, level] : llvm::enumerate(kLevels))
+    if (level.name == name)
+      return static_cast<Level>(i);
+  return std::nullopt;
+}
+
+static const LevelSpec &specOf(const CPUOptions &options) {
+  return kLevels[static_cast<int>(*levelOf(options.isa))];
+}
+
 static std::unique_ptr<llvm::TargetMachine>
 createMachine(const CPUOptions &options, std::string &error) {
   llvm::Triple triple("x86_64-unknown-linux-gnu");
@@ -63,7 +95,8 @@ createMachine(const CPUOptions &options, std::string &error) {
   llvm::TargetOptions targetOptions;
   targetOptions.AllowFPOpFusion = llvm::FPOpFusion::Strict; // bits are ours
   return std::unique_ptr<llvm::TargetMachine>(
-      target->createTargetMachine(triple, options.isa, "", targetOptions,
+      target->createTargetMachine(triple, specOf(options).cpu,
+                                  specOf(options).features, targetOptions,
                                   llvm::Reloc::PIC_, std::nullopt, level));
 }
 
@@ -89,9 +122,11 @@ static void prepare(llvm::Module &module, llvm::TargetMachine &machine,
   for (llvm::Function &function : module) {
     if (function.isDeclaration())
       continue;
-    function.addFnAttr("target-cpu", options.isa);
+    function.addFnAttr("target-cpu", specOf(options).cpu);
+    if (!specOf(options).features.empty())
+      function.addFnAttr("target-features", specOf(options).features);
     function.addFnAttr(llvm::Attribute::NoUnwind);
-    if (options.isa == "x86-64-v4")
+    if (options.isa != "x86-64-v3")
       function.addFnAttr("prefer-vector-width", "512");
   }
 }
@@ -181,9 +216,9 @@ static void compilePart(Part &part, const CPUOptions &options, size_t number) {
 }
 
 static llvm::Error checkOptions(const CPUOptions &options) {
-  if (options.isa != "x86-64-v3" && options.isa != "x86-64-v4")
+  if (!levelOf(options.isa))
     return fail("unknown instruction-set level '" + options.isa +
-                "': x86-64-v3 and x86-64-v4 are known");
+                "'; known are " + llvm::join(levelNames(), ", "));
   if (options.optLevel < 0 || options.optLevel > 3)
     return fail("optimisation level must be 0 to 3");
   return llvm::Error::success();

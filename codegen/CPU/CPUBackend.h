@@ -12,8 +12,11 @@
 
 namespace fathom::cpu {
 
+/// Instruction-set levels, lowest first.
+std::vector<std::string> levelNames();
+
 struct CPUOptions {
-  std::string isa = "x86-64-v3"; // or "x86-64-v4"
+  std::string isa = "x86-64-v3"; // one of levelNames()
   int optLevel = 2;              // of LLVM, 0..3
   unsigned threads = 2;
   /// If not empty, an existing folder for the LLVM IR and objects of each part.

@@ -4,7 +4,9 @@
 //   nt      lane l of 16 takes k = l, l+16, ... by fused multiply-add from 0;
 //           lanes are added by a halving tree, the total to acc.
 //   nn, tn  fused multiply-adds onto acc, k ascending.
-#include "codegen/CPU/MicroKernels.h"
+// Levels with bf16 instructions have other sums for nt of bf16, AMX for tn, too:
+// see BF16Kernels.cpp, AMXKernels.cpp and AMXColumns.cpp.
+#include "codegen/CPU/NarrowWeights.h"
 
 using namespace mlir;
 using namespace fathom;
@@ -34,8 +36,8 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
   // Rows that must be extended are better few.
   bool narrow = !cast<MemRefType>(lhs.getType()).getElementType().isF32();
   int64_t wideN = narrow && n >= 8 ? 8 : 4;
-  int64_t blockN = std::min<int64_t>(n, target.wide ? wideN : 2);
-  int64_t blockM = std::min<int64_t>(rows, target.wide ? 16 / wideN
+  int64_t blockN = std::min<int64_t>(n, target.wide() ? wideN : 2);
+  int64_t blockM = std::min<int64_t>(rows, target.wide() ? 16 / wideN
                                            : n == 1    ? 4
                                                        : 2);
   Type vector = e.vec(lanes, e.b.getF32Type());
@@ -64,8 +66,8 @@ static void emitDotColumns(Emit &e, Target target, Value lhs, Value rhs,
                            Value acc, bool transposed) {
   int64_t m = sizeOf(acc, 0), n = sizeOf(acc, 1), k = sizeOf(rhs, 0);
   int64_t lanes = std::min(n, kLanes);
-  int64_t parts = target.wide && n >= 2 * lanes ? 2 : 1;
-  int64_t blockM = std::min<int64_t>(m, target.wide ? 8 : lanes >= 16 ? 4 : 8);
+  int64_t parts = target.wide() && n >= 2 * lanes ? 2 : 1;
+  int64_t blockM = std::min<int64_t>(m, target.wide() ? 8 : lanes >= 16 ? 4 : 8);
   e.loop(0, m, blockM, [&](Value row) {
     e.loop(0, n, parts * lanes, [&](Value column) {
       Emit::Values init;
@@ -156,12 +158,20 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotOp op, Target target,
              << element;
   }
   if (op.getForm() == tile::DotForm::NT) {
+    if (auto narrow = NarrowWeights::of(lhs, rhs)) {
+      if (target.amx())
+        return emitDotAMX(e, *narrow, rhs, acc), success();
+      if (target.dotBF16())
+        return emitDotBF16(e, *narrow, rhs, acc), success();
+    }
     if (sizeOf(lhs, 0) >= 8)
       rhs = e.beforeLoops(rhs, [&] { return extended(e, rhs); });
     emitDotNT(e, target, lhs, rhs, acc, e.index(0), sizeOf(lhs, 0));
     return success();
   }
   bool transposed = op.getForm() == tile::DotForm::TN;
+  if (transposed && target.amx() && suitsAMXColumns(lhs, rhs))
+    return emitDotColumnsAMX(e, lhs, rhs, acc), success();
   if (sizeOf(acc, 1) > kLanes)
     lhs = e.beforeLoops(lhs, [&] { return extended(e, lhs); });
   if (transposed && sizeOf(acc, 1) <= 4 && sizeOf(acc, 0) >= 8)

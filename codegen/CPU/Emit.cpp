@@ -53,6 +53,10 @@ Emit::Values Emit::loop(int64_t low, int64_t high, int64_t step, Range init,
                         function_ref<Values(Value, Range)> body) {
   if (low + step >= high)
     return body(index(low), init);
+  if (init.empty()) { // such a loop has its terminator from the start
+    loop(low, high, step, [&](Value iv) { body(iv, {}); });
+    return {};
+  }
   auto op =
       scf::ForOp::create(b, loc, index(low), index(high), index(step), init);
   OpBuilder::InsertionGuard guard(b);

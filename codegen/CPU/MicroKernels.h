@@ -11,9 +11,22 @@
 
 namespace fathom::cpu {
 
-/// What sizes register blocks; the results' bits do not depend on it.
+/// Instruction sets that kernels are written for, each with all before it.
+/// x86-64-v4-bf16 is x86-64-v4 with AVX512-BF16 and AVX512-VBMI;
+/// x86-64-v4-amx adds AMX-TILE and AMX-BF16.
+enum class Level { V3, V4, V4BF16, V4AMX };
+
+/// What a level is called, and none for another name.
+std::optional<Level> levelOf(llvm::StringRef name);
+
 struct Target {
-  bool wide; // 32 registers of 16 floats (x86-64-v4), else 16 of 8
+  Level level = Level::V3;
+  /// 32 registers of 16 floats, else 16 of 8: sizes register blocks, does not
+  /// change bits.
+  bool wide() const { return level >= Level::V4; }
+  /// Dots of bf16 by vdpbf16ps, or on tiles: each has its own order of sums.
+  bool dotBF16() const { return level == Level::V4BF16; }
+  bool amx() const { return level == Level::V4AMX; }
 };
 
 /// Type of the view that an unbounded load is.
@@ -50,6 +63,13 @@ mlir::LogicalResult expandOp(Emit &e, tile::DotScaledOp op, Target target,
 /// of lhs and acc from `lhsRow`/`accRow` on.
 void emitDotNT(Emit &e, Target target, mlir::Value lhs, mlir::Value rhs,
                mlir::Value acc, mlir::Value accRow, int64_t rows);
+
+/// Dots whose weights suit NarrowWeights, with the sums of these files.
+struct NarrowWeights;
+void emitDotAMX(Emit &e, const NarrowWeights &w, mlir::Value x,
+                mlir::Value acc);
+void emitDotBF16(Emit &e, const NarrowWeights &w, mlir::Value x,
+                 mlir::Value acc);
 
 /// Packed e2m1 bytes (vector<n x i8>) to 2n f32, low nibble first.
 mlir::Value decodeFP4(Emit &e, mlir::Value bytes);

@@ -32,7 +32,8 @@ def BufferizePass : Pass<"fathom-cpu-bufferize", "::mlir::ModuleOp"> {
   let summary = "tiles become buffers, tile operations become vector loops";
   let dependentDialects = ["::mlir::bufferization::BufferizationDialect",
     "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
-    "::mlir::vector::VectorDialect", "::mlir::LLVM::LLVMDialect"];
+    "::mlir::vector::VectorDialect", "::mlir::LLVM::LLVMDialect",
+    "::mlir::amx::AMXDialect"];
   let options = [Option<"isa", "isa", "std::string", "\"x86-64-v3\"",
                         "instruction-set level that micro-kernels are sized for">];
 }

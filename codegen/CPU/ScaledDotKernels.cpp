@@ -3,7 +3,7 @@
 // tile.dot_scaled: weights are decoded in registers for few tokens, once into
 // scratch rows for many. Both take the exact product weight x scale into the
 // sums of `dot nt`, so a token's result does not know its company.
-#include "codegen/CPU/MicroKernels.h"
+#include "codegen/CPU/NarrowWeights.h"
 
 using namespace mlir;
 using namespace fathom;
@@ -56,15 +56,11 @@ struct ScaledWeights {
     return w;
   }
 
-  /// Scale of row `row`, column block `block`, times what decode() left out.
+  /// Scale of row `row`, column block `block`.
   Value scale(Emit &e, Value row, Value block) const {
     if (rowBlock > 1)
       row = arith::DivUIOp::create(e.b, e.loc, row, e.index(rowBlock));
-    Value value = e.toF32(e.load(scales, {row, block}, 1));
-    if (!packed)
-      value = arith::MulFOp::create(e.b, e.loc, value,
-                                    e.constant(value.getType(), 256));
-    return e.splat(value, lanes);
+    return e.splat(e.toF32(e.load(scales, {row, block}, 1)), lanes);
   }
 
   void prefetch(Emit &e, Value row, Value k) const {
@@ -75,8 +71,7 @@ struct ScaledWeights {
                                /*isDataCache=*/true);
   }
 
-  /// `step` weights from column k on, without scale; e4m3 divided by 256,
-  /// which is what its bits mean one step to the left in an f16.
+  /// `step` weights from column k on, without scale.
   Emit::Values decode(Emit &e, Value row, Value k) const {
     OpBuilder &b = e.b;
     if (packed) {
@@ -102,8 +97,11 @@ struct ScaledWeights {
     bits = arith::OrIOp::create(b, e.loc, bits, mask);
     Value half =
         arith::BitcastOp::create(b, e.loc, e.vec(lanes, b.getF16Type()), bits);
+    // One step to the left in an f16 the bits mean a 256th.
+    Type floats = e.vec(lanes, b.getF32Type());
+    Value value = arith::ExtFOp::create(b, e.loc, floats, half);
     return {
-        arith::ExtFOp::create(b, e.loc, e.vec(lanes, b.getF32Type()), half)};
+        arith::MulFOp::create(b, e.loc, value, e.constant(floats, 256))};
   }
 };
 } // namespace
@@ -186,8 +184,9 @@ static void manyTokens(Emit &e, Target target, const ScaledWeights &w, Value x,
   });
 }
 
-LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotScaledOp op,
-                                    Target target, Buffers operands) {
+/// The f32 kernels, which every level has.
+static LogicalResult inFloats(Emit &e, tile::DotScaledOp op, Target target,
+                              Buffers operands) {
   FailureOr<ScaledWeights> weights =
       ScaledWeights::of(e, op, operands[0], operands[1]);
   if (failed(weights))
@@ -197,7 +196,7 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotScaledOp op,
   if (weights->rows >= 8)
     x = inF32(e, x);
   // Decoding e2m1 takes more registers than e4m3.
-  int64_t rowTokens = target.wide ? 8 : weights->packed ? 2 : 4;
+  int64_t rowTokens = target.wide() ? 8 : weights->packed ? 2 : 4;
   if (tokens > 4)
     manyTokens(e, target, *weights, x, acc);
   else
@@ -205,4 +204,21 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotScaledOp op,
         e, *weights, x, acc,
         std::min(weights->rows, std::max<int64_t>(1, rowTokens / tokens)));
   return success();
+}
+
+LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotScaledOp op,
+                                    Target target, Buffers operands) {
+  Value x = operands[2], acc = operands[3];
+  auto narrow = NarrowWeights::of(operands[0], operands[1], x);
+  if (narrow && target.dotBF16())
+    return emitDotBF16(e, *narrow, x, acc), success();
+  if (!narrow || !target.amx())
+    return inFloats(e, op, target, operands);
+  // Scales that would leave the normal numbers of bf16 are for f32: a matter
+  // of the weights, so again the same for every token.
+  LogicalResult result = success();
+  e.ifElse(
+      scalesAreModerate(e, *narrow), [&] { emitDotAMX(e, *narrow, x, acc); },
+      [&] { result = inFloats(e, op, target, operands); });
+  return result;
 }

@@ -109,7 +109,7 @@ Status Engine::chooseLibrary(const std::string &wanted) {
                       missingForV3());
   return Status(FATHOM_UNSUPPORTED,
                 where + " has code for " + has + ", this CPU runs up to " +
-                    "x86-64-v" + std::to_string(cpu) +
+                    isaName(cpu) +
                     (wanted.empty() ? "" : ", and " + wanted + " was asked") +
                     "; compile the model again for this machine");
 }

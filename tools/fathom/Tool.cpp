@@ -50,6 +50,11 @@ void EngineOptions::addTo(CLI::App &app) {
                "Ask for huge pages for caches and workspace");
   app.add_flag("--prefault", prefault,
                "Read all weights into memory before the first step");
+  app.add_option("--cpu", cpu,
+                 "Instruction-set level, such as x86-64-v3; by default the "
+                 "best that CPU and package have")
+      ->type_name("LEVEL")
+      ->envname("FATHOM_CPU");
 }
 
 Failure openEngine(const EngineOptions &options, EnginePtr &out) {
@@ -61,6 +66,7 @@ Failure openEngine(const EngineOptions &options, EnginePtr &out) {
   c.numa = options.numa.c_str();
   c.huge_pages = options.hugePages;
   c.prefault = options.prefault;
+  c.isa = options.cpu.empty() ? nullptr : options.cpu.c_str();
   fathom_engine *engine = nullptr;
   fathom_status status =
       fathom_engine_create(options.package.c_str(), &c, &engine);

@@ -54,7 +54,7 @@ using DetokenizerPtr = std::unique_ptr<fathom_detokenizer, DetokenizerDeleter>;
 
 /// Options that every command which runs a model has.
 struct EngineOptions {
-  std::string package, checkpoint, pin = "auto", numa = "local";
+  std::string package, checkpoint, cpu, pin = "auto", numa = "local";
   int threads = 0;
   bool hugePages = false, prefault = false;
   void addTo(CLI::App &app);

@@ -19,10 +19,10 @@ public:
     return "x86-64 processors with AVX2 or more";
   }
   std::vector<std::string> levels() const override {
-    return {"x86-64-v3", "x86-64-v4"};
+    return cpu::levelNames();
   }
   std::vector<std::string> defaultLevels() const override {
-    return {"x86-64-v3"};
+    return cpu::levelNames();
   }
   void registerDialects(mlir::DialectRegistry &registry) const override {
     cpu::registerCPUDialects(registry);

@@ -5,16 +5,35 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace fathom::rt {
 
+namespace {
+struct Level {
+  const char *name;
+  int rank;
+};
+constexpr Level kLevels[] = {{"x86-64-v3", 3},
+                             {"x86-64-v4", 4},
+                             {"x86-64-v4-bf16", 5},
+                             {"x86-64-v4-amx", 6}};
+} // namespace
+
 int isaRank(const std::string &isa) {
-  if (isa == "x86-64-v3")
-    return 3;
-  if (isa == "x86-64-v4")
-    return 4;
+  for (const Level &level : kLevels)
+    if (isa == level.name)
+      return level.rank;
   return 0;
+}
+
+std::string isaName(int rank) {
+  for (const Level &level : kLevels)
+    if (rank == level.rank)
+      return level.name;
+  return "";
 }
 
 #if defined(__x86_64__)
@@ -22,7 +41,9 @@ int isaRank(const std::string &isa) {
 namespace {
 
 struct Leaves {
-  uint32_t basicEcx = 0, extendedEbx = 0, amdEcx = 0, xcr0 = 0;
+  uint32_t basicEcx = 0, amdEcx = 0, xcr0 = 0;
+  uint32_t extendedEbx = 0, extendedEcx = 0, extendedEdx = 0; // leaf 7, 0
+  uint32_t moreEax = 0;                                       // leaf 7, 1
 };
 
 Leaves readLeaves() {
@@ -31,7 +52,9 @@ Leaves readLeaves() {
   if (__get_cpuid(1, &a, &b, &c, &d))
     out.basicEcx = c;
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d))
-    out.extendedEbx = b;
+    out.extendedEbx = b, out.extendedEcx = c, out.extendedEdx = d;
+  if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d))
+    out.moreEax = a;
   if (__get_cpuid(0x80000001u, &a, &b, &c, &d))
     out.amdEcx = c;
   if (out.basicEcx & (1u << 27)) { // OSXSAVE: xgetbv may be executed
@@ -63,14 +86,30 @@ std::string missingForV3() {
   return missing;
 }
 
+/// Linux enables the tile registers of a process when it asks for them, for
+/// all its threads and for good. A sandbox may refuse.
+static bool mayUseTiles() {
+  constexpr long kArchPrctl = 158, kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(kArchPrctl, kRequestPermission, kTileData) == 0;
+}
+
 int cpuRank() {
   if (!missingForV3().empty())
     return 0;
   const Leaves cpu = readLeaves();
   // AVX512 F, DQ, CD, BW, VL, and their registers enabled.
   const uint32_t wanted = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31;
-  bool v4 = (cpu.extendedEbx & wanted) == wanted && (cpu.xcr0 & 0xe6) == 0xe6;
-  return v4 ? 4 : 3;
+  if ((cpu.extendedEbx & wanted) != wanted || (cpu.xcr0 & 0xe6) != 0xe6)
+    return 3;
+  // AVX512-VBMI, AVX512-BF16.
+  if (!(cpu.extendedEcx >> 1 & 1) || !(cpu.moreEax >> 5 & 1))
+    return 4;
+  // AMX-BF16, AMX-TILE, and their state.
+  const uint32_t tiles = 1u << 22 | 1u << 24;
+  if ((cpu.extendedEdx & tiles) != tiles || (cpu.xcr0 & 0x60000) != 0x60000 ||
+      !mayUseTiles())
+    return 5;
+  return 6;
 }
 
 #else

@@ -7,12 +7,17 @@
 
 namespace fathom::rt {
 
-/// Rank of an instruction-set level by name ("x86-64-v3": 3, "x86-64-v4": 4),
-/// 0 for a name that this runtime does not know.
+/// Rank of an instruction-set level by name, higher is better ("x86-64-v3": 3,
+/// "x86-64-v4": 4, "x86-64-v4-bf16": 5, "x86-64-v4-amx": 6), 0 for a name that
+/// this runtime does not know.
 int isaRank(const std::string &isa);
 
+/// The name of a rank, "" for none.
+std::string isaName(int rank);
+
 /// The rank of the best level that can run here: 0 when not even x86-64-v3
-/// (CPU flags by cpuid, register state enabled by the system by XCR0).
+/// (CPU flags by cpuid, register state enabled by the system by XCR0). Where
+/// the CPU has AMX, asks the system for its registers first.
 int cpuRank();
 
 /// What x86-64-v3 needs and this CPU lacks ("AVX2, FMA"), "" if nothing.

@@ -3,6 +3,7 @@
 
 #include "codegen/CPU/CPUBackend.h"
 #include "codegen/CPU/Passes.h"
+#include "runtime/drivers/host/Cpu.h"
 #include "runtime/format/Manifest.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -48,11 +49,11 @@ static bool attempt(const std::string &text, const std::string &isa,
 }
 
 std::unique_ptr<CompiledKernels>
-CompiledKernels::compile(const std::string &text) {
+CompiledKernels::compile(const std::string &text, const std::string &isa) {
   auto start = std::chrono::steady_clock::now();
   fathom::cpu::CompiledLibrary library;
   std::string messages;
-  if (!attempt(text, "x86-64-v3", library, messages)) {
+  if (!attempt(text, isa, library, messages)) {
     ADD_FAILURE() << messages << "\n" << text;
     return nullptr;
   }
@@ -98,6 +99,11 @@ void CompiledKernels::run(const char *kernel,
   for (const void *pointer : pointers)
     words.push_back(reinterpret_cast<uint64_t>(pointer));
   runWords(kernel, words, x, y, z);
+}
+
+bool fathom::test::runsHere(const std::string &isa) {
+  static const int best = rt::cpuRank();
+  return rt::isaRank(isa) <= best;
 }
 
 std::string fathom::test::refusal(const std::string &text,

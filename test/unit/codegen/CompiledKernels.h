@@ -17,7 +17,8 @@ namespace fathom::test {
 class CompiledKernels {
 public:
   /// Null, with a failed expectation, if the text does not compile.
-  static std::unique_ptr<CompiledKernels> compile(const std::string &text);
+  static std::unique_ptr<CompiledKernels>
+  compile(const std::string &text, const std::string &isa = "x86-64-v3");
   ~CompiledKernels();
 
   /// Runs one program of a kernel; arguments are pointers or counts.
@@ -34,6 +35,9 @@ private:
   void *handle = nullptr;
   std::vector<char> scratch;
 };
+
+/// Whether this machine executes code of the level.
+bool runsHere(const std::string &isa);
 
 /// Why the text does not compile; empty if it does.
 std::string refusal(const std::string &text,

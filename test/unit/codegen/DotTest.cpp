@@ -5,6 +5,8 @@
 #include "dialects/DSV4/Reference/Kernels/Codecs.h"
 #include "test/unit/codegen/CompiledKernels.h"
 
+#include "codegen/CPU/CPUBackend.h"
+
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -25,6 +27,82 @@ static float laneSum(const float *x, const float *y, int k) {
   return lanes[0];
 }
 
+namespace {
+enum class Weights { BF16, FP8, FP4 };
+
+/// The promised sums of a level, written down once more: which pairs of k meet
+/// in which order, by plain fused multiply-adds.
+struct Order {
+  std::string level;
+  Weights kind;
+  int k;
+
+  /// k of pair p of the v-th vector of 32, first and second.
+  std::pair<int, int> pair(int v, int p) const {
+    if (kind == Weights::FP4) {
+      int first = v / 4 * 128 + 8 * p + v % 4;
+      return {first, first + 4};
+    }
+    int first = v * 32 + 2 * p;
+    if (kind == Weights::FP8)
+      first = v / 2 * 64 + 2 * (8 * (p / 4) + 4 * (v % 2) + p % 4);
+    return {first, first + 1};
+  }
+
+  float onTiles(const float *w, const float *x, float acc) const {
+    for (int v = 0; v < k / 32; ++v) {
+      float even = 0, odd = 0;
+      for (int p = 0; p < 16; ++p) {
+        auto [a, b] = pair(v, p);
+        even = std::fma(w[a], x[a], even);
+        odd = std::fma(w[b], x[b], odd);
+      }
+      acc += even + odd;
+    }
+    return acc;
+  }
+
+  /// `scale(k)` of the weights w without scales.
+  template <typename Scale>
+  float inPairs(const float *w, const float *x, float acc, Scale scale) const {
+    float lanes[16] = {}, part[16] = {};
+    int vectors = kind == Weights::FP4 ? 4 : kind == Weights::FP8 ? 2 : 1;
+    for (int v = 0; v < k / 32; ++v)
+      for (int p = 0; p < 16; ++p) {
+        auto [a, b] = pair(v, p);
+        float &sum = kind == Weights::BF16 ? lanes[p] : part[p];
+        sum = std::fma(w[a], x[a], std::fma(w[b], x[b], sum));
+        if (kind != Weights::BF16 && v % vectors == vectors - 1) {
+          lanes[p] = std::fma(sum, scale(a), lanes[p]);
+          sum = 0;
+        }
+      }
+    for (int n = 8; n; n /= 2)
+      for (int i = 0; i < n; ++i)
+        lanes[i] += lanes[i + n];
+    return acc + lanes[0];
+  }
+};
+
+class CpuLevel : public testing::TestWithParam<std::string> {
+protected:
+  void SetUp() override {
+    if (!runsHere(GetParam()))
+      GTEST_SKIP() << "this CPU has no " << GetParam();
+  }
+  bool amx() const { return GetParam() == "x86-64-v4-amx"; }
+  bool pairs() const { return GetParam() == "x86-64-v4-bf16"; }
+};
+
+std::string nameOf(const testing::TestParamInfo<std::string> &info) {
+  std::string name = info.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+INSTANTIATE_TEST_SUITE_P(Levels, CpuLevel,
+                         testing::ValuesIn(cpu::levelNames()), nameOf);
+} // namespace
+
 static const char *dotText = R"(
     tile.kernel @dot(%a: memref<$Ax$Bx$T>, %b: memref<$Cx$Dx$T>, %c: memref<$Mx$Nxf32>, %o: memref<$Mx$Nxf32>) {
       %zero = arith.constant 0 : index
@@ -36,7 +114,8 @@ static const char *dotText = R"(
       tile.return
     })";
 
-static void checkDot(const std::string &form, int m, int n, int k, bool bf16) {
+static void checkDot(const std::string &level, const std::string &form, int m,
+                     int n, int k, bool bf16) {
   bool nt = form == "nt", tn = form == "tn";
   int a = tn ? k : m, b = tn ? m : k, c = nt ? n : k, d = nt ? k : n;
   auto kernels =
@@ -47,8 +126,11 @@ static void checkDot(const std::string &form, int m, int n, int k, bool bf16) {
                                               {"D", size(d)},
                                               {"M", size(m)},
                                               {"N", size(n)},
-                                              {"T", bf16 ? "bf16" : "f32"}}));
+                                              {"T", bf16 ? "bf16" : "f32"}}),
+                               level);
   ASSERT_TRUE(kernels);
+  bool words = nt && bf16 && m % 16 == 0 && k % 32 == 0;
+  Order order{level, Weights::BF16, k};
   auto x = random<float>(a * b, 1), y = random<float>(c * d, 2),
        z = random<float>(m * n, 3);
   std::vector<uint16_t> xh, yh;
@@ -65,7 +147,12 @@ static void checkDot(const std::string &form, int m, int n, int k, bool bf16) {
   for (int i = 0; i < m; ++i)
     for (int j = 0; j < n; ++j) {
       float expected = z[i * n + j];
-      if (nt)
+      if (words && level == "x86-64-v4-amx")
+        expected = order.onTiles(&x[i * k], &y[j * k], expected);
+      else if (words && level == "x86-64-v4-bf16")
+        expected = order.inPairs(&x[i * k], &y[j * k], expected,
+                                 [](int) { return 1.0f; });
+      else if (nt)
         expected += laneSum(&x[i * k], &y[j * k], k);
       else
         for (int l = 0; l < k; ++l)
@@ -77,7 +164,7 @@ static void checkDot(const std::string &form, int m, int n, int k, bool bf16) {
     }
 }
 
-TEST(CpuDot, OrderOfSumsForEverySize) {
+TEST_P(CpuLevel, OrderOfSumsForEverySize) {
   for (const char *form : {"nt", "nn", "tn"})
     for (auto [m, n, k] : {std::array{1, 1, 16},
                            {2, 4, 64},
@@ -88,8 +175,12 @@ TEST(CpuDot, OrderOfSumsForEverySize) {
                            {64, 2, 64},
                            {16, 64, 256},
                            {16, 4, 1},
+                           {32, 1, 512},
+                           {64, 4, 64},
+                           {32, 64, 64},
+                           {16, 128, 256},
                            {32, 8, 2}})
-      checkDot(form, m, n, k, k == 64 || k == 256);
+      checkDot(GetParam(), form, m, n, k, k >= 64 && k != 128);
 }
 
 static const char *scaledText = R"(
@@ -124,60 +215,151 @@ static std::vector<uint8_t> weightBytes(size_t count) {
   return bytes;
 }
 
-static void checkScaled(bool fp4, int m, int n, int k, int rows, int columns,
-                        bool bf16) {
-  auto kernels =
-      CompiledKernels::compile(scaled(fp4, m, n, k, rows, columns, bf16));
-  ASSERT_TRUE(kernels);
-  auto w = weightBytes(m * k), s = randomBytes(rows * columns, 6);
-  for (uint8_t &byte : s)
-    byte = 100 + byte % 50;
-  auto x = random<float>(n * k, 7);
-  std::vector<uint16_t> half;
-  for (float &v : x) {
-    half.push_back(ref::encodeBF16(v));
-    if (bf16)
-      v = ref::decodeBF16(half.back());
+namespace {
+/// Operands of a scaled dot, and its result by the promised order.
+struct ScaledCase {
+  std::string level;
+  bool fp4;
+  int m, n, k, rows, columns;
+  bool bf16;
+  std::vector<uint8_t> w = weightBytes(m * k), s = randomBytes(rows * columns, 6);
+  std::vector<float> x = random<float>(n * k, 7);
+
+  bool narrow() const {
+    return bf16 && m % 16 == 0 && k % (fp4 ? 128 : 64) == 0 &&
+           rows == (fp4 ? m : 1) && columns == (fp4 ? k / 32 : (k + 127) / 128);
   }
-  std::vector<float> o(m * n), row(k);
-  kernels->run("dot",
-               {w.data(), s.data(),
-                bf16 ? static_cast<void *>(half.data()) : x.data(), o.data()});
-  for (int i = 0; i < m; ++i) {
+  float scale(int i, int l) const {
+    return ref::decodeE8M0(s[i / (m / rows) * columns + l / (k / columns)]);
+  }
+  float weight(int i, int l) const {
+    return fp4 ? ref::decodeE2M1(l % 2 ? w[(i * k + l) / 2] >> 4
+                                       : w[(i * k + l) / 2] & 15)
+               : ref::decodeE4M3(w[i * k + l]);
+  }
+  bool moderate() const {
+    for (uint8_t code : s)
+      if (code < (fp4 ? 2 : 10) || code > (fp4 ? 252 : 246))
+        return false;
+    return true;
+  }
+
+  float expected(int i, int j) const {
+    Order order{level, fp4 ? Weights::FP4 : Weights::FP8, k};
+    std::vector<float> plain(k), scaled(k);
     for (int l = 0; l < k; ++l) {
-      float value = fp4 ? ref::decodeE2M1(l % 2 ? w[(i * k + l) / 2] >> 4
-                                                : w[(i * k + l) / 2] & 15)
-                        : ref::decodeE4M3(w[i * k + l]);
-      row[l] = value *
-               ref::decodeE8M0(s[i / (m / rows) * columns + l / (k / columns)]);
+      plain[l] = weight(i, l);
+      scaled[l] = plain[l] * scale(i, l);
     }
-    for (int j = 0; j < n; ++j)
-      ASSERT_EQ(bitsOf(o[i * n + j]),
-                bitsOf(0.0f + laneSum(row.data(), &x[j * k], k)))
-          << fp4 << " " << m << "x" << n << "x" << k << " at " << i << "," << j;
+    const float *token = &x[j * k];
+    if (narrow() && level == "x86-64-v4-bf16")
+      return order.inPairs(plain.data(), token, 0,
+                           [&](int l) { return scale(i, l); });
+    if (narrow() && level == "x86-64-v4-amx" && moderate())
+      return order.onTiles(scaled.data(), token, 0);
+    return 0.0f + laneSum(scaled.data(), token, k);
+  }
+
+  std::vector<float> run() {
+    std::vector<float> o(m * n);
+    auto kernels = CompiledKernels::compile(
+        scaled(fp4, m, n, k, rows, columns, bf16), level);
+    EXPECT_TRUE(kernels);
+    if (!kernels)
+      return o;
+    std::vector<uint16_t> half;
+    for (float &v : x) {
+      half.push_back(ref::encodeBF16(v));
+      if (bf16)
+        v = ref::decodeBF16(half.back());
+    }
+    kernels->run("dot",
+                 {w.data(), s.data(),
+                  bf16 ? static_cast<void *>(half.data()) : x.data(), o.data()});
+    return o;
+  }
+
+  void check() {
+    std::vector<float> o = run();
+    for (int i = 0; i < m; ++i)
+      for (int j = 0; j < n; ++j)
+        ASSERT_TRUE(same(o[i * n + j], expected(i, j)))
+            << level << " " << fp4 << " " << m << "x" << n << "x" << k << " at "
+            << i << "," << j << ": " << o[i * n + j] << " and not "
+            << expected(i, j);
+  }
+};
+} // namespace
+
+static void checkScaled(const std::string &level, bool fp4, int m, int n, int k,
+                        int rows, int columns, bool bf16) {
+  ScaledCase test{level, fp4, m, n, k, rows, columns, bf16};
+  for (uint8_t &byte : test.s)
+    byte = 100 + byte % 50;
+  test.check();
+}
+
+TEST_P(CpuLevel, ScaledIsDecodeThenDot) {
+  const std::string &level = GetParam();
+  for (int n : {1, 2, 4, 8, 16, 32, 64}) {
+    checkScaled(level, false, 16, n, 256, 1, 2, true);
+    checkScaled(level, true, 16, n, 256, 16, 8, n != 2);
+    checkScaled(level, false, 32, n, 64, 1, 1, true);
+    checkScaled(level, true, 64, n, 512, 64, 16, true);
+  }
+  checkScaled(level, false, 4, 2, 128, 2, 1, false);
+  checkScaled(level, true, 2, 1, 32, 2, 1, true);
+  checkScaled(level, true, 1, 8, 64, 1, 2, true);
+}
+
+/// Every scale, the extremes included, times every code: one weight a row.
+TEST_P(CpuLevel, AllCodesTimesAllScales) {
+  for (bool fp4 : {true, false}) {
+    int m = 16, k = 128;
+    auto kernels = CompiledKernels::compile(
+        scaled(fp4, m, 1, k, fp4 ? m : 1, fp4 ? k / 32 : 1, true), GetParam());
+    ASSERT_TRUE(kernels);
+    for (int scale = 0; scale < 256; ++scale)
+      for (int first = 0; first < (fp4 ? 16 : 256); first += 16) {
+        std::vector<uint8_t> w(m * k / (fp4 ? 2 : 1));
+        std::vector<uint8_t> s(fp4 ? m * 4 : 1, uint8_t(scale));
+        for (int i = 0; i < m; ++i) {
+          int at = (37 * i + scale) % k;
+          if (fp4)
+            w[(i * k + at) / 2] = uint8_t(i << at % 2 * 4);
+          else
+            w[i * k + at] = uint8_t(first + i);
+        }
+        std::vector<uint16_t> ones(k, ref::encodeBF16(1.0f));
+        std::vector<float> o(m);
+        kernels->run("dot", {w.data(), s.data(), ones.data(), o.data()});
+        for (int i = 0; i < m; ++i) {
+          float value = fp4 ? ref::decodeE2M1(i) : ref::decodeE4M3(first + i);
+          float factor = ref::decodeE8M0(scale), expected = value * factor;
+          // A NaN scale spoils every sum; where only the other weights of the
+          // row are zero, infinity times zero may as well.
+          if (std::isnan(factor) || std::isnan(value))
+            ASSERT_TRUE(std::isnan(o[i])) << scale << " " << first + i;
+          else
+            ASSERT_EQ(o[i], expected)
+                << (fp4 ? "e2m1 " : "e4m3 ") << first + i << " scale " << scale;
+        }
+      }
   }
 }
 
-TEST(CpuDot, ScaledIsDecodeThenDot) {
-  for (int n : {1, 2, 4, 8, 16}) {
-    checkScaled(false, 16, n, 256, 1, 2, true);
-    checkScaled(true, 16, n, 256, 16, 8, n != 4);
-  }
-  checkScaled(false, 4, 2, 128, 2, 1, false);
-  checkScaled(true, 2, 1, 32, 2, 1, true);
-  checkScaled(true, 1, 8, 64, 1, 2, true);
-}
-
-TEST(CpuDot, NaNWeightShows) {
+TEST_P(CpuLevel, NaNWeightShows) {
   for (int n : {1, 16}) {
-    auto kernels = CompiledKernels::compile(scaled(false, 4, n, 128, 1, 1, false));
+    auto kernels = CompiledKernels::compile(
+        scaled(false, 16, n, 128, 1, 1, true), GetParam());
     ASSERT_TRUE(kernels);
     for (uint8_t code : {0x7F, 0xFF}) {
-      std::vector<uint8_t> w(4 * 128, 0x38), s{127}; // ones
+      std::vector<uint8_t> w(16 * 128, 0x38), s{127}; // ones
       w[2 * 128 + 77] = code;
-      std::vector<float> x(n * 128, 1.0f), o(4 * n);
+      std::vector<uint16_t> x(n * 128, ref::encodeBF16(1.0f));
+      std::vector<float> o(16 * n);
       kernels->run("dot", {w.data(), s.data(), x.data(), o.data()});
-      for (int i = 0; i < 4 * n; ++i)
+      for (int i = 0; i < 16 * n; ++i)
         if (i / n == 2)
           EXPECT_TRUE(std::isnan(o[i])) << i;
         else
@@ -186,23 +368,27 @@ TEST(CpuDot, NaNWeightShows) {
   }
 }
 
-TEST(CpuDot, CompilesForTheWiderLevel) {
-  EXPECT_EQ(refusal(scaled(true, 16, 4, 256, 16, 8, true), "x86-64-v4"), "");
-  EXPECT_EQ(refusal(scaled(false, 16, 16, 256, 1, 2, true), "x86-64-v4"), "");
+TEST(CpuDot, EveryLevelCompiles) {
+  for (const std::string &level : cpu::levelNames()) {
+    EXPECT_EQ(refusal(scaled(true, 16, 4, 256, 16, 8, true), level), "");
+    EXPECT_EQ(refusal(scaled(false, 16, 16, 256, 1, 2, true), level), "");
+  }
   EXPECT_NE(refusal(scaled(false, 16, 16, 256, 1, 2, true), "i386")
                 .find("unknown instruction-set"),
             std::string::npos);
 }
 
 /// Not a test of speed: prints what the kernels reach, for those who look.
-TEST(CpuDot, Throughput) {
+TEST_P(CpuLevel, Throughput) {
   for (bool fp4 : {false, true})
-    for (int n : {1, 16}) {
-      int m = 32, k = 1024;
+    for (int n : {1, 4, 16, 64}) {
+      int m = 32, k = 512;
       auto kernels = CompiledKernels::compile(
-          scaled(fp4, m, n, k, fp4 ? m : 1, fp4 ? k / 32 : k / 128, true));
+          scaled(fp4, m, n, k, fp4 ? m : 1, fp4 ? k / 32 : k / 128, true),
+          GetParam());
       ASSERT_TRUE(kernels);
-      auto w = weightBytes(m * k), s = randomBytes(m * k / 32, 6);
+      auto w = weightBytes(m * k);
+      std::vector<uint8_t> s(m * k / 32, 120);
       std::vector<uint16_t> x(n * k);
       std::vector<float> o(m * n);
       double best = 1e9;

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Weights as bf16 operands of the 512-bit levels: FP4 and FP8 are decoded in
+// registers into vectors of 32, in whatever order of k the decoding yields
+// cheaply; activations are permuted to match, once per tile.
+#pragma once
+
+#include "codegen/CPU/MicroKernels.h"
+
+namespace fathom::cpu {
+
+/// A tile of weights [rows, k] and how it is stored.
+struct NarrowWeights {
+  enum class Kind { BF16, FP8, FP4 };
+  Kind kind;
+  mlir::Value codes, scales; // no scales with BF16
+  int64_t rows, k;
+
+  /// The operand of a dot whose shape suits the 512-bit kernels, or none. The
+  /// answer depends on the weights' shape and the types alone, never on the
+  /// number of tokens.
+  static std::optional<NarrowWeights> of(mlir::Value lhs, mlir::Value rhs);
+  static std::optional<NarrowWeights> of(mlir::Value codes, mlir::Value scales,
+                                         mlir::Value x);
+
+  /// Weights of a row that are decoded together, one 64-byte load (BF16: 32).
+  int64_t unit() const {
+    return kind == Kind::FP4 ? 128 : kind == Kind::FP8 ? 64 : 32;
+  }
+  int64_t vectors() const { return unit() / 32; }
+  /// Weights of a row that share one scale lookup.
+  int64_t group() const {
+    return kind == Kind::FP8 ? std::min<int64_t>(k, 128) : unit();
+  }
+};
+
+/// What decoding needs beside the codes: constants, and for FP8 the tables of
+/// one group with its scale applied.
+struct Decoder {
+  Emit &e;
+  const NarrowWeights &w;
+  /// Scales go into the exponents of the weights (else they are left out).
+  bool scaled;
+  mlir::Value tables[4]; // FP4: words; FP8: low bytes, high bytes, of 2 x 64
+  mlir::Value spread;    // FP4: where the bytes of four scales go
+
+  Decoder(Emit &e, const NarrowWeights &w, bool scaled);
+  /// FP8: makes the tables for the group that starts at column k.
+  void startGroup(mlir::Value k);
+  /// vectors() x vector<32xbf16> of `row` from column k on.
+  Emit::Values decode(mlir::Value row, mlir::Value k) const;
+  /// Scales as a vector of 16 f32, for the lanes of a sum over a unit.
+  mlir::Value laneScales(mlir::Value row, mlir::Value k) const;
+
+private:
+  mlir::Value scaleWords(mlir::Value row, mlir::Value k) const;
+};
+
+/// i1: all scales leave every weight within the normal numbers of bf16, which
+/// Decoder::scaled needs.
+mlir::Value scalesAreModerate(Emit &e, const NarrowWeights &w);
+
+/// Tokens of x [tokens, k] bf16 in the order of Decoder: a buffer
+/// [tokens/width * k/2, 2*width]; row (j*k/32 + v)*16 + p holds, for the
+/// tokens of group j, the pair p of the v-th vector. `width` is 1 or 4n <= 16.
+mlir::Value packTokens(Emit &e, const NarrowWeights &w, mlir::Value x,
+                       int64_t width);
+
+/// Software prefetch in the order in which programs walk a matrix: k within
+/// the tile, rows of the tile, the next tile of k, the next block of rows.
+class Prefetch {
+public:
+  Prefetch(Emit &e, mlir::Value tile);
+  /// Touches what lies `rows` rows (fewer than the tile has) and `columns`
+  /// elements (fewer than a row has) after (row, column) of the tile.
+  void touch(mlir::Value row, mlir::Value column, int64_t rows,
+             int64_t columns);
+
+private:
+  Emit &e;
+  mlir::Value matrix, row0, column0; // null: not a view, nothing to do
+  int64_t tileRows = 0, tileColumns = 0, matrixColumns = 0;
+};
+
+} // namespace fathom::cpu
