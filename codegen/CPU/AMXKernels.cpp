@@ -14,9 +14,6 @@ using namespace fathom;
 using namespace fathom::cpu;
 
 namespace {
-/// Bytes that are read ahead of use: what is in flight from memory at a time.
-constexpr int64_t kAheadBytes = 8192;
-
 /// One dot: blocks of 16 rows by groups of `width` tokens.
 struct AMXDot {
   Emit &e;
@@ -59,22 +56,12 @@ struct AMXDot {
     return arith::MulIOp::create(e.b, e.loc, v, e.index(factor));
   }
 
-  /// Columns of the stored tile that kAheadBytes ahead are.
-  int64_t aheadColumns() {
-    auto type = cast<MemRefType>(w.codes.getType());
-    int64_t bytes = type.getElementTypeBitWidth() / 8;
-    int64_t line = 64 / bytes;
-    int64_t columns = kAheadBytes / bytes / w.rows / line * line;
-    // At least the next line, at most the same place of the next row.
-    return std::clamp(columns, line, type.getDimSize(1));
-  }
-
   // ---- Weights that are bf16 as they lie ----
 
   void plain() {
     int64_t blocks = std::min<int64_t>(w.rows / 16, 2);
     int64_t together = std::min<int64_t>(groups, 4 / blocks);
-    int64_t ahead = aheadColumns();
+    int64_t ahead = Prefetch::columnsAhead(w.codes);
     e.loop(0, w.rows, 16 * blocks, [&](Value m) {
       e.loop(0, groups, together, [&](Value group) {
         inRegisters(m, group, blocks, together, [&](int64_t block, Value k) {
@@ -128,7 +115,7 @@ struct AMXDot {
       Value column = w.kind == NarrowWeights::Kind::FP4
                          ? arith::DivUIOp::create(e.b, e.loc, k, e.index(2))
                          : k;
-      prefetch.touch(at, column, 0, aheadColumns());
+      prefetch.touch(at, column, 0, Prefetch::columnsAhead(w.codes));
       for (auto [n, v] : llvm::enumerate(decoder.decode(at, k)))
         e.store(v, stage,
                 {e.add(stageRow, i), e.add(stageColumn, 32 * n)});
@@ -150,46 +137,76 @@ struct AMXDot {
     });
   }
 
-  /// Few tokens: one unit of two blocks of rows at a time, the products of the
-  /// first block between the decoding of the second.
+  /// Few tokens: while one unit of two blocks of rows is decoded, the one
+  /// before is multiplied. A tile load right behind the stores that it reads
+  /// would wait until they have left the pipeline, and all behind it.
   void decodedFew() {
     int64_t blocks = std::min<int64_t>(w.rows / 16, 2), parts = w.vectors();
-    Value stage = e.alloc({16 * blocks, w.unit()}, e.b.getBF16Type());
-    e.loop(0, w.rows, 16 * blocks, [&](Value m) {
+    int64_t half = 16 * blocks;
+    Value stage = e.alloc({2 * half, w.unit()}, e.b.getBF16Type());
+    e.loop(0, w.rows, half, [&](Value m) {
       Emit::Values init;
       for (int64_t i = 0; i < blocks; ++i)
         for (int64_t j = 0; j < groups; ++j)
           init.push_back(loadSum(e.add(m, 16 * i), j));
-      auto unit = [&](const Decoder &decoder, Value k, Emit::Range sums) {
-        Emit::Values next(sums);
-        Value first = arith::DivUIOp::create(e.b, e.loc, k, e.index(32));
-        auto product = [&](int64_t block, Value part, Emit::Range from) {
-          Emit::Values to(from);
-          Value a = load(stage, e.index(16 * block), times(part, 32), 32);
+      /// Adds vector `part` of the unit that starts at vector `first` and lies
+      /// at row `from` of the stage. Tile loads are what it costs: each once.
+      auto product = [&](Value from, Value first, Value part,
+                         MutableArrayRef<Value> sums) {
+        Emit::Values right;
+        for (int64_t j = 0; j < groups; ++j)
+          right.push_back(loadTokens(e.index(j), e.add(first, part)));
+        for (int64_t i = 0; i < blocks; ++i) {
+          Value a = load(stage, e.add(from, 16 * i), times(part, 32), 32);
           for (int64_t j = 0; j < groups; ++j) {
-            Value &sum = to[block * groups + j];
-            sum = multiply(a, loadTokens(e.index(j), e.add(first, part)), sum);
+            Value &sum = sums[i * groups + j];
+            sum = multiply(a, right[j], sum);
           }
-          return to;
-        };
-        for (int64_t block = 0; block < blocks; ++block)
-          next = e.loop(0, parts, 1, next, [&](Value part, Emit::Range inner) {
-            Value i = e.add(times(part, 16 / parts), 16 * block);
-            decodeRows(decoder, e.add(m, i), k, 16 / parts, stage, i,
-                       e.index(0));
-            return block ? product(block - 1, part, inner)
-                         : Emit::Values(inner);
+        }
+      };
+      auto unit = [&](const Decoder &decoder, Value k, Emit::Range sums) {
+        Value number =
+            arith::DivUIOp::create(e.b, e.loc, k, e.index(w.unit()));
+        Value odd = arith::RemUIOp::create(e.b, e.loc, number, e.index(2));
+        Value to = times(odd, half), from = e.sub(e.index(half), to);
+        Value before = times(e.sub(number, e.index(1)), parts);
+        Value notFirst = arith::CmpIOp::create(
+            e.b, e.loc, arith::CmpIPredicate::ne, k, e.index(0));
+        return e.loop(0, parts, 1, sums, [&](Value part, Emit::Range inner) {
+          int64_t rows = half / parts;
+          Value i = times(part, rows);
+          decodeRows(decoder, e.add(m, i), k, rows, stage, e.add(to, i),
+                     e.index(0));
+          return ifThen(notFirst, inner, [&](MutableArrayRef<Value> then) {
+            product(from, before, part, then);
           });
-        for (int64_t part = 0; part < parts; ++part)
-          next = product(blocks - 1, e.index(part), next);
-        return next;
+        });
       };
       Emit::Values sums = forUnits(init, unit);
+      int64_t last = w.k / w.unit() - 1;
+      for (int64_t part = 0; part < parts; ++part)
+        product(e.index(last % 2 * half), e.index(last * parts),
+                e.index(part), sums);
       for (int64_t i = 0; i < blocks; ++i)
         for (int64_t j = 0; j < groups; ++j)
           storeSum(sums[i * groups + j], e.add(m, 16 * i),
                    e.index(j * width));
     });
+  }
+
+  /// The sums after `change`, where the condition holds.
+  Emit::Values ifThen(Value condition, Emit::Range sums,
+                      function_ref<void(MutableArrayRef<Value>)> change) {
+    auto op = scf::IfOp::create(e.b, e.loc, ValueRange(sums).getTypes(),
+                                condition, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(e.b);
+    e.b.setInsertionPointToStart(op.thenBlock());
+    Emit::Values then(sums);
+    change(then);
+    scf::YieldOp::create(e.b, e.loc, then);
+    e.b.setInsertionPointToStart(op.elseBlock());
+    scf::YieldOp::create(e.b, e.loc, sums);
+    return Emit::Values(op.getResults().begin(), op.getResults().end());
   }
 
   /// Many tokens: two blocks of rows are decoded for all of k, then multiplied

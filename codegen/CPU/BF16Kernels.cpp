@@ -12,8 +12,6 @@ using namespace fathom;
 using namespace fathom::cpu;
 
 namespace {
-constexpr int64_t kAheadBytes = 8192;
-
 struct BF16Dot {
   Emit &e;
   const NarrowWeights &w;
@@ -83,10 +81,7 @@ struct BF16Dot {
     Decoder decoder(e, w, /*scaled=*/false);
     decoder.startGroup(e.index(0));
     int64_t rows = std::max<int64_t>(1, 4 / count);
-    auto type = cast<MemRefType>(w.codes.getType());
-    int64_t rowBytes = type.getDimSize(1) * type.getElementTypeBitWidth() / 8;
-    int64_t ahead =
-        std::clamp(kAheadBytes / rowBytes / rows * rows, rows, w.rows);
+    int64_t ahead = Prefetch::rowsAhead(w.codes, rows);
     e.loop(0, w.rows, rows, [&](Value m) {
       auto left = [&](int64_t i, Value k) {
         Value row = e.add(m, i), column = k;

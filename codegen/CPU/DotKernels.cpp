@@ -41,6 +41,11 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
                                            : n == 1    ? 4
                                                        : 2);
   Type vector = e.vec(lanes, e.b.getF32Type());
+  // Weights from memory are met once, by a single block of columns.
+  std::optional<Prefetch> prefetch;
+  if (n == blockN && lanes == kLanes)
+    prefetch.emplace(e, lhs);
+  int64_t ahead = Prefetch::rowsAhead(lhs, blockM);
   e.loop(0, rows, blockM, [&](Value m) {
     e.loop(0, n, blockN, [&](Value column) {
       Emit::Values init(blockM * blockN, e.zero(vector));
@@ -49,6 +54,8 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
         for (int64_t j = 0; j < blockN; ++j)
           right.push_back(e.toF32(e.load(rhs, {e.add(column, j), at}, lanes)));
         for (int64_t i = 0; i < blockM; ++i) {
+          if (prefetch)
+            prefetch->touch(e.add(m, i), at, ahead, 0);
           Value left = e.toF32(e.load(lhs, {e.add(m, i), at}, lanes));
           for (int64_t j = 0; j < blockN; ++j)
             next[i * blockN + j] = e.fma(left, right[j], next[i * blockN + j]);

@@ -75,17 +75,21 @@ static Value asBF16(Emit &e, Value words) {
 
 // ---- Decoding ---------------------------------------------------------------
 
-/// bf16 of the 16 codes of e2m1, each twice: vpermw looks at five bits. With
-/// scales, the scale's code is added to the exponent, so its bias is left out.
+/// With scales, exponents in the table are as large as they can be. A scale
+/// then only ever lowers them, by an addition that saturates: it leaves a zero
+/// what it is if that is the smallest number of 16 bits, -0.
+constexpr int kRaised = 126;
+
+/// bf16 of the 16 codes of e2m1, each twice: vpermw looks at five bits.
 static SmallVector<int16_t> tableE2M1(bool scaled) {
   static const uint16_t magnitudes[8] = {0,      0x3F00, 0x3F80, 0x3FC0,
                                          0x4000, 0x4040, 0x4080, 0x40C0};
   SmallVector<int16_t> words;
   for (int code = 0; code < 32; ++code) {
     unsigned word = magnitudes[code % 8];
-    if (word) // the sign of zero does not matter
-      word += ((code & 8) << 12) - (scaled ? 127 << 7 : 0);
-    words.push_back(int16_t(word));
+    if (scaled)
+      word = word ? word + (kRaised << 7) : 0x8000;
+    words.push_back(int16_t(word | (code & 8) << 12));
   }
   return words;
 }
@@ -190,20 +194,14 @@ Emit::Values Decoder::decode(Value row, Value k) const {
     Value codes = bits(e, e.load(w.codes, {row, byte}, 64), 32, 16);
     Value shift;
     if (scaled)
-      shift = shiftRight(e, scaleWords(row, k), 1);
+      shift = arith::AddIOp::create(
+          e.b, e.loc, shiftRight(e, scaleWords(row, k), 1),
+          e.constant(words, -((127 + kRaised) << 7)));
     for (int n = 0; n < 4; ++n) {
       Value word = call(e, words, "llvm.x86.avx512.permvar.hi.512",
                         ValueRange{tables[0], shiftRight(e, codes, 4 * n)});
-      if (scaled) {
-        Value magnitude = arith::AndIOp::create(e.b, e.loc, codes,
-                                                e.constant(words, 7 << 4 * n));
-        Value isNumber =
-            arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::ne,
-                                  magnitude, e.zero(words));
-        word = arith::AddIOp::create(e.b, e.loc, word, shift);
-        word = arith::SelectOp::create(e.b, e.loc, isNumber, word,
-                                       e.zero(words));
-      }
+      if (scaled)
+        word = LLVM::SAddSat::create(e.b, e.loc, words, word, shift);
       result.push_back(asBF16(e, word));
     }
     return result;
@@ -238,15 +236,24 @@ Value fathom::cpu::scalesAreModerate(Emit &e, const NarrowWeights &w) {
     codes = arith::BitcastOp::create(e.b, e.loc, bytes, codes);
     return arith::SubIOp::create(e.b, e.loc, codes, e.constant(bytes, low));
   };
-  Emit::Values worst{e.zero(bytes)};
-  worst = e.loop(0, type.getDimSize(0), 1, worst,
+  // Four rows at a time: the maximum of one would wait for the one before.
+  int64_t rows = std::min<int64_t>(type.getDimSize(0), 4);
+  Emit::Values worst(rows, e.zero(bytes));
+  worst = e.loop(0, type.getDimSize(0), rows, worst,
                  [&](Value row, Emit::Range outer) {
-                   return e.loop(0, type.getDimSize(1), lanes, outer,
-                                 [&](Value at, Emit::Range inner) {
-                                   return Emit::Values{arith::MaxUIOp::create(
-                                       e.b, e.loc, inner[0], offset(at, row))};
-                                 });
+                   return e.loop(
+                       0, type.getDimSize(1), lanes, outer,
+                       [&](Value at, Emit::Range inner) {
+                         Emit::Values next;
+                         for (int64_t i = 0; i < rows; ++i)
+                           next.push_back(arith::MaxUIOp::create(
+                               e.b, e.loc, inner[i],
+                               offset(at, e.add(row, i))));
+                         return next;
+                       });
                  });
+  for (Value more : ArrayRef(worst).drop_front())
+    worst[0] = arith::MaxUIOp::create(e.b, e.loc, worst[0], more);
   Value all = worst[0];
   if (lanes > 1)
     all = e.tree(all, [&](Value x, Value y) -> Value {
@@ -452,6 +459,23 @@ Prefetch::Prefetch(Emit &e, Value tile) : e(e) {
   matrixColumns = view.getSourceType().getDimSize(1);
 }
 
+int64_t Prefetch::rowsAhead(Value tile, int64_t step) {
+  MemRefType type = typeOf(tile);
+  int64_t rows = type.getDimSize(0);
+  int64_t bytes = type.getDimSize(1) * type.getElementTypeBitWidth() / 8;
+  return std::clamp(kAheadBytes / bytes / step * step, std::min(step, rows),
+                    rows);
+}
+
+int64_t Prefetch::columnsAhead(Value tile) {
+  MemRefType type = typeOf(tile);
+  int64_t bytes = type.getElementTypeBitWidth() / 8, line = 64 / bytes;
+  int64_t columns = kAheadBytes / bytes / type.getDimSize(0) / line * line;
+  // At least the next line, at most the same place of the next tile.
+  return std::clamp(columns, std::min(line, type.getDimSize(1)),
+                    type.getDimSize(1));
+}
+
 void Prefetch::touch(Value row, Value column, int64_t rows, int64_t columns) {
   if (!matrix)
     return;
@@ -466,11 +490,16 @@ void Prefetch::touch(Value row, Value column, int64_t rows, int64_t columns) {
     Value less = e.sub(at, e.index(extent));
     return arith::SelectOp::create(b, e.loc, over, less, at).getResult();
   };
-  Value at = row, k = e.add(column0, e.add(column, columns)), block = row0;
+  // Where the tile starts is settled before the column joins: in loops over
+  // columns all of it stays outside.
+  Value at = row, k = column, start = column0, block = row0;
   if (rows > 0)
-    at = wrap(e.add(row, rows), tileRows, tileColumns, k);
-  k = wrap(k, matrixColumns, tileRows, block);
-  memref::PrefetchOp::create(b, e.loc, matrix, ValueRange{e.add(block, at), k},
+    at = wrap(e.add(row, rows), tileRows, tileColumns, start);
+  if (columns > 0)
+    k = wrap(e.add(column, columns), tileColumns, tileColumns, start);
+  start = wrap(start, matrixColumns, tileRows, block);
+  memref::PrefetchOp::create(b, e.loc, matrix,
+                             ValueRange{e.add(block, at), e.add(start, k)},
                              /*isWrite=*/false, /*localityHint=*/3,
                              /*isDataCache=*/true);
 }

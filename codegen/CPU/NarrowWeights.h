@@ -71,6 +71,13 @@ mlir::Value packTokens(Emit &e, const NarrowWeights &w, mlir::Value x,
 class Prefetch {
 public:
   Prefetch(Emit &e, mlir::Value tile);
+  /// Bytes between a touch and the use: what memory needs in flight. More would
+  /// fall out of the first-level cache again, where rows share few of its sets.
+  static constexpr int64_t kAheadBytes = 4096;
+  /// How many rows of `tile` that is, a multiple of `step`, and all at most.
+  static int64_t rowsAhead(mlir::Value tile, int64_t step);
+  /// How many columns that is when all rows of `tile` are walked together.
+  static int64_t columnsAhead(mlir::Value tile);
   /// Touches what lies `rows` rows (fewer than the tile has) and `columns`
   /// elements (fewer than a row has) after (row, column) of the tile.
   void touch(mlir::Value row, mlir::Value column, int64_t rows,

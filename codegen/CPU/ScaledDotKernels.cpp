@@ -63,14 +63,6 @@ struct ScaledWeights {
     return e.splat(e.toF32(e.load(scales, {row, block}, 1)), lanes);
   }
 
-  void prefetch(Emit &e, Value row, Value k) const {
-    if (packed)
-      k = arith::ShRUIOp::create(e.b, e.loc, k, e.index(1));
-    memref::PrefetchOp::create(e.b, e.loc, codes, ValueRange{row, k},
-                               /*isWrite=*/false, /*localityHint=*/3,
-                               /*isDataCache=*/true);
-  }
-
   /// `step` weights from column k on, without scale.
   Emit::Values decode(Emit &e, Value row, Value k) const {
     OpBuilder &b = e.b;
@@ -111,11 +103,10 @@ static void fewTokens(Emit &e, const ScaledWeights &w, Value x, Value acc,
                       int64_t blockM) {
   int64_t tokens = cast<MemRefType>(x.getType()).getDimSize(0);
   Type vector = e.vec(w.lanes, e.b.getF32Type());
+  Prefetch prefetch(e, w.codes);
+  int64_t ahead = Prefetch::rowsAhead(w.codes, blockM);
   e.loop(0, w.rows, blockM, [&](Value m) {
     Emit::Values init(blockM * tokens, e.zero(vector));
-    // The rows after the next: far enough ahead for memory, and the hardware
-    // does not follow rows by itself.
-    Value ahead = e.clamp(e.add(m, 2 * blockM), w.rows - blockM);
     auto block = [&](Value index, Emit::Range sums) {
       Emit::Values scales;
       for (int64_t i = 0; i < blockM; ++i)
@@ -129,7 +120,10 @@ static void fewTokens(Emit &e, const ScaledWeights &w, Value x, Value acc,
         Value k = e.add(start, offset);
         SmallVector<Emit::Values> left;
         for (int64_t i = 0; i < blockM; ++i) {
-          w.prefetch(e, e.add(ahead, i), k);
+          Value column = k;
+          if (w.packed)
+            column = arith::ShRUIOp::create(e.b, e.loc, k, e.index(1));
+          prefetch.touch(e.add(m, i), column, ahead, 0);
           left.push_back(w.decode(e, e.add(m, i), k));
         }
         for (int64_t part = 0; part < w.step / w.lanes; ++part) {
@@ -184,9 +178,10 @@ static void manyTokens(Emit &e, Target target, const ScaledWeights &w, Value x,
   });
 }
 
-/// The f32 kernels, which every level has.
+/// The f32 kernels, which every level has. `seldom`: little code rather than
+/// speed.
 static LogicalResult inFloats(Emit &e, tile::DotScaledOp op, Target target,
-                              Buffers operands) {
+                              Buffers operands, bool seldom = false) {
   FailureOr<ScaledWeights> weights =
       ScaledWeights::of(e, op, operands[0], operands[1]);
   if (failed(weights))
@@ -197,6 +192,8 @@ static LogicalResult inFloats(Emit &e, tile::DotScaledOp op, Target target,
     x = inF32(e, x);
   // Decoding e2m1 takes more registers than e4m3.
   int64_t rowTokens = target.wide() ? 8 : weights->packed ? 2 : 4;
+  if (seldom)
+    rowTokens = 1;
   if (tokens > 4)
     manyTokens(e, target, *weights, x, acc);
   else
@@ -219,6 +216,6 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotScaledOp op,
   LogicalResult result = success();
   e.ifElse(
       scalesAreModerate(e, *narrow), [&] { emitDotAMX(e, *narrow, x, acc); },
-      [&] { result = inFloats(e, op, target, operands); });
+      [&] { result = inFloats(e, op, Target{}, operands, /*seldom=*/true); });
   return result;
 }

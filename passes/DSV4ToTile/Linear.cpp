@@ -9,7 +9,8 @@ using namespace mlir;
 
 namespace fathom {
 
-WeightTile WeightTile::of(Shape shape, Type element, int64_t rowUnit) {
+WeightTile WeightTile::of(Shape shape, Type element, int64_t rowUnit,
+                          int64_t tokens) {
   WeightTile w;
   w.format = element.isInteger(8)             ? Format::FP4
              : isa<Float8E4M3FNType>(element) ? Format::FP8
@@ -17,7 +18,7 @@ WeightTile WeightTile::of(Shape shape, Type element, int64_t rowUnit) {
   w.n = shape[0];
   w.k = shape[1] * (w.format == Format::FP4 ? 2 : 1);
   w.chunk = pow2Divisor(w.k, 512);
-  int64_t even = pow2Divisor(rowUnit, 32);
+  int64_t even = pow2Divisor(rowUnit, tokens > 16 ? 128 : 32);
   // Small odd matrices waste less on a ragged block than on single rows.
   w.rows =
       rowUnit == w.n && even < 8 ? std::min<int64_t>(32, pow2Ceil(w.n)) : even;
@@ -88,9 +89,9 @@ static void lowerProduct(Lowering &l, Value like, const Product &p, int64_t z) {
   unsigned out = operands.size() - 2;
   auto weightType = cast<RankedTensorType>(p.weight.getType());
   int64_t n = weightType.getDimSize(0), perZ = p.grouped ? n / z : n;
-  WeightTile w =
-      WeightTile::of(weightType.getShape(), weightType.getElementType(), perZ);
   int64_t tokens = l.tokenTile();
+  WeightTile w = WeightTile::of(weightType.getShape(),
+                                weightType.getElementType(), perZ, tokens);
   auto kernel = l.kernels.get(
       p.name, (p.grouped ? "grouped_t" : "t") + std::to_string(tokens),
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {

@@ -84,7 +84,9 @@ public:
   /// can tell which part of the model a launch is for.
   Location loc() { return location; }
   /// Tokens that one program of a matrix kernel takes.
-  int64_t tokenTile() const { return maxTokens == 1 ? 1 : 16; }
+  int64_t tokenTile() const {
+    return maxTokens == 1 ? 1 : maxTokens <= 16 ? 16 : 64;
+  }
 
 private:
   mlir::LogicalResult lowerGroup(dsv4::FusedOp group);

@@ -8,9 +8,9 @@
 namespace fathom {
 
 /// A weight matrix [N, K] in one of the formats of dsv4.linear, seen by a
-/// program as tiles of `rows` x `chunk`. Both depend on the matrix alone, never
+/// program as tiles of `rows` x `chunk`. `chunk` depends on the matrix alone, never
 /// on the number of tokens: the order of sums is the same in every
-/// specialisation.
+/// specialisation, and no sum knows how many rows a block has.
 struct WeightTile {
   enum class Format { Plain, FP8, FP4 };
   Format format;
@@ -19,8 +19,10 @@ struct WeightTile {
   bool ragged;
 
   /// `shape` and `element` of the stored weight; `rowUnit`: a block of rows may
-  /// not straddle multiples of it (output groups).
-  static WeightTile of(Shape shape, Type element, int64_t rowUnit);
+  /// not straddle multiples of it (output groups). `tokens` of a program: for
+  /// many, blocks are taller, so that tokens are read and permuted less often.
+  static WeightTile of(Shape shape, Type element, int64_t rowUnit,
+                       int64_t tokens = 1);
 
   int64_t blocks() const { return llvm::divideCeil(n, rows); }
   /// acc [rows, tokens] + W[row .. row+rows, k0 .. k0+chunk] x^T, x [tokens,

@@ -7,8 +7,8 @@ import os
 import numpy as np
 
 import ref_numpy
-from harness import (CONFIGS, GOLDEN, NAMES, NANO, NUMERICS, Skip, check,
-                     compare_f32, require)
+from harness import (CONFIGS, GOLDEN, LEVELS, NAMES, NANO, NUMERICS, Skip, check,
+                     compare_f32, require, require_level)
 
 
 # ---- f32 against the published code -----------------------------------------
@@ -24,30 +24,27 @@ def golden_f32(name, options):
     return run
 
 
-def golden_wider(numerics):
-    """The instruction-set level above the floor, where the CPU has it: goldens
-    in f32, and in bf16 the same bits however the prompt is chunked."""
+def golden_level(level, numerics):
+    """Each instruction-set level that the CPU has: goldens in f32, and in bf16
+    the same bits however the prompt is chunked."""
 
     def run(env):
-        with open("/proc/cpuinfo") as f:
-            flags = next((line.split() for line in f if line.startswith("flags")), [])
-        missing = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} - set(flags)
-        if missing:
-            raise Skip(f"this CPU has no x86-64-v4 ({min(missing)} is missing)")
+        require_level(level)
         golden = env.golden("mixed")
-        package = env.package(env.checkpoint("mixed"), numerics, "--cpu", "x86-64-v4")
-        found = env.logits(package, [golden["ids"]])
+        package = env.package(env.checkpoint("mixed"), numerics)
+        found = env.logits(package, [golden["ids"]], "--cpu", level)
         if numerics == "f32":
             return compare_f32(found[golden["positions"]], golden["f32"])
-        for chunk in (1, 7):
-            again = env.logits(package, [golden["ids"]], "--chunk", chunk)
+        for chunk in (1, 7, 64):
+            again = env.logits(package, [golden["ids"]], "--cpu", level, "--chunk", chunk)
             require(again.tobytes() == found.tobytes(), f"other bits in chunks of {chunk}")
 
     return run
 
 
-for _numerics in ("f32", "bf16"):
-    check(f"golden/x86-64-v4/{_numerics}")(golden_wider(_numerics))
+for _level in LEVELS:
+    for _numerics in ("f32", "bf16"):
+        check(f"golden/{_level}/{_numerics}")(golden_level(_level, _numerics))
 
 
 def golden_batch(name):

@@ -9,13 +9,16 @@ import shutil
 
 import numpy as np
 
-from harness import NAMES, NANO, Skip, check, compare_f32, require
+from harness import (LEVELS, NAMES, NANO, Skip, check, compare_f32, require,
+                     require_level)
 
 # ---- Bits ----------------------------------------------------------------------
 
 
-def same_bits(name, numerics, lengths):
+def same_bits(name, numerics, lengths, level=None):
     def run(env):
+        if level:
+            require_level(level)
         vocabulary = env.config(name)["vocab_size"]
         rng = np.random.default_rng(5)
         lines = [rng.integers(0, vocabulary, n) for n in lengths]
@@ -26,6 +29,7 @@ def same_bits(name, numerics, lengths):
                 (0, 1, 7, 64), (False, True), (1, 2)):
             options = ["--chunk", chunk, "--threads", threads]
             options += ["--separate"] if separate else []
+            options += ["--cpu", level] if level else []
             path = env.logits_file(package, lines, *options)
             data = open(path, "rb").read()
             os.remove(path)
@@ -51,6 +55,9 @@ for _name in NAMES:
     for _numerics in ("bf16", "published"):
         check(f"bits/{_numerics}/{_name}", full=_name != "mixed")(
             same_bits(_name, _numerics, [150, 37, 1, 90]))
+for _level in LEVELS:
+    check(f"bits/{_level}")(
+        same_bits("mixed", "bf16", [150, 37, 1, 90], _level))
 for _numerics in ("bf16", "published"):
     check(f"bits/{_numerics}/csa-topk-long", full=True)(
         same_bits("csa-topk", _numerics, [700, 301, 129]))

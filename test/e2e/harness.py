@@ -32,6 +32,22 @@ def require(condition, why):
         raise AssertionError(why)
 
 
+# What each instruction-set level needs, in the words of /proc/cpuinfo.
+LEVELS = {"x86-64-v3": {"avx2", "fma", "f16c", "bmi1", "bmi2", "movbe", "abm"}}
+LEVELS["x86-64-v4"] = LEVELS["x86-64-v3"] | {
+    "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+LEVELS["x86-64-v4-bf16"] = LEVELS["x86-64-v4"] | {"avx512_bf16", "avx512vbmi"}
+LEVELS["x86-64-v4-amx"] = LEVELS["x86-64-v4-bf16"] | {"amx_tile", "amx_bf16"}
+
+
+def require_level(level):
+    with open("/proc/cpuinfo") as f:
+        flags = next((line.split() for line in f if line.startswith("flags")), [])
+    missing = LEVELS[level] - set(flags)
+    if missing:
+        raise Skip(f"this CPU has no {level} ({min(missing)} is missing)")
+
+
 class Env:
     """Paths and tools of one run. Checkpoints are kept between runs by their
     configuration, packages by the bytes of fathomc."""

@@ -88,6 +88,9 @@ TEST(ThreadPool, SlowestThreadIsAwaited) {
 TEST(Cpu, Levels) {
   EXPECT_EQ(isaRank("x86-64-v3"), 3);
   EXPECT_EQ(isaRank("x86-64-v4"), 4);
+  EXPECT_LT(isaRank("x86-64-v4"), isaRank("x86-64-v4-bf16"));
+  EXPECT_LT(isaRank("x86-64-v4-bf16"), isaRank("x86-64-v4-amx"));
+  EXPECT_EQ(isaRank(isaName(cpuRank())), cpuRank());
   EXPECT_EQ(isaRank("x86-64-v2"), 0);
   EXPECT_EQ(isaRank(""), 0);
   EXPECT_EQ(cpuRank() == 0, !missingForV3().empty());

@@ -1,0 +1,87 @@
+// RUN: fathom-opt --fathom-cpu-lower-kernels --canonicalize --fathom-tile-to-linalg --fathom-cpu-carry-in-place --fathom-cpu-bufferize=isa=x86-64-v4-amx --canonicalize %s | FileCheck %s --check-prefixes=CHECK,AMX
+// RUN: fathom-opt --fathom-cpu-lower-kernels --canonicalize --fathom-tile-to-linalg --fathom-cpu-carry-in-place --fathom-cpu-bufferize=isa=x86-64-v4-bf16 --canonicalize %s | FileCheck %s --check-prefixes=CHECK,BF16
+// RUN: fathom-opt --fathom-cpu-lower-kernels --canonicalize --fathom-tile-to-linalg --fathom-cpu-carry-in-place --fathom-cpu-bufferize=isa=x86-64-v4 --canonicalize %s | FileCheck %s --check-prefixes=CHECK,F32
+
+// bf16 weights are tile operands where they lie: what is touched ahead and what
+// is loaded is the argument itself.
+// CHECK-LABEL: func.func @plain(
+// CHECK-SAME: %[[W:[^:]*]]: memref<512x1024xbf16>
+// AMX: memref.subview %[[W]]
+// AMX: amx.tile_load {{.*}}!amx.tile<16x1xf32>
+// AMX: scf.for {{.*}} -> (!amx.tile<16x1xf32>, !amx.tile<16x1xf32>)
+// AMX: amx.tile_load {{.*}}strided<[1024, 1], offset: ?>> into !amx.tile<16x32xbf16>
+// AMX: memref.prefetch %[[W]]
+// AMX: amx.tile_mulf
+// AMX: amx.tile_store
+// BF16-NOT: amx
+// BF16: memref.prefetch %[[W]]
+// BF16: llvm.x86.avx512bf16.dpbf16ps.512
+// F32-NOT: amx
+// F32-NOT: dpbf16ps
+// F32: math.fma
+tile.kernel @plain(%w: memref<512x1024xbf16>, %x: memref<1x1024xbf16>, %o: memref<512x1xf32>) {
+  %zero = arith.constant 0 : index
+  %block = arith.constant 32 : index
+  %id = tile.program_id 0
+  %row = arith.muli %id, %block : index
+  %init = arith.constant dense<0.0> : tensor<32x1xf32>
+  %a = tile.load %w[%row, %zero] : memref<512x1024xbf16> -> tensor<32x512xbf16>
+  %b = tile.load %x[%zero, %zero] : memref<1x1024xbf16> -> tensor<1x512xbf16>
+  %n = tile.dot <nt> %a, %b, %init : tensor<32x512xbf16>, tensor<1x512xbf16>, tensor<32x1xf32>
+  tile.store %n, %o[%row, %zero] : tensor<32x1xf32>, memref<512x1xf32>
+  tile.return
+}
+
+// FP4: a table of 32 words decodes 32 weights; scales that leave bf16's normal
+// numbers go the way of f32.
+// CHECK-LABEL: func.func @fp4(
+// AMX: scf.if
+// AMX: llvm.x86.avx512.permvar.hi.512
+// AMX: amx.tile_mulf
+// AMX: } else {
+// AMX: math.fma
+// BF16-NOT: scf.if
+// BF16: llvm.x86.avx512.permvar.hi.512
+// BF16: llvm.x86.avx512bf16.dpbf16ps.512
+// BF16: math.fma
+tile.kernel @fp4(%w: memref<32x256xi8>, %s: memref<32x16xf8E8M0FNU>, %x: memref<16x512xbf16>, %o: memref<32x16xf32>) {
+  %zero = arith.constant 0 : index
+  %init = arith.constant dense<0.0> : tensor<32x16xf32>
+  %a = tile.load %w[%zero, %zero] : memref<32x256xi8> -> tensor<32x256xi8>
+  %b = tile.load %s[%zero, %zero] : memref<32x16xf8E8M0FNU> -> tensor<32x16xf8E8M0FNU>
+  %c = tile.load %x[%zero, %zero] : memref<16x512xbf16> -> tensor<16x512xbf16>
+  %n = tile.dot_scaled %a, %b, %c, %init : tensor<32x256xi8>, tensor<32x16xf8E8M0FNU>, tensor<16x512xbf16>, tensor<32x16xf32>
+  tile.store %n, %o[%zero, %zero] : tensor<32x16xf32>, memref<32x16xf32>
+  tile.return
+}
+
+// FP8: byte tables of 128 magnitudes; fp32 activations are for f32 sums.
+// CHECK-LABEL: func.func @fp8(
+// AMX: llvm.x86.avx512.vpermi2var.qi.512
+// AMX: amx.tile_mulf
+// BF16: llvm.x86.avx512.vpermi2var.qi.512
+// BF16: llvm.x86.avx512bf16.dpbf16ps.512
+// CHECK-LABEL: func.func @fp8_f32(
+// CHECK-NOT: amx
+// CHECK-NOT: dpbf16ps
+// CHECK: math.fma
+tile.kernel @fp8(%w: memref<32x256xf8E4M3FN>, %s: memref<1x2xf8E8M0FNU>, %x: memref<64x256xbf16>, %o: memref<32x64xf32>) {
+  %zero = arith.constant 0 : index
+  %init = arith.constant dense<0.0> : tensor<32x64xf32>
+  %a = tile.load %w[%zero, %zero] : memref<32x256xf8E4M3FN> -> tensor<32x256xf8E4M3FN>
+  %b = tile.load %s[%zero, %zero] : memref<1x2xf8E8M0FNU> -> tensor<1x2xf8E8M0FNU>
+  %c = tile.load %x[%zero, %zero] : memref<64x256xbf16> -> tensor<64x256xbf16>
+  %n = tile.dot_scaled %a, %b, %c, %init : tensor<32x256xf8E4M3FN>, tensor<1x2xf8E8M0FNU>, tensor<64x256xbf16>, tensor<32x64xf32>
+  tile.store %n, %o[%zero, %zero] : tensor<32x64xf32>, memref<32x64xf32>
+  tile.return
+}
+tile.kernel @fp8_f32(%w: memref<32x256xf8E4M3FN>, %s: memref<1x2xf8E8M0FNU>, %x: memref<1x256xf32>, %o: memref<32x1xf32>) {
+  %zero = arith.constant 0 : index
+  %init = arith.constant dense<0.0> : tensor<32x1xf32>
+  %a = tile.load %w[%zero, %zero] : memref<32x256xf8E4M3FN> -> tensor<32x256xf8E4M3FN>
+  %b = tile.load %s[%zero, %zero] : memref<1x2xf8E8M0FNU> -> tensor<1x2xf8E8M0FNU>
+  %c = tile.load %x[%zero, %zero] : memref<1x256xf32> -> tensor<1x256xf32>
+  %n = tile.dot_scaled %a, %b, %c, %init : tensor<32x256xf8E4M3FN>, tensor<1x2xf8E8M0FNU>, tensor<1x256xf32>, tensor<32x1xf32>
+  tile.store %n, %o[%zero, %zero] : tensor<32x1xf32>, memref<32x1xf32>
+  tile.return
+}
