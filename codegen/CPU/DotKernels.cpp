@@ -177,8 +177,6 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotOp op, Target target,
     return success();
   }
   bool transposed = op.getForm() == tile::DotForm::TN;
-  if (transposed && target.amx() && suitsAMXColumns(lhs, rhs))
-    return emitDotColumnsAMX(e, lhs, rhs, acc), success();
   if (sizeOf(acc, 1) > kLanes)
     lhs = e.beforeLoops(lhs, [&] { return extended(e, lhs); });
   if (transposed && sizeOf(acc, 1) <= 4 && sizeOf(acc, 0) >= 8)
