@@ -216,10 +216,10 @@ bool explainModule(mlir::ModuleOp imported, const CompileOptions &options) {
   if (options.fusionTable) {
     outs() << "| fusion | what becomes one | kernels saved | bytes written "
               "saved | order of sums |\n|---|---|---|---|---|\n";
-    for (const auto &[fusion, saved] : savings)
-      outs() << formatv("| `{0}` | {1} | {2} | {3} | {4} |\n", fusion->name,
-                        fusion->summary, saved.kernels, saved.bytes,
-                        fusion->keepsSums ? "kept" : "changed");
+    for (const Saving &saving : savings)
+      outs() << formatv("| `{0}` | {1} | {2} | {3} | {4} |\n", saving.name,
+                        saving.summary, saving.work.kernels, saving.work.bytes,
+                        saving.keepsSums ? "kept" : "changed");
     outs() << formatv(
         "| all | | {0} of {1} | {2} of {3} | |\n",
         total(*before).kernels - total(*after).kernels, total(*before).kernels,
