@@ -14,12 +14,12 @@ using namespace fathom;
 using namespace fathom::cpu;
 
 namespace {
-/// One dot: blocks of 16 rows by groups of `width` tokens.
+/// One dot: blocks of `height` rows by groups of `width` tokens.
 struct AMXDot {
   Emit &e;
   const NarrowWeights &w;
   Value acc, tokens; // tokens: by packTokens
-  int64_t width, groups;
+  int64_t width, groups, height, blocks; // blocks that are walked together
   Prefetch prefetch;
 
   AMXDot(Emit &e, const NarrowWeights &w, Value x, Value acc)
@@ -27,17 +27,20 @@ struct AMXDot {
     int64_t count = cast<MemRefType>(x.getType()).getDimSize(0);
     width = count % 4 ? 1 : std::min<int64_t>(count, 16);
     groups = count / width;
-    tokens = packTokens(e, w, x, width);
+    height = std::min<int64_t>(w.rows, 16);
+    blocks = std::min<int64_t>(w.rows / height, 2);
+    tokens = e.beforeLoops(x, [&] { return packTokens(e, w, x, width); });
   }
 
-  Value load(Value buffer, Value row, Value column, int64_t columns) {
+  Value load(Value buffer, Value row, Value column, int64_t rows,
+             int64_t columns) {
     Type element = cast<MemRefType>(buffer.getType()).getElementType();
-    return amx::TileLoadOp::create(e.b, e.loc,
-                                   amx::TileType::get({16, columns}, element),
-                                   buffer, ValueRange{row, column});
+    return amx::TileLoadOp::create(
+        e.b, e.loc, amx::TileType::get({rows, columns}, element), buffer,
+        ValueRange{row, column});
   }
   Value loadSum(Value row, int64_t group) {
-    return load(acc, row, e.index(group * width), width);
+    return load(acc, row, e.index(group * width), height, width);
   }
   void storeSum(Value sum, Value row, Value column) {
     amx::TileStoreOp::create(e.b, e.loc, acc, ValueRange{row, column}, sum);
@@ -47,7 +50,7 @@ struct AMXDot {
     Value first = arith::MulIOp::create(e.b, e.loc, group, e.index(w.k / 32));
     Value row = arith::MulIOp::create(e.b, e.loc, e.add(first, vector),
                                       e.index(16));
-    return load(tokens, row, e.index(0), 2 * width);
+    return load(tokens, row, e.index(0), 16, 2 * width);
   }
   Value multiply(Value a, Value b, Value sum) {
     return amx::TileMulFOp::create(e.b, e.loc, sum.getType(), a, b, sum);
@@ -59,15 +62,14 @@ struct AMXDot {
   // ---- Weights that are bf16 as they lie ----
 
   void plain() {
-    int64_t blocks = std::min<int64_t>(w.rows / 16, 2);
     int64_t together = std::min<int64_t>(groups, 4 / blocks);
     int64_t ahead = Prefetch::columnsAhead(w.codes);
-    e.loop(0, w.rows, 16 * blocks, [&](Value m) {
+    e.loop(0, w.rows, height * blocks, [&](Value m) {
       e.loop(0, groups, together, [&](Value group) {
-        inRegisters(m, group, blocks, together, [&](int64_t block, Value k) {
-          Value row = e.add(m, 16 * block);
-          Value a = load(w.codes, row, k, 32);
-          e.loop(0, 16, 1, [&](Value i) {
+        inRegisters(m, group, together, [&](int64_t block, Value k) {
+          Value row = e.add(m, height * block);
+          Value a = load(w.codes, row, k, height, 32);
+          e.loop(0, height, 1, [&](Value i) {
             prefetch.touch(e.add(row, i), k, 0, ahead);
           });
           return a;
@@ -77,13 +79,13 @@ struct AMXDot {
   }
 
   /// blocks x together sums over all of k, the weights given by `left`.
-  void inRegisters(Value m, Value group, int64_t blocks, int64_t together,
+  void inRegisters(Value m, Value group, int64_t together,
                    function_ref<Value(int64_t, Value)> left) {
     Emit::Values init;
     for (int64_t i = 0; i < blocks; ++i)
       for (int64_t j = 0; j < together; ++j)
-        init.push_back(load(acc, e.add(m, 16 * i),
-                            times(e.add(group, j), width), width));
+        init.push_back(load(acc, e.add(m, height * i),
+                            times(e.add(group, j), width), height, width));
     auto step = [&](Value k, Emit::Range sums) {
       Emit::Values next(sums), right;
       Value vector = arith::DivUIOp::create(e.b, e.loc, k, e.index(32));
@@ -101,7 +103,7 @@ struct AMXDot {
     Emit::Values sums = e.loop(0, w.k, 32, init, step);
     for (int64_t i = 0; i < blocks; ++i)
       for (int64_t j = 0; j < together; ++j)
-        storeSum(sums[i * together + j], e.add(m, 16 * i),
+        storeSum(sums[i * together + j], e.add(m, height * i),
                  times(e.add(group, j), width));
   }
 
@@ -141,14 +143,13 @@ struct AMXDot {
   /// before is multiplied. A tile load right behind the stores that it reads
   /// would wait until they have left the pipeline, and all behind it.
   void decodedFew() {
-    int64_t blocks = std::min<int64_t>(w.rows / 16, 2), parts = w.vectors();
-    int64_t half = 16 * blocks;
+    int64_t parts = w.vectors(), half = height * blocks;
     Value stage = e.alloc({2 * half, w.unit()}, e.b.getBF16Type());
     e.loop(0, w.rows, half, [&](Value m) {
       Emit::Values init;
       for (int64_t i = 0; i < blocks; ++i)
         for (int64_t j = 0; j < groups; ++j)
-          init.push_back(loadSum(e.add(m, 16 * i), j));
+          init.push_back(loadSum(e.add(m, height * i), j));
       /// Adds vector `part` of the unit that starts at vector `first` and lies
       /// at row `from` of the stage. Tile loads are what it costs: each once.
       auto product = [&](Value from, Value first, Value part,
@@ -157,7 +158,8 @@ struct AMXDot {
         for (int64_t j = 0; j < groups; ++j)
           right.push_back(loadTokens(e.index(j), e.add(first, part)));
         for (int64_t i = 0; i < blocks; ++i) {
-          Value a = load(stage, e.add(from, 16 * i), times(part, 32), 32);
+          Value a = load(stage, e.add(from, height * i), times(part, 32),
+                         height, 32);
           for (int64_t j = 0; j < groups; ++j) {
             Value &sum = sums[i * groups + j];
             sum = multiply(a, right[j], sum);
@@ -189,7 +191,7 @@ struct AMXDot {
                 e.index(part), sums);
       for (int64_t i = 0; i < blocks; ++i)
         for (int64_t j = 0; j < groups; ++j)
-          storeSum(sums[i * groups + j], e.add(m, 16 * i),
+          storeSum(sums[i * groups + j], e.add(m, height * i),
                    e.index(j * width));
     });
   }
@@ -212,18 +214,17 @@ struct AMXDot {
   /// Many tokens: two blocks of rows are decoded for all of k, then multiplied
   /// two groups of tokens at a time.
   void decodedMany() {
-    int64_t blocks = std::min<int64_t>(w.rows / 16, 2);
-    Value stage = e.alloc({16 * blocks, w.k}, e.b.getBF16Type());
-    e.loop(0, w.rows, 16 * blocks, [&](Value m) {
+    Value stage = e.alloc({height * blocks, w.k}, e.b.getBF16Type());
+    e.loop(0, w.rows, height * blocks, [&](Value m) {
       forUnits({}, [&](const Decoder &decoder, Value k, Emit::Range) {
-        e.loop(0, 16 * blocks, 4, [&](Value i) {
+        e.loop(0, height * blocks, 4, [&](Value i) {
           decodeRows(decoder, e.add(m, i), k, 4, stage, i, k);
         });
         return Emit::Values();
       });
       e.loop(0, groups, 2, [&](Value group) {
-        inRegisters(m, group, blocks, 2, [&](int64_t block, Value k) {
-          return load(stage, e.index(16 * block), k, 32);
+        inRegisters(m, group, 2, [&](int64_t block, Value k) {
+          return load(stage, e.index(height * block), k, height, 32);
         });
       });
     });
@@ -236,7 +237,7 @@ void fathom::cpu::emitDotAMX(Emit &e, const NarrowWeights &w, Value x,
   AMXDot dot(e, w, x, acc);
   if (w.kind == NarrowWeights::Kind::BF16)
     dot.plain();
-  else if (dot.groups * std::min<int64_t>(w.rows / 16, 2) <= 4)
+  else if (dot.groups * dot.blocks <= 4)
     dot.decodedFew();
   else
     dot.decodedMany();

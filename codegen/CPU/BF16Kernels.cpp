@@ -22,9 +22,12 @@ struct BF16Dot {
   BF16Dot(Emit &e, const NarrowWeights &w, Value x, Value acc)
       : e(e), w(w), acc(acc), prefetch(e, w.codes) {
     count = cast<MemRefType>(x.getType()).getDimSize(0);
-    Value rows = packTokens(e, w, x, 1);
-    SmallVector<ReassociationIndices> whole{{0, 1}};
-    tokens = memref::CollapseShapeOp::create(e.b, e.loc, rows, whole);
+    tokens = e.beforeLoops(x, [&] {
+      Value rows = packTokens(e, w, x, 1);
+      SmallVector<ReassociationIndices> whole{{0, 1}};
+      return memref::CollapseShapeOp::create(e.b, e.loc, rows, whole)
+          .getResult();
+    });
   }
 
   Value multiply(Value a, Value b, Value sum) {
@@ -80,7 +83,7 @@ struct BF16Dot {
     bool plain = w.kind == NarrowWeights::Kind::BF16;
     Decoder decoder(e, w, /*scaled=*/false);
     decoder.startGroup(e.index(0));
-    int64_t rows = std::max<int64_t>(1, 4 / count);
+    int64_t rows = std::min(w.rows, std::max<int64_t>(1, 4 / count));
     int64_t ahead = Prefetch::rowsAhead(w.codes, rows);
     e.loop(0, w.rows, rows, [&](Value m) {
       auto left = [&](int64_t i, Value k) {
@@ -103,10 +106,11 @@ struct BF16Dot {
   /// Many tokens: four rows at a time, decoded into scratch.
   void many() {
     Value stage, factors, from = w.codes;
+    int64_t rows = std::min<int64_t>(w.rows, 4);
     bool plain = w.kind == NarrowWeights::Kind::BF16;
     if (!plain) {
-      from = stage = e.alloc({4, w.k}, e.b.getBF16Type());
-      factors = e.alloc({4, w.k / w.unit() * 16}, e.b.getF32Type());
+      from = stage = e.alloc({rows, w.k}, e.b.getBF16Type());
+      factors = e.alloc({rows, w.k / w.unit() * 16}, e.b.getF32Type());
     }
     auto factorAt = [&](Value k) {
       return arith::DivUIOp::create(e.b, e.loc, k, e.index(w.unit() / 16))
@@ -114,10 +118,10 @@ struct BF16Dot {
     };
     Decoder decoder(e, w, /*scaled=*/false);
     decoder.startGroup(e.index(0));
-    e.loop(0, w.rows, 4, [&](Value m) {
+    e.loop(0, w.rows, rows, [&](Value m) {
       if (!plain)
         e.loop(0, w.k, w.unit(), [&](Value k) {
-          e.loop(0, 4, 1, [&](Value i) {
+          e.loop(0, rows, 1, [&](Value i) {
             Value row = e.add(m, i);
             for (auto [n, v] : llvm::enumerate(decoder.decode(row, k)))
               e.store(v, stage, {i, e.add(k, 32 * n)});
@@ -136,9 +140,9 @@ struct BF16Dot {
       };
       e.loop(0, count, 4, [&](Value token) {
         if (plain)
-          block(m, 4, token, 4, left, nullptr);
+          block(m, rows, token, 4, left, nullptr);
         else
-          block(m, 4, token, 4, left, scale);
+          block(m, rows, token, 4, left, scale);
       });
     });
   }

@@ -14,7 +14,7 @@ std::optional<NarrowWeights> NarrowWeights::of(Value lhs, Value rhs) {
   MemRefType left = typeOf(lhs), right = typeOf(rhs);
   NarrowWeights w{Kind::BF16, lhs, {}, left.getDimSize(0), left.getDimSize(1)};
   if (!left.getElementType().isBF16() || !right.getElementType().isBF16() ||
-      w.rows % 16 || w.k % w.unit())
+      w.k % w.unit())
     return std::nullopt;
   return w;
 }

@@ -17,8 +17,8 @@ struct NarrowWeights {
   int64_t rows, k;
 
   /// The operand of a dot whose shape suits the 512-bit kernels, or none. The
-  /// answer depends on the weights' shape and the types alone, never on the
-  /// number of tokens.
+  /// answer depends on the types and k, for scaled weights also on their rows,
+  /// never on the number of tokens.
   static std::optional<NarrowWeights> of(mlir::Value lhs, mlir::Value rhs);
   static std::optional<NarrowWeights> of(mlir::Value codes, mlir::Value scales,
                                          mlir::Value x);
