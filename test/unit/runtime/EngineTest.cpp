@@ -14,7 +14,7 @@
 #include <new>
 
 using namespace fathom::test;
-using fathom::format::Manifest;
+using namespace fathom::format;
 
 /// Counts allocations by C++ code of this process: stepping must make none.
 static std::atomic<uint64_t> allocations{0};
@@ -112,9 +112,9 @@ TEST_F(EngineTest, Information) {
   ASSERT_EQ(info.eos_token_count, 1u);
   EXPECT_EQ(info.eos_tokens[0], kVocabulary - 1);
   EXPECT_EQ(info.has_tokenizer, 0);
-  // The experts' 32 bytes, of which one in four is chosen by a token.
-  EXPECT_EQ(fathom_engine_step_weight_bytes(engine, 1), 8u);
-  EXPECT_EQ(fathom_engine_step_weight_bytes(engine, 2), 14u);
+  // 96 bytes of w, and the experts' 32, of which a token chooses one in four.
+  EXPECT_EQ(fathom_engine_step_weight_bytes(engine, 1), 104u);
+  EXPECT_EQ(fathom_engine_step_weight_bytes(engine, 2), 110u);
 }
 
 TEST_F(EngineTest, AnyDivisionIntoSteps) {
@@ -376,7 +376,8 @@ TEST_F(EngineTest, Measuring) {
   ASSERT_EQ(times.size(), 4u);
   fathom_session_kernel_times(session, times.data(), times.size());
   EXPECT_STREQ(times[2].kernel, "fake_logits");
-  EXPECT_EQ(times[2].programs, 24u);
+  // 8 rows + ceil(8 tokens / 2), times 1 + 2 blocks of 8.
+  EXPECT_EQ(times[2].programs, 36u);
   EXPECT_EQ(times[2].max_tokens, kStepTokens);
   double bandwidth = 0;
   EXPECT_OK(fathom_engine_read_bandwidth(engine, 0.01, &bandwidth));
