@@ -21,14 +21,16 @@ struct AMXDot {
   Value acc, tokens; // tokens: by packTokens
   int64_t width, groups, height, blocks; // blocks that are walked together
   Prefetch prefetch;
+  int64_t ahead; // columns
 
   AMXDot(Emit &e, const NarrowWeights &w, Value x, Value acc)
-      : e(e), w(w), acc(acc), prefetch(e, w.codes) {
+      : e(e), w(w), acc(acc), height(std::min<int64_t>(w.rows, 16)),
+        blocks(std::min<int64_t>(w.rows / height, 2)),
+        prefetch(e, w.codes, height * blocks),
+        ahead(Prefetch::columnsAhead(w.codes, height * blocks)) {
     int64_t count = cast<MemRefType>(x.getType()).getDimSize(0);
     width = count % 4 ? 1 : std::min<int64_t>(count, 16);
     groups = count / width;
-    height = std::min<int64_t>(w.rows, 16);
-    blocks = std::min<int64_t>(w.rows / height, 2);
     tokens = e.beforeLoops(x, [&] { return packTokens(e, w, x, width); });
   }
 
@@ -63,7 +65,6 @@ struct AMXDot {
 
   void plain() {
     int64_t together = std::min<int64_t>(groups, 4 / blocks);
-    int64_t ahead = Prefetch::columnsAhead(w.codes);
     e.loop(0, w.rows, height * blocks, [&](Value m) {
       e.loop(0, groups, together, [&](Value group) {
         inRegisters(m, group, together, [&](int64_t block, Value k) {
@@ -117,7 +118,7 @@ struct AMXDot {
       Value column = w.kind == NarrowWeights::Kind::FP4
                          ? arith::DivUIOp::create(e.b, e.loc, k, e.index(2))
                          : k;
-      prefetch.touch(at, column, 0, Prefetch::columnsAhead(w.codes));
+      prefetch.touch(at, column, 0, ahead);
       for (auto [n, v] : llvm::enumerate(decoder.decode(at, k)))
         e.store(v, stage,
                 {e.add(stageRow, i), e.add(stageColumn, 32 * n)});

@@ -439,7 +439,8 @@ Value fathom::cpu::packTokens(Emit &e, const NarrowWeights &w, Value x,
 
 // ---- Prefetch ---------------------------------------------------------------
 
-Prefetch::Prefetch(Emit &e, Value tile) : e(e) {
+Prefetch::Prefetch(Emit &e, Value tile, int64_t height)
+    : e(e), height(height) {
   auto view = tile.getDefiningOp<memref::SubViewOp>();
   if (!view || view.getSourceType().getRank() != 2 ||
       typeOf(tile).getRank() != 2 || !view.getOffsets().size() ||
@@ -467,11 +468,11 @@ int64_t Prefetch::rowsAhead(Value tile, int64_t step) {
                     rows);
 }
 
-int64_t Prefetch::columnsAhead(Value tile) {
+int64_t Prefetch::columnsAhead(Value tile, int64_t height) {
   MemRefType type = typeOf(tile);
   int64_t bytes = type.getElementTypeBitWidth() / 8, line = 64 / bytes;
-  int64_t columns = kAheadBytes / bytes / type.getDimSize(0) / line * line;
-  // At least the next line, at most the same place of the next tile.
+  int64_t columns = kAheadBytes / bytes / height / line * line;
+  // At least the next line, at most the same place of the next rows.
   return std::clamp(columns, std::min(line, type.getDimSize(1)),
                     type.getDimSize(1));
 }
@@ -492,11 +493,10 @@ void Prefetch::touch(Value row, Value column, int64_t rows, int64_t columns) {
   };
   // Where the tile starts is settled before the column joins: in loops over
   // columns all of it stays outside.
-  Value at = row, k = column, start = column0, block = row0;
-  if (rows > 0)
-    at = wrap(e.add(row, rows), tileRows, tileColumns, start);
+  Value at = e.add(row, rows), k = column, start = column0, block = row0;
   if (columns > 0)
-    k = wrap(e.add(column, columns), tileColumns, tileColumns, start);
+    k = wrap(e.add(column, columns), tileColumns, height, at);
+  at = wrap(at, tileRows, tileColumns, start);
   start = wrap(start, matrixColumns, tileRows, block);
   memref::PrefetchOp::create(b, e.loc, matrix,
                              ValueRange{e.add(block, at), e.add(start, k)},

@@ -67,17 +67,18 @@ mlir::Value packTokens(Emit &e, const NarrowWeights &w, mlir::Value x,
                        int64_t width);
 
 /// Software prefetch in the order in which programs walk a matrix: k within
-/// the tile, rows of the tile, the next tile of k, the next block of rows.
+/// the tile for `height` rows together, the next of its rows, the next tile of
+/// k, the next block of rows.
 class Prefetch {
 public:
-  Prefetch(Emit &e, mlir::Value tile);
+  Prefetch(Emit &e, mlir::Value tile, int64_t height = 1);
   /// Bytes between a touch and the use: what memory needs in flight. More would
   /// fall out of the first-level cache again, where rows share few of its sets.
   static constexpr int64_t kAheadBytes = 4096;
   /// How many rows of `tile` that is, a multiple of `step`, and all at most.
   static int64_t rowsAhead(mlir::Value tile, int64_t step);
-  /// How many columns that is when all rows of `tile` are walked together.
-  static int64_t columnsAhead(mlir::Value tile);
+  /// How many columns that is.
+  static int64_t columnsAhead(mlir::Value tile, int64_t height);
   /// Touches what lies `rows` rows (fewer than the tile has) and `columns`
   /// elements (fewer than a row has) after (row, column) of the tile.
   void touch(mlir::Value row, mlir::Value column, int64_t rows,
@@ -86,7 +87,7 @@ public:
 private:
   Emit &e;
   mlir::Value matrix, row0, column0; // null: not a view, nothing to do
-  int64_t tileRows = 0, tileColumns = 0, matrixColumns = 0;
+  int64_t height, tileRows = 0, tileColumns = 0, matrixColumns = 0;
 };
 
 } // namespace fathom::cpu
