@@ -19,13 +19,27 @@ static int64_t sizeOf(Value buffer, int64_t dim) {
 /// Adds the lane totals of a block to acc.
 static void addTotals(Emit &e, Emit::Range sums, Value acc, Value row,
                       Value column, int64_t rows, int64_t columns) {
-  for (int64_t i = 0; i < rows; ++i)
+  bool together = columns > 1 && rows * columns <= lanesOf(sums[0].getType());
+  Value totals = together ? e.treeAddAll(sums) : Value();
+  for (int64_t i = 0; i < rows; ++i) {
+    if (together) {
+      Value part = totals;
+      if (rows > 1)
+        part = vector::ExtractStridedSliceOp::create(
+            e.b, e.loc, totals, ArrayRef<int64_t>{i * columns},
+            ArrayRef<int64_t>{columns}, ArrayRef<int64_t>{1});
+      Emit::Values at{e.add(row, i), column};
+      Value old = e.load(acc, at, columns);
+      e.store(arith::AddFOp::create(e.b, e.loc, old, part), acc, at);
+      continue;
+    }
     for (int64_t j = 0; j < columns; ++j) {
       Emit::Values at{e.add(row, i), e.add(column, j)};
       Value total = e.treeAdd(sums[i * columns + j]);
       Value old = e.load(acc, at, 1);
       e.store(arith::AddFOp::create(e.b, e.loc, old, total), acc, at);
     }
+  }
 }
 
 void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
@@ -177,6 +191,8 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotOp op, Target target,
     return success();
   }
   bool transposed = op.getForm() == tile::DotForm::TN;
+  if (transposed && target.amx() && suitsAMXColumns(lhs, rhs))
+    return emitDotColumnsAMX(e, lhs, rhs, acc), success();
   if (sizeOf(acc, 1) > kLanes)
     lhs = e.beforeLoops(lhs, [&] { return extended(e, lhs); });
   if (transposed && sizeOf(acc, 1) <= 4 && sizeOf(acc, 0) >= 8)

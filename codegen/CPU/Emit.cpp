@@ -190,6 +190,33 @@ Value Emit::treeAdd(Value vector) {
   });
 }
 
+Value Emit::treeAddAll(Range vectors) {
+  Values all(vectors);
+  int64_t length = lanesOf(all.front().getType());
+  // Every vector holds sums of `width` lanes, one after another.
+  for (int64_t width = length; width > 1; width /= 2) {
+    bool pairs = all.size() > 1;
+    SmallVector<int64_t> low;
+    for (int64_t i = 0; i < (pairs ? 2 : 1) * length; i += width)
+      for (int64_t lane = 0; lane < width / 2; ++lane)
+        low.push_back(i + lane);
+    SmallVector<int64_t> high(low);
+    for (int64_t &lane : high)
+      lane += width / 2;
+    Values next;
+    for (size_t i = 0; i < all.size(); i += 2) {
+      Value first = all[i], second = all[pairs ? i + 1 : i];
+      next.push_back(arith::AddFOp::create(
+          b, loc, vector::ShuffleOp::create(b, loc, first, second, low),
+          vector::ShuffleOp::create(b, loc, first, second, high)));
+    }
+    if (!pairs)
+      length /= 2;
+    all = next;
+  }
+  return all.front();
+}
+
 static Emit::Values shifted(Emit &e, Emit::Range at, Value by) {
   Emit::Values result(at);
   result.back() = e.add(result.back(), by);

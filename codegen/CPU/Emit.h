@@ -67,6 +67,10 @@ struct Emit {
   tree(mlir::Value vector,
        llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
   mlir::Value treeAdd(mlir::Value vector);
+  /// The sums of several vectors, a lane each, every one by the tree of
+  /// treeAdd: side by side they take a third of the instructions. The number of
+  /// vectors is a power of two, at most their length.
+  mlir::Value treeAddAll(Range vectors);
 
   /// Copies the first `extent` of `length` elements of a row (all without an
   /// extent); elements beyond it are zeroed, or left alone with `keepRest`.

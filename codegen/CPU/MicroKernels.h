@@ -71,6 +71,12 @@ void emitDotAMX(Emit &e, const NarrowWeights &w, mlir::Value x,
 void emitDotBF16(Emit &e, const NarrowWeights &w, mlir::Value x,
                  mlir::Value acc);
 
+/// tn of bf16 on tiles: acc (MxN) += lhs (KxM)^T x rhs (KxN); whether the
+/// operands suit it depends on their types, K and N alone.
+bool suitsAMXColumns(mlir::Value lhs, mlir::Value rhs);
+void emitDotColumnsAMX(Emit &e, mlir::Value lhs, mlir::Value rhs,
+                       mlir::Value acc);
+
 /// Packed e2m1 bytes (vector<n x i8>) to 2n f32, low nibble first.
 mlir::Value decodeFP4(Emit &e, mlir::Value bytes);
 

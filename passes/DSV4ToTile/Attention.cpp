@@ -232,8 +232,9 @@ void emitAttention(Lowering &l, dsv4::AttentionOp op, Value indices,
 
   auto q = cast<MemRefType>(operands[0].getType());
   int64_t heads = q.getDimSize(1), width = q.getDimSize(2);
-  int64_t block = std::min<int64_t>(pow2Ceil(heads),
-                                    l.maxTokens == 1 && heads <= 32 ? 8 : 16);
+  int64_t block =
+      std::clamp<int64_t>(pow2Ceil(heads), 4, // less fills no vector
+                          l.maxTokens == 1 && heads <= 32 ? 8 : 16);
   std::string params = std::to_string(block);
   for (int64_t n : {int64_t(op.getWindow()), int64_t(op.getRatio()),
                     window.type.getRows(), window.type.getRope()})

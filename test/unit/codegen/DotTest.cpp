@@ -130,6 +130,7 @@ static void checkDot(const std::string &level, const std::string &form, int m,
                                level);
   ASSERT_TRUE(kernels);
   bool words = nt && bf16 && k % 32 == 0;
+  bool columns = tn && bf16 && n % 16 == 0 && k % 32 == 0;
   Order order{level, Weights::BF16, k};
   auto x = random<float>(a * b, 1), y = random<float>(c * d, 2),
        z = random<float>(m * n, 3);
@@ -154,7 +155,14 @@ static void checkDot(const std::string &level, const std::string &form, int m,
                                  [](int) { return 1.0f; });
       else if (nt)
         expected += laneSum(&x[i * k], &y[j * k], k);
-      else
+      else if (columns && level == "x86-64-v4-amx") {
+        std::vector<float> left(k), right(k);
+        for (int l = 0; l < k; ++l) {
+          left[l] = x[l * m + i];
+          right[l] = y[l * n + j];
+        }
+        expected = order.onTiles(left.data(), right.data(), expected);
+      } else
         for (int l = 0; l < k; ++l)
           expected = std::fma(tn ? x[l * m + i] : x[i * k + l], y[l * n + j],
                               expected);
@@ -179,6 +187,9 @@ TEST_P(CpuLevel, OrderOfSumsForEverySize) {
                            {64, 4, 64},
                            {32, 64, 64},
                            {16, 128, 256},
+                           {8, 64, 64},
+                           {1, 16, 64},
+                           {64, 32, 64},
                            {32, 8, 2}})
       checkDot(GetParam(), form, m, n, k, k >= 64 && k != 128);
 }
