@@ -4,8 +4,8 @@
 //   nt      lane l of 16 takes k = l, l+16, ... by fused multiply-add from 0;
 //           lanes are added by a halving tree, the total to acc.
 //   nn, tn  fused multiply-adds onto acc, k ascending.
-// Levels with bf16 instructions have other sums for nt of bf16, AMX for tn, too:
-// see BF16Kernels.cpp, AMXKernels.cpp and AMXColumns.cpp.
+// Levels with bf16 instructions have other sums for nt of bf16, AMX for tn,
+// too: see BF16Kernels.cpp, AMXKernels.cpp and AMXColumns.cpp.
 #include "codegen/CPU/NarrowWeights.h"
 
 using namespace mlir;
@@ -52,8 +52,8 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
   int64_t wideN = narrow && n >= 8 ? 8 : 4;
   int64_t blockN = std::min<int64_t>(n, target.wide() ? wideN : 2);
   int64_t blockM = std::min<int64_t>(rows, target.wide() ? 16 / wideN
-                                           : n == 1    ? 4
-                                                       : 2);
+                                           : n == 1      ? 4
+                                                         : 2);
   Type vector = e.vec(lanes, e.b.getF32Type());
   // Weights from memory are met once, by a single block of columns.
   std::optional<Prefetch> prefetch;
@@ -88,7 +88,9 @@ static void emitDotColumns(Emit &e, Target target, Value lhs, Value rhs,
   int64_t m = sizeOf(acc, 0), n = sizeOf(acc, 1), k = sizeOf(rhs, 0);
   int64_t lanes = std::min(n, kLanes);
   int64_t parts = target.wide() && n >= 2 * lanes ? 2 : 1;
-  int64_t blockM = std::min<int64_t>(m, target.wide() ? 8 : lanes >= 16 ? 4 : 8);
+  int64_t blockM = std::min<int64_t>(m, target.wide() ? 8
+                                        : lanes >= 16 ? 4
+                                                      : 8);
   e.loop(0, m, blockM, [&](Value row) {
     e.loop(0, n, parts * lanes, [&](Value column) {
       Emit::Values init;

@@ -31,9 +31,10 @@ struct Attention {
   CacheReader window, compressed;
   int64_t heads, width, block;
   SmallVector<Piece> pieces;
+  int64_t tileWidth; // of a row in a tile: all pieces, and zeros
   Value t, h, position, slot, indices;
-  SmallVector<Value> q; // [block, piece], as it comes
-  Type carrier;         // of the result; probabilities are rounded to it
+  Value q;      // [block, tileWidth], as it comes
+  Type carrier; // of the result; probabilities are rounded to it
 
   /// A tile of query or result columns of a piece.
   SmallVector<Value> bounds(const Piece &p) {
@@ -41,10 +42,10 @@ struct Attention {
       return {};
     return {k.ci(heads), k.ci(width)};
   }
-  /// Scores [rows, block] of the rows that are valid, -1e30 elsewhere; the keys
-  /// of each piece on request.
-  Value scores(const CacheReader &cache, Value rows, Value mask,
-               SmallVectorImpl<Value> *keys = nullptr);
+  /// Rows of the cache, [kRows, tileWidth].
+  Value keys(const CacheReader &cache, Value rows);
+  /// Scores [kRows, block] of the keys that are valid, -1e30 elsewhere.
+  Value scores(Value keys, Value mask);
   /// Calls step(state, cache, rows, valid) for every block of rows.
   using Step = function_ref<SmallVector<Value>(ValueRange, const CacheReader &,
                                                Value, Value)>;
@@ -70,16 +71,40 @@ static SmallVector<Piece> piecesOf(int64_t width, int64_t rope) {
   return pieces;
 }
 
-Value Attention::scores(const CacheReader &cache, Value rows, Value mask,
-                        SmallVectorImpl<Value> *keys) {
-  SmallVector<int64_t> shape{kRows, block};
-  Value s = k.full(0, shape);
-  for (auto [p, query] : llvm::zip(pieces, q)) {
-    Value key = cache.read(k, rows, p.column, p.width);
-    s = k.dot(tile::DotForm::NT, key, query, s);
-    if (keys)
-      keys->push_back(key);
+/// Where columns lie in a tile: offsets, sizes and strides of a slice.
+struct Columns {
+  SmallVector<OpFoldResult> offsets, sizes, strides;
+  Columns(KernelBuilder &k, int64_t rows, int64_t column, int64_t width) {
+    auto index = [&](int64_t v) { return k.b.getIndexAttr(v); };
+    offsets = {index(0), index(column)};
+    sizes = {index(rows), index(width)};
+    strides = {index(1), index(1)};
   }
+};
+
+Value Attention::keys(const CacheReader &cache, Value rows) {
+  Value all;
+  int64_t covered = 0;
+  for (const Piece &p : pieces)
+    covered += p.width;
+  for (const Piece &p : pieces) {
+    Value piece = cache.read(k, rows, p.column, p.width);
+    Type element = k.type(piece).getElementType();
+    SmallVector<int64_t> shape{kRows, tileWidth};
+    if (!all && covered == tileWidth)
+      all = tensor::EmptyOp::create(k.b, k.loc, shape, element);
+    else if (!all)
+      all = k.to(k.full(0, shape), element);
+    Columns at(k, kRows, p.column, p.width);
+    all = tensor::InsertSliceOp::create(k.b, k.loc, piece, all, at.offsets,
+                                        at.sizes, at.strides);
+  }
+  return all;
+}
+
+Value Attention::scores(Value keys, Value mask) {
+  SmallVector<int64_t> shape{kRows, block};
+  Value s = k.dot(tile::DotForm::NT, keys, q, k.full(0, shape));
   return k.select(mask, k.mul(s, op.getScale().convertToDouble()),
                   k.full(-1e30, shape));
 }
@@ -131,33 +156,29 @@ SmallVector<Value> Attention::overCompressed(ValueRange state, Step step) {
       });
 }
 
-/// The sums over all rows: the denominator, then [block, piece] of each piece.
+/// The sums over all rows: the denominator and [block, tileWidth].
 static SmallVector<Value> sumRows(Attention &a, Value sink) {
   KernelBuilder &k = a.k;
   SmallVector<int64_t> shape{kRows, a.block};
   Value m = a.overAll(
       k.full(-1e30, {a.block}),
       [&](ValueRange state, const CacheReader &cache, Value rows, Value valid) {
-        Value s = a.scores(cache, rows, a.maskOf(valid));
+        Value s = a.scores(a.keys(cache, rows), a.maskOf(valid));
         return SmallVector<Value>{
             k.max(state[0], k.reduce(tile::ReduceKind::Max, s, 0))};
       })[0];
   // The sink is one more logit: it has a weight but no value.
-  SmallVector<Value> state{k.exp(k.sub(sink, m))};
-  for (const Piece &p : a.pieces)
-    state.push_back(k.full(0, {a.block, p.width}));
+  SmallVector<Value> state{k.exp(k.sub(sink, m)),
+                           k.full(0, {a.block, a.tileWidth})};
   return a.overAll(state, [&](ValueRange carried, const CacheReader &cache,
                               Value rows, Value valid) {
-    SmallVector<Value> keys;
-    Value mask = a.maskOf(valid), s = a.scores(cache, rows, mask, &keys);
+    Value keys = a.keys(cache, rows), mask = a.maskOf(valid);
+    Value s = a.scores(keys, mask);
     Value p = k.exp(k.sub(s, k.broadcast(m, {0}, shape)));
     p = k.select(mask, p, k.full(0, shape));
-    SmallVector<Value> next{
-        k.add(carried[0], k.reduce(tile::ReduceKind::Add, p, 0))};
-    p = k.to(p, a.carrier);
-    for (auto [key, acc] : llvm::zip(keys, carried.drop_front()))
-      next.push_back(k.dot(tile::DotForm::TN, p, key, acc));
-    return next;
+    Value total = k.add(carried[0], k.reduce(tile::ReduceKind::Add, p, 0));
+    return SmallVector<Value>{
+        total, k.dot(tile::DotForm::TN, k.to(p, a.carrier), keys, carried[1])};
   });
 }
 
@@ -170,21 +191,23 @@ struct Arguments {
 
 static void program(Attention &a, const Arguments &args, int64_t rotated) {
   KernelBuilder &k = a.k;
-  for (const Piece &p : a.pieces)
-    a.q.push_back(k.load(k.arg(0), {a.t, a.h, k.ci(p.column)},
-                         {a.block, p.width}, a.bounds(p)));
+  a.q = k.load(k.arg(0), {a.t, a.h, k.ci(0)}, {a.block, a.tileWidth},
+               a.bounds({0, a.tileWidth, a.tileWidth != a.width}));
   SmallVector<Value> bound;
   if (a.heads % a.block)
     bound.push_back(k.ci(a.heads));
   Value sink = k.f32(k.load(k.arg(args.sink), a.h, {a.block}, bound));
   SmallVector<Value> state = sumRows(a, sink);
-  for (auto [i, p] : llvm::enumerate(a.pieces)) {
+  for (const Piece &p : a.pieces) {
     int64_t half = p.width / 2;
     SmallVector<Value> halfBound;
     if (p.ragged)
       halfBound.push_back(k.ci(rotated / 2));
-    Value y =
-        k.div(state[1 + i], k.broadcast(state[0], {1}, {a.block, p.width}));
+    Columns at(k, a.block, p.column, p.width);
+    Value y = tensor::ExtractSliceOp::create(
+        k.b, k.loc, k.type(state[1]).clone({a.block, p.width}), state[1],
+        at.offsets, at.sizes, at.strides);
+    y = k.div(y, k.broadcast(state[0], {1}, {a.block, p.width}));
     y = k.to(y, a.carrier);
     if (rotated && p.column == a.width - rotated) {
       auto angle = [&](unsigned arg) {
@@ -249,7 +272,9 @@ void emitAttention(Lowering &l, dsv4::AttentionOp op, Value indices,
             k,     op,    window, compressed,
             heads, width, block,  piecesOf(width, window.type.getRope()),
             {},    {},    {},     {},
-            {},    {},    {}};
+            {},    {},    {},     {}};
+        const Piece &last = a.pieces.back();
+        a.tileWidth = pow2Ceil(last.column + last.width);
         a.carrier = k.argType(args.out).getElementType();
         a.t = k.pid(0);
         a.h = k.muli(k.pid(1), block);
