@@ -51,6 +51,7 @@ typedef struct fathom_status {
 typedef struct fathom_engine fathom_engine;
 typedef struct fathom_session fathom_session;
 typedef struct fathom_detokenizer fathom_detokenizer;
+typedef struct fathom_tokenizer fathom_tokenizer;
 
 /* ---- Engine ------------------------------------------------------------- */
 
@@ -219,6 +220,21 @@ fathom_detokenizer_add(fathom_detokenizer *detokenizer, int32_t id,
                        const char **text, size_t *size);
 FATHOM_CHECK fathom_status fathom_detokenizer_flush(
     fathom_detokenizer *detokenizer, const char **text, size_t *size);
+
+/* Turns text into token ids: by the tokenizer.json of a package, or by a file.
+ * One thread at a time. */
+FATHOM_CHECK fathom_status fathom_tokenizer_create(
+    const fathom_engine *engine, fathom_tokenizer **tokenizer);
+FATHOM_CHECK fathom_status fathom_tokenizer_open(const char *file,
+                                                 fathom_tokenizer **tokenizer);
+void fathom_tokenizer_destroy(fathom_tokenizer *tokenizer);
+/* What is not UTF-8 counts as U+FFFD. With added != 0, spellings of added
+ * tokens ("<｜User｜>") become these tokens; otherwise they are ordinary text,
+ * which is right for text that others wrote. The ids belong to the tokenizer
+ * until its next call. */
+FATHOM_CHECK fathom_status fathom_tokenizer_encode(
+    fathom_tokenizer *tokenizer, const char *text, size_t size, int32_t added,
+    const int32_t **ids, size_t *count);
 
 /* "0.1.0" */
 const char *fathom_version(void);

@@ -3,9 +3,10 @@
 // The C ABI: handles around the C++ objects. No exception leaves it.
 #include "runtime/format/Version.h"
 #include "runtime/include/fathom.h"
-#include "runtime/src/Detokenizer.h"
 #include "runtime/src/Engine.h"
 #include "runtime/src/Session.h"
+#include "runtime/text/Detokenizer.h"
+#include "runtime/text/Tokenizer.h"
 
 #include <algorithm>
 #include <exception>
@@ -21,6 +22,11 @@ struct fathom_session {
 };
 struct fathom_detokenizer {
   Detokenizer decoder;
+};
+struct fathom_tokenizer {
+  Tokenizer tokenizer;
+  Tokenizer::Scratch scratch;
+  std::vector<int32_t> ids;
 };
 
 namespace {
@@ -43,6 +49,17 @@ Status missing(const char *what) {
 bool hasTokenizer(const Engine &engine) {
   const auto &files = engine.manifest().extraFiles;
   return std::find(files.begin(), files.end(), "tokenizer.json") != files.end();
+}
+
+Status readTokenizer(const std::string &path, std::string &out) {
+  return readFile(path, uint64_t(256) << 20, out);
+}
+
+/// The text of the package's tokenizer.json.
+Status readTokenizer(const Engine &engine, std::string &out) {
+  if (!hasTokenizer(engine))
+    return Status(FATHOM_UNSUPPORTED, "the package has no tokenizer.json");
+  return readTokenizer(joinPath(engine.directory(), "tokenizer.json"), out);
 }
 
 } // namespace
@@ -224,13 +241,8 @@ fathom_status fathom_detokenizer_create(const fathom_engine *engine,
     *detokenizer = nullptr;
     if (!engine)
       return missing("engine");
-    if (!hasTokenizer(*engine->engine))
-      return Status(FATHOM_UNSUPPORTED, "the package has no tokenizer.json");
     std::string text;
-    if (Status s =
-            readFile(joinPath(engine->engine->directory(), "tokenizer.json"),
-                     uint64_t(256) << 20, text);
-        s.failed())
+    if (Status s = readTokenizer(*engine->engine, text); s.failed())
       return s;
     auto made = std::make_unique<fathom_detokenizer>();
     if (Status s = made->decoder.load(text); s.failed())
@@ -272,6 +284,65 @@ fathom_status fathom_detokenizer_flush(fathom_detokenizer *detokenizer,
                                        const char **text, size_t *size) {
   return decode(detokenizer, text, size,
                 [&](Detokenizer &decoder) { return decoder.flush(); });
+}
+
+namespace {
+
+template <typename Read>
+fathom_status makeTokenizer(const void *from, fathom_tokenizer **tokenizer,
+                            Read read) {
+  return guarded([&]() -> Status {
+    if (!tokenizer)
+      return missing("tokenizer");
+    *tokenizer = nullptr;
+    if (!from)
+      return missing("the source of the tokenizer");
+    std::string text;
+    if (Status s = read(text); s.failed())
+      return s;
+    auto made = std::make_unique<fathom_tokenizer>();
+    if (Status s = made->tokenizer.load(text); s.failed())
+      return s;
+    *tokenizer = made.release();
+    return Status();
+  });
+}
+
+} // namespace
+
+fathom_status fathom_tokenizer_create(const fathom_engine *engine,
+                                      fathom_tokenizer **tokenizer) {
+  return makeTokenizer(engine, tokenizer, [&](std::string &text) {
+    return readTokenizer(*engine->engine, text);
+  });
+}
+
+fathom_status fathom_tokenizer_open(const char *file,
+                                    fathom_tokenizer **tokenizer) {
+  return makeTokenizer(file, tokenizer, [&](std::string &text) {
+    return readTokenizer(std::string(file), text);
+  });
+}
+
+void fathom_tokenizer_destroy(fathom_tokenizer *tokenizer) { delete tokenizer; }
+
+fathom_status fathom_tokenizer_encode(fathom_tokenizer *tokenizer,
+                                      const char *text, size_t size,
+                                      int32_t added, const int32_t **ids,
+                                      size_t *count) {
+  return guarded([&]() -> Status {
+    if (!tokenizer || (!text && size) || !ids || !count)
+      return missing("an argument");
+    tokenizer->ids.clear();
+    if (Status s = tokenizer->tokenizer.encode(std::string_view(text, size),
+                                               added != 0, tokenizer->scratch,
+                                               tokenizer->ids);
+        s.failed())
+      return s;
+    *ids = tokenizer->ids.data();
+    *count = tokenizer->ids.size();
+    return Status();
+  });
 }
 
 const char *fathom_version(void) { return fathom::format::kVersion; }

@@ -27,6 +27,8 @@ int main(int argc, char **argv) {
   addLogits(app, code);
   addInspect(app, code);
   addBench(app, code);
+  addTokenize(app, code);
+  addDetokenize(app, code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success &request) { // --help, --version

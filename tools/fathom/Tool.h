@@ -98,5 +98,7 @@ void addRun(CLI::App &app, int &code);
 void addLogits(CLI::App &app, int &code);
 void addInspect(CLI::App &app, int &code);
 void addBench(CLI::App &app, int &code);
+void addTokenize(CLI::App &app, int &code);
+void addDetokenize(CLI::App &app, int &code);
 
 } // namespace fathom::tool

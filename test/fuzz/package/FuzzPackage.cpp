@@ -4,7 +4,7 @@
 // or no change would get past it). What is accepted must be consistent, and
 // come back unchanged from being written.
 #include "runtime/format/ManifestJson.h"
-#include "runtime/src/Detokenizer.h"
+#include "runtime/text/Detokenizer.h"
 
 #include <cstdlib>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include "runtime/src/Detokenizer.h"
+#include "runtime/text/Detokenizer.h"
 
 #include "test/unit/runtime/FakePackage.h"
 
