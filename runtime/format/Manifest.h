@@ -32,6 +32,7 @@ struct Model {
   int64_t bosToken = -1;
   std::vector<int64_t> eosTokens;
   std::vector<int64_t> compressRatios;
+  std::string promptProfile; // see PromptProfile.h; "": not recorded
 };
 
 struct Limits {

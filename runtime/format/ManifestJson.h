@@ -22,7 +22,7 @@ namespace fathom::format {
 namespace detail {
 
 inline nlohmann::json toJson(const Model &m) {
-  return {{"architecture", m.architecture},
+  nlohmann::json out = {{"architecture", m.architecture},
           {"numerics", m.numerics},
           {"hiddenSize", m.hiddenSize},
           {"layers", m.layers},
@@ -36,6 +36,9 @@ inline nlohmann::json toJson(const Model &m) {
           {"bosToken", m.bosToken},
           {"eosTokens", m.eosTokens},
           {"compressRatios", m.compressRatios}};
+  if (!m.promptProfile.empty())
+    out["promptProfile"] = m.promptProfile;
+  return out;
 }
 
 inline nlohmann::json toJson(const Arg &arg) {

@@ -294,7 +294,10 @@ struct Reader {
            integer(j, "mtpLayers", m.mtpLayers, at, 0) &&
            integer(j, "bosToken", m.bosToken, at, -1) &&
            integers("eosTokens", m.eosTokens, kMaxCount) &&
-           integers("compressRatios", m.compressRatios, kMaxCount);
+           integers("compressRatios", m.compressRatios, kMaxCount) &&
+           // Packages of earlier days have none.
+           (!j.contains("promptProfile") ||
+            text(j, "promptProfile", m.promptProfile, at));
   }
 
   bool library(const json &j, Library &l, const Place &at) {

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 
-from harness import NANO, Skip, TEST, check, require
+from harness import NANO, NUMERICS, Skip, TEST, check, require
 
 ORACLE = os.path.join(TEST, "oracle", "text_oracle.py")
 ROOT = os.path.dirname(TEST)
@@ -98,3 +98,232 @@ def tokenizer_tree(env):
                for _ in range(3))
     require(best >= 10, f"{best} MB/s is less than 10")
     return f"{count} files, {best} MB/s"
+
+
+# ---- Prompts -------------------------------------------------------------------
+
+FIXTURES = os.path.join(TEST, "models", "encoding")
+
+
+def rendered(env, *arguments):
+    done = env.run("fathom", "render", *arguments, "--json", check=True,
+                   timeout=300)
+    return json.loads(done.out)["prompts"]
+
+
+@check("text/prompt-fixtures")
+def fixtures(env):
+    for number, mode in [(1, "high"), (2, "high"), (3, "high"), (4, "off")]:
+        with open(os.path.join(FIXTURES, f"test_output_{number}.txt")) as f:
+            wanted = f.read()
+        # Without an effort's prefix: "high" of the preview, "low" of 0731.
+        for profile, think in [("preview", mode),
+                               ("official", mode.replace("high", "low"))]:
+            found = rendered(env, "--messages", os.path.join(
+                FIXTURES, f"test_input_{number}.json"), "--mode", think,
+                "--profile", profile)
+            require(found[0]["text"] == wanted,
+                    f"fixture {number}, {profile} differs")
+    return "4 fixtures, 2 profiles"
+
+
+@check("text/prompts-of-recipe")
+def recipe(env):
+    """Random conversations: all roles, modes and tools."""
+    count = 5000 if env.full else 2000
+    folder = oracle(env, "conversations", count, 1)
+    cases = load(folder, "cases.json")
+    found = rendered(env, "--tokenizer", v4_tokenizer(env), "--profile",
+                     "recipe", "--messages",
+                     os.path.join(folder, "cases.json"))
+    for key, wanted in [("text", load(folder, "prompts.json")),
+                        ("ids", load(folder, "ids.json"))]:
+        bad = [i for i in range(count) if found[i][key] != wanted[i]]
+        require(not bad, f"{len(bad)} of {count} {key} differ, first "
+                         f"{json.dumps(cases[bad[0]])[:400]}" if bad else "")
+    return f"{count} conversations, strings and ids"
+
+
+@check("text/profile-of-a-checkpoint")
+def profile(env):
+    """fathomc finds the profile by the encoder's file and stores it."""
+    import shutil
+    for name, source, wanted in [
+            ("none", None, "preview"),
+            ("old", "REASONING_EFFORT_MAX = 'x'\n", "preview"),
+            ("new", "REASONING_EFFORT_PROMPTS: Dict = {}\n", "official")]:
+        folder = env.temporary(name)
+        shutil.copytree(NANO, folder)
+        os.chmod(folder, 0o755)
+        if source:
+            os.makedirs(os.path.join(folder, "encoding"))
+            with open(os.path.join(folder, "encoding",
+                                   "encoding_dsv4.py"), "w") as f:
+                f.write(source)
+        package = env.temporary(name + ".fathom")
+        env.compile(folder, package)
+        done = env.run("fathom", "inspect", package, "--json", check=True)
+        found = json.loads(done.out)["model"]["prompt_profile"]
+        require(found == wanted, f"{name}: {found}, expected {wanted}")
+    env.compile(folder, package, "bf16", "--prompt-profile", "recipe")
+    done = env.run("fathom", "inspect", package, check=True)
+    require("recipe" in done.out, "the override is not shown")
+
+
+# ---- Answers -------------------------------------------------------------------
+
+WEATHER = [{"type": "function", "function": {
+    "name": "get_weather", "description": "Get the weather of a city",
+    "parameters": {"type": "object",
+                   "properties": {"city": {"type": "string"}},
+                   "required": ["city"]}}}]
+
+
+def events(env, package, *arguments, check=True):
+    done = env.run("fathom", "run", package, *arguments, "--json", check=check)
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    require(lines and lines[-1]["event"] == "end", "no end event")
+    return lines
+
+
+@check("text/all-answers-in-all-numerics")
+def answers(env):
+    cases = load(NANO, "answers.json")
+    for numerics in NUMERICS:
+        package = env.package(NANO, numerics)
+        for case in cases:
+            end = events(env, package, "--raw", "--prompt", case["prompt"],
+                         "--max-new-tokens", len(case["answer_ids"]) + 5)[-1]
+            text = case["answer"]
+            ends = text.endswith("<｜end▁of▁sentence｜>")
+            require(end["message"]["content"] ==
+                    text.replace("<｜end▁of▁sentence｜>", ""),
+                    f"{numerics}: {case['prompt'][-60:]!r}: "
+                    f"{end['message']['content']!r}")
+            require(not ends or end["stop"] == "eos", "did not stop")
+    return f"{len(cases)} answers, {len(NUMERICS)} numerics"
+
+
+@check("text/conversation-with-a-tool")
+def conversation(env):
+    """Messages in, a call out, its result back in, with and without
+    thinking."""
+    package = env.package(NANO, "bf16")
+    tools = env.temporary("tools.json")
+    with open(tools, "w") as f:
+        json.dump(WEATHER, f)
+    messages = [{"role": "system", "content": "You are a helpful assistant."},
+                {"role": "user", "content": "What is the weather in Paris?"}]
+    name = env.temporary("messages.json")
+
+    def ask(think):
+        with open(name, "w") as f:
+            json.dump(messages, f)
+        return events(env, package, "--messages", name, "--tools", tools,
+                      "--think", think)[-1]
+
+    for think in ["high", "off"]:
+        end = ask(think)["message"]
+        call = end["tool_calls"][0]
+        require(call["function"] == {"name": "get_weather",
+                                     "arguments": '{"city": "Paris"}'},
+                f"call {call}")
+        require(bool(end.get("reasoning_content")) == (think == "high"),
+                f"reasoning {end}")
+    messages.append(end)
+    messages.append({"role": "tool", "tool_call_id": call["id"], "content":
+                     '{"temperature": 21, "condition": "sunny"}'})
+    end = ask("off")
+    require("sunny" in end["message"]["content"] and
+            end["usage"]["completion_tokens"] > 3, f"answer {end}")
+    return end["message"]["content"]
+
+
+@check("text/sampling-is-of-the-seed-alone")
+def seeds(env):
+    package = env.package(NANO, "bf16")
+    seen = set()
+    for seed in range(4):
+        texts = {events(env, package, "--raw", "--prompt",
+                        "<｜begin▁of▁sentence｜>In the beginning",
+                        "--temperature", 1, "--top-p", 0.9, "--seed", seed,
+                        "--threads", threads, "--max-new-tokens", 30)[-1]
+                 ["message"]["content"] for threads in (1, 2, 3)}
+        require(len(texts) == 1, f"seed {seed}: {texts}")
+        seen |= texts
+    require(len(seen) > 1, "all seeds give the same text")
+
+
+@check("text/ends-and-logprobs")
+def ends(env):
+    package = env.package(NANO, "bf16")
+
+    def ask(*more):
+        return events(env, package, "--prompt", "What is 12 + 30?", *more)
+
+    whole = ask()[-1]["message"]["content"]
+    require(whole == "12 + 30 = 42.", whole)
+    end = ask("--stop", "= 4")[-1]
+    require(end["message"]["content"] == "12 + 30 " and end["stop"] == "stop",
+            f"stop text: {end}")
+    require(ask("--max-new-tokens", 3)[-1]["stop"] == "length", "length")
+    lines = ask("--logprobs", 2)
+    tokens = [line for line in lines if line["event"] == "token"]
+    require(len(tokens) == lines[-1]["usage"]["completion_tokens"], "tokens")
+    for token in tokens:
+        top = token["top_logprobs"]
+        require(len(top) == 2 and top[0]["id"] == token["id"] and
+                0 >= top[0]["logprob"] >= top[1]["logprob"], f"{token}")
+    require("40" not in ask("--logit-bias", f"{tokens[0]['id']}=-100")
+            [-1]["message"]["content"][:2], "bias")
+
+
+@check("text/chat")
+def chat(env):
+    package = env.package(NANO, "bf16")
+    script = ("What is 12 + 30?\n/think high\nWhat is 27 + 48?\n/nonsense\n"
+              "/think loud\n/clear\nWhat is 5 + 9?\n/exit\nnever\n")
+    done = subprocess.run([env.need("fathom"), "chat", package, "--json"],
+                          input=script.encode(), capture_output=True,
+                          timeout=120)
+    require(done.returncode == 0, done.stderr.decode()[-300:])
+    lines = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    said = [line["message"]["content"] for line in lines
+            if line["event"] == "end"]
+    require(len(said) == 3 and said[0] == "12 + 30 = 42.", f"{said}")
+    require(done.stderr.decode().count("error:") == 2, "bad commands")
+
+
+@check("text/hostile")
+def hostile(env):
+    package = env.package(NANO, "bf16")
+    nano = os.path.join(NANO, "tokenizer.json")
+    big = env.temporary("big")
+    with open(big, "wb") as f:
+        f.write(b"In the beginning God created 1234. " * 3000000)
+    done = env.run("fathom", "tokenize", "--tokenizer", nano, "--file", big,
+                   "--stats", timeout=120)
+    require(done.returncode == 0, f"100 MB: {done.err[-200:]}")
+    with open(big, "w") as f:
+        f.write("<think>" * 1000000)
+    done = env.run("fathom", "tokenize", "--tokenizer", nano, "--file", big)
+    require(done.out.count(",") == 999999, "a million special tokens")
+    for text, code in [("[" * 1000000, 5), ("{\"messages\": [", 5),
+                       ("[" * 200 + "]" * 200, 5), ("[1]", 5), ("", 5),
+                       ("\udcff", 5),
+                       (json.dumps([{"role": "user",
+                                     "content": "word " * 100000}]), 4)]:
+        with open(big, "w", errors="surrogateescape") as f:
+            f.write(text)
+        done = env.run("fathom", "run", package, "--messages", big)
+        require(done.returncode == code and "error" in done.err,
+                f"{text[:30]!r}: exit code {done.returncode}: {done.err[-200:]}")
+    for arguments in [["--prompt", "x", "--tokens", "1"], ["--raw"],
+                      ["--prompt", "x", "--think", "low"],
+                      ["--prompt", "x", "--temperature", "-1"],
+                      ["--prompt", "x", "--top-p", "0"],
+                      ["--prompt", "x", "--logit-bias", "99999999=1"],
+                      ["--prompt", "x", "--raw", "--system", "s"]]:
+        done = env.run("fathom", "run", package, *arguments)
+        require(done.returncode == 2 and "error" in done.err,
+                f"{arguments}: exit code {done.returncode}")

@@ -133,6 +133,118 @@ def tree(out, folder):
     save(out, "paths.json", paths)
 
 
+# ---- Conversations -------------------------------------------------------------
+
+ARGUMENTS = ['{}', '{"city": "Paris"}', '{"a":1,"b":[1,2,{"c":null}],"d":-0.5}',
+             '{"q": "line\\nbreak \\"x\\" \\u00e9", "n": 1e16, "s": ""}',
+             'not json', '[1]', '"text"', '{"x": 0.00001, "y": 1.5e-7}', '',
+             '{"deep": {"b": true, "a": [false, 12345678901234567890]}}',
+             '{"a": 1, "a": "again"}', '{"z": 1E2, "é": "世界"}']
+
+
+def random_tool(rng):
+    tool = {"name": rng.choice(["get_weather", "search", "f", "搜索"])}
+    if rng.random() < 0.8:
+        tool["description"] = rng.choice(["", "What \"it\" does", "描述\n."])
+    if rng.random() < 0.8:
+        tool["parameters"] = rng.choice([
+            {"type": "object", "properties": {}},
+            {"type": "object", "required": ["b", "a"], "properties": {
+                "b": {"type": "number", "minimum": 0.5, "default": 1e-7},
+                "a": {"enum": ["<x>", None, True, 3]}}}])
+    return tool
+
+
+def random_words(rng):
+    return rng.choice(["", "Hi", "What is 12 + 30?", "你好\n\n世界", "a <think> b",
+                       "<｜User｜>x", " spaces ", "{D} {S}", "\n", "</think>"])
+
+
+def random_conversation(rng):
+    messages = []
+    calls = []
+    for _ in range(rng.randrange(0, 9)):
+        role = rng.choices(["user", "assistant", "tool", "system",
+                            "latest_reminder"], [6, 6, 4, 1, 1])[0]
+        message = {"role": role, "content": random_words(rng)}
+        if role == "assistant":
+            if rng.random() < 0.6:
+                message["reasoning_content"] = random_words(rng)
+            if rng.random() < 0.5:
+                calls = [f"id{rng.randrange(100)}-{i}"
+                         for i in range(rng.randrange(0, 4))]
+                message["tool_calls"] = [
+                    {"id": i, "type": "function", "function": {
+                        "name": rng.choice(["f", "get_weather"]),
+                        "arguments": rng.choice(ARGUMENTS)}} for i in calls]
+            if rng.random() < 0.1:
+                message["prefix"] = True
+        elif role == "tool":
+            message["tool_call_id"] = rng.choice(calls + ["other"])
+        messages.append(message)
+    out = {"messages": messages,
+           "think": rng.choice(["off", "low", "high", "max"])}
+    if rng.random() < 0.5:
+        out["tools"] = [{"type": "function", "function": random_tool(rng)}
+                        for _ in range(rng.randrange(1, 4))]
+        out["tool_choice"] = rng.choice(["auto", "auto", "none", "required"])
+    if rng.random() < 0.15:
+        out["response_format"] = rng.choice([
+            {"type": "json_object"}, {"type": "text"},
+            {"type": "json_schema", "json_schema": {
+                "name": "s", "schema": {"type": "object", "x": [1, 2.50]}}}])
+    return out
+
+
+def recipe_conversation(case):
+    import deepseek_recipe as r
+    messages = []
+    for m in case["messages"]:
+        text = m["content"]
+        if m["role"] == "system":
+            messages.append(r.SystemMessage(text))
+        elif m["role"] == "user":
+            messages.append(r.UserMessage(text))
+        elif m["role"] == "tool":
+            messages.append(r.ToolMessage(text, m["tool_call_id"]))
+        elif m["role"] == "latest_reminder":
+            messages.append(r.LatestReminderMessage(text))
+        else:
+            calls = m.get("tool_calls")
+            messages.append(r.AssistantMessage(
+                text, m.get("reasoning_content"),
+                None if calls is None else [
+                    r.ToolCall(c["id"], c["function"]["name"],
+                               c["function"]["arguments"]) for c in calls],
+                m.get("prefix", False)))
+    tools = [r.ToolDefinition(t["function"]["name"],
+                              t["function"].get("description"),
+                              t["function"].get("parameters"))
+             for t in case.get("tools", [])]
+    form = case.get("response_format", {"type": "text"})
+    kind = form["type"]
+    extra = ({"response_schema": form["json_schema"]["schema"]}
+             if kind == "json_schema" else {"response_format": kind})
+    think = case["think"]
+    return r.Conversation(
+        messages, thinking_mode=think != "off", tools=tools,
+        tool_choice=case.get("tool_choice", "auto"),
+        reasoning_effort=None if think == "off" else think, **extra)
+
+
+def conversations(out, count, seed):
+    import deepseek_recipe as r
+    rng = random.Random(seed)
+    cases = [random_conversation(rng) for _ in range(count)]
+    save(out, "cases.json", cases)
+    encoding = r.DeepseekV4Encoding().with_tokenizer(
+        r.Tokenizer.from_file(v4_tokenizer()))
+    made = [recipe_conversation(case) for case in cases]
+    save(out, "prompts.json",
+         [encoding.render_conversation(c).prompt for c in made])
+    save(out, "ids.json", [encoding.encode(c) for c in made])
+
+
 def main():
     command, out, *rest = sys.argv[1:]
     os.makedirs(out, exist_ok=True)
@@ -143,6 +255,8 @@ def main():
         tokens(out, int(rest[0]), int(rest[1]), *rest[2:])
     elif command == "tree":
         tree(out, rest[0])
+    elif command == "conversations":
+        conversations(out, int(rest[0]), int(rest[1]))
     else:
         sys.exit(f"no command {command}")
 

@@ -3,6 +3,7 @@
 // fathom inspect: what a package contains and needs. Reads only its manifest,
 // so the weights need not be there.
 #include "runtime/format/ManifestJson.h"
+#include "runtime/format/PromptProfile.h"
 #include "runtime/src/Files.h"
 #include "tools/fathom/Tool.h"
 
@@ -62,6 +63,10 @@ Totals sumUp(const format::Manifest &m) {
   return out;
 }
 
+std::string promptProfileOf(const format::Model &m) {
+  return m.promptProfile.empty() ? format::kPreviewProfile : m.promptProfile;
+}
+
 json modelJson(const format::Model &m) {
   json out;
   out["architecture"] = m.architecture;
@@ -78,6 +83,7 @@ json modelJson(const format::Model &m) {
   out["compress_ratios"] = m.compressRatios;
   out["bos_token"] = m.bosToken;
   out["eos_tokens"] = m.eosTokens;
+  out["prompt_profile"] = promptProfileOf(m);
   return out;
 }
 
@@ -173,6 +179,7 @@ std::string asText(const std::string &package, const format::Manifest &m) {
        number(m.model.expertsPerToken) + " of " + number(m.model.experts));
   line("ratios", ratiosText(m.model.compressRatios));
   line("MTP layers", number(m.model.mtpLayers));
+  line("prompts", "profile " + promptProfileOf(m.model));
   line("limits", "context " + number(m.limits.maxContext) + ", sequences " +
                      number(m.limits.maxSequences) + ", tokens a step " +
                      number(m.limits.maxStepTokens));

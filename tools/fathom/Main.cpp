@@ -16,7 +16,8 @@ int main(int argc, char **argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("fathom ") + fathom_version());
   app.footer("Examples:\n"
-             "  fathom run M.fathom --tokens 5,17,3 --max-new-tokens 32\n"
+             "  fathom run M.fathom --prompt 'What is 12 + 30?'\n"
+             "  fathom chat M.fathom --think high\n"
              "  fathom logits M.fathom --tokens-file ids.txt -o out.npy\n"
              "  fathom inspect M.fathom\n"
              "  fathom bench M.fathom --prompt-tokens 512 --new-tokens 64\n\n"
@@ -27,6 +28,8 @@ int main(int argc, char **argv) {
   addLogits(app, code);
   addInspect(app, code);
   addBench(app, code);
+  addChat(app, code);
+  addRender(app, code);
   addTokenize(app, code);
   addDetokenize(app, code);
   try {

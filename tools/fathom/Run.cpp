@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// fathom run: continues a text from token ids, greedily.
-#include "tools/fathom/Tool.h"
+// fathom run: answers a prompt, or continues a text from token ids.
+#include "tools/fathom/RunText.h"
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -14,9 +14,10 @@ namespace {
 
 struct RunOptions {
   EngineOptions engine;
+  TextOptions text;
+  SamplingFlags sampling;
   std::string tokens;
-  int64_t maxNewTokens = 128;
-  bool json = false;
+  bool json = false, quiet = false;
 };
 
 /// Control characters and backslashes spelled out, so that a token is a line.
@@ -43,7 +44,7 @@ std::string oneLine(const std::string &text) {
 
 class Run {
 public:
-  explicit Run(const RunOptions &options) : options(options) {}
+  explicit Run(RunOptions &options) : options(options) {}
 
   Failure execute() {
     std::vector<int32_t> prompt;
@@ -52,6 +53,8 @@ public:
     if (Failure f = openEngine(options.engine, engine))
       return f;
     fathom_engine_info(engine.get(), &info);
+    if (Failure f = options.sampling.finish(info.vocabulary_size))
+      return f;
     if (Failure f = openDetokenizer())
       return f;
     fathom_session_options wanted = {};
@@ -93,9 +96,11 @@ private:
 
   Failure generate(const std::vector<int32_t> &prompt) {
     fathom_tokens feed = {slot, prompt.data(), int64_t(prompt.size()), 1};
+    rt::Sampler sampler(options.sampling.options, info.vocabulary_size);
+    sampler.addPrompt(prompt);
     int32_t id = 0;
     stop = "length";
-    while (int64_t(generated.size()) < options.maxNewTokens) {
+    while (int64_t(generated.size()) < options.sampling.maxNewTokens) {
       if (fathom_session_length(session.get(), slot) + feed.count >
               info.max_context &&
           !generated.empty()) {
@@ -106,7 +111,8 @@ private:
       if (Failure f =
               failure(fathom_step(session.get(), &feed, 1, nullptr, &logits)))
         return f;
-      id = argmax(logits, info.vocabulary_size);
+      id = sampler.next(logits, /*logprobs=*/false).id;
+      sampler.add(id);
       if (Failure f = emit(id))
         return f;
       if (ends(id)) {
@@ -171,7 +177,7 @@ private:
     return flushOut();
   }
 
-  const RunOptions &options;
+  RunOptions &options;
   EnginePtr engine;
   DetokenizerPtr detokenizer;
   SessionPtr session; // goes before its engine
@@ -185,33 +191,41 @@ private:
 
 void addRun(CLI::App &app, int &code) {
   CLI::App *command =
-      app.add_subcommand("run", "Continue a text from token ids, greedily");
+      app.add_subcommand("run", "Answer a prompt, or go on from token ids");
   auto options = std::make_shared<RunOptions>();
   options->engine.addTo(*command);
+  options->text.addTo(*command);
+  options->sampling.addTo(*command);
   command
       ->add_option("--tokens", options->tokens,
-                   "Ids of the text so far, separated by commas")
-      ->type_name("IDS")
-      ->required();
-  command
-      ->add_option("--max-new-tokens", options->maxNewTokens,
-                   "Stop after so many, if no end-of-text id comes before")
-      ->type_name("N")
-      ->check(CLI::Range(int64_t(0), int64_t(1) << 31))
-      ->capture_default_str();
+                   "Instead of text: ids of the text so far, separated by "
+                   "commas")
+      ->type_name("IDS");
   command->add_flag("--json", options->json,
-                    "Print one JSON object at the end: prompt, tokens, text, "
-                    "stop (eos, length or context)");
+                    "Text: events, one JSON object a line (reasoning, content, "
+                    "tool_call, warning, token, end). Tokens: one object at "
+                    "the end: prompt, tokens, text, stop");
+  command->add_flag("--quiet", options->quiet, "No statistics on stderr");
   command->footer(
-      "Prints a line for each new token as it comes: its id and, where the\n"
-      "package has a tokenizer, a tab and its text; then the text as a whole.\n"
-      "Equally likely ids: the lowest.\n\n"
+      "The answer goes to stdout as it comes, statistics to stderr. With\n"
+      "--tokens a line for each new token: its id, a tab and its text; then\n"
+      "the text as a whole.\n\n"
       "Examples:\n"
-      "  fathom run M.fathom --tokens 0,443,300 --max-new-tokens 32\n"
-      "  fathom run M.fathom --tokens 5,17,3 --threads 2 --json");
+      "  fathom run M.fathom --prompt 'What is 12 + 30?' --think high\n"
+      "  fathom run M.fathom --messages chat.json --tools tools.json --json\n"
+      "  fathom run M.fathom --raw --prompt 'In the beginning' "
+      "--temperature 0.8 --seed 7\n"
+      "  fathom run M.fathom --tokens 0,443,300 --max-new-tokens 32");
   command->callback([options, &code] {
-    Run run(*options);
-    const Failure failed = run.execute();
+    Failure failed;
+    if (options->text.given() == !options->tokens.empty())
+      failed = {FATHOM_USAGE, "give one of --prompt, --messages and --tokens",
+                "`fathom run --help` has examples"};
+    else if (options->text.given())
+      failed = runText(options->engine, options->text, options->sampling,
+                       options->json, options->quiet);
+    else
+      failed = Run(*options).execute();
     code = failed ? fail(failed) : FATHOM_OK;
   });
 }

@@ -98,6 +98,8 @@ void addRun(CLI::App &app, int &code);
 void addLogits(CLI::App &app, int &code);
 void addInspect(CLI::App &app, int &code);
 void addBench(CLI::App &app, int &code);
+void addChat(CLI::App &app, int &code);
+void addRender(CLI::App &app, int &code);
 void addTokenize(CLI::App &app, int &code);
 void addDetokenize(CLI::App &app, int &code);
 

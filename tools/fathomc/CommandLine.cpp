@@ -40,6 +40,12 @@ static void addModelOptions(CLI::App &command, CompileOptions &options) {
                   "layers), f32 (no rounding at all, for validation)")
       ->check(CLI::IsMember({"published", "bf16", "f32"}))
       ->capture_default_str();
+  command
+      .add_option("--prompt-profile", options.promptProfile,
+                  "how prompts are encoded: preview, official (revisions 0731 "
+                  "and 0813), recipe (the service's encoder); default: by the "
+                  "checkpoint's encoding/encoding_dsv4.py")
+      ->check(CLI::IsMember({"preview", "official", "recipe"}));
   auto limit = [&](const char *name, std::optional<int64_t> &value,
                    const char *text) {
     command

@@ -21,6 +21,7 @@ struct CompileOptions {
   std::string output;     // the package; with stopAfter a file of IR, or empty
   std::string target = "cpu";
   std::string numerics = "bf16";
+  std::string promptProfile; // empty: found out from the checkpoint
   std::optional<int64_t> maxContext, maxSequences, maxStepTokens;
   std::vector<std::string> levels; // empty: the target's default
   std::vector<std::string> disabledFusions;

@@ -6,7 +6,9 @@
 #include "dialects/Tile/IR/Tile.h"
 #include "frontends/Checkpoint/Importer.h"
 #include "frontends/Support/FrontendError.h"
+#include "frontends/Support/InputFile.h"
 #include "passes/Fusion.h"
+#include "runtime/format/PromptProfile.h"
 #include "tools/PeakMemory.h"
 #include "tools/fathom-opt/Dialects.h"
 #include "tools/fathomc/Explain.h"
@@ -57,6 +59,8 @@ private:
   bool fuse();
   bool lower();
   bool generate();
+  /// As told, or by the encoder that comes with the checkpoint.
+  bool choosePromptProfile();
   bool write();
   /// Dumps the IR after a phase; false where the run stops here.
   bool afterPhase(StringRef name, Phase phase);
@@ -161,6 +165,8 @@ bool Compilation::import() {
   auto model = module->getOperation()->getAttrOfType<dsv4::ModelAttr>(
       dsv4::kModelAttrName);
   describeModel(model, config->architecture, manifest);
+  if (!choosePromptProfile())
+    return false;
   progress.end(formatv("{0} tensors in {1} files, {2} layers, numerics {3}",
                        checkpoint->tensors().size(), checkpoint->files().size(),
                        config->layers, options.numerics)
@@ -332,6 +338,23 @@ void Compilation::printSummary(uint64_t packageBytes) {
       {"peak_resident_bytes", static_cast<int64_t>(peakResidentBytes())}};
   outs() << formatv("{0:2}\n", json::Value(std::move(summary)));
   outs().flush();
+}
+
+bool Compilation::choosePromptProfile() {
+  manifest.model.promptProfile = options.promptProfile;
+  if (!options.promptProfile.empty())
+    return true;
+  llvm::SmallString<256> path(options.checkpoint);
+  llvm::sys::path::append(path, format::kEncoderFile);
+  std::string encoder;
+  if (llvm::sys::fs::exists(path)) {
+    Expected<std::string> text = readTextFile(path, 1 << 20);
+    if (!text)
+      return fail(text.takeError());
+    encoder = std::move(*text);
+  }
+  manifest.model.promptProfile = format::promptProfile(encoder);
+  return true;
 }
 
 bool Compilation::write() {

@@ -91,9 +91,9 @@ TEST(Tokenizer, IllFormedTextIsReplaced) {
 /// Characters that are of the same class in Unicode 14 and 16.
 std::string randomText(std::mt19937 &random) {
   static const char *parts[] = {
-      "a",      "B",      "word", "é",      "e\u0301", "世",     "界",   "の",
-      "ア",     "7",      "42",   "٣",      " ",       "  ",     "\n",   "\r\n",
-      "\t",     "!",      "'s",   ".",      "$x",      "->",     "€",    "。",
+      "a",      "B",      "word", "é",      "e\u0301", "世",     "界", "の",
+      "ア",     "7",      "42",   "٣",      " ",       "  ",     "\n", "\r\n",
+      "\t",     "!",      "'s",   ".",      "$x",      "->",     "€",  "。",
       "\u00a0", "\u3000", "\x01", "\u200b", "\u0300",  "\u3040", "🙂", "_"};
   std::string out;
   for (size_t n = random() % 40; n > 0; --n)
@@ -163,9 +163,7 @@ TEST(Tokenizer, RefusesWhatItCannotEncodeWith) {
             }),
             FATHOM_BAD_FILE)
       << "a merge that could go on for ever";
-  EXPECT_EQ(with([](json &j) {
-              j["normalizer"] = {{"type", "NFKC"}};
-            }),
+  EXPECT_EQ(with([](json &j) { j["normalizer"] = {{"type", "NFKC"}}; }),
             FATHOM_UNSUPPORTED);
   EXPECT_EQ(with([](json &j) { j["pre_tokenizer"] = nullptr; }),
             FATHOM_UNSUPPORTED);

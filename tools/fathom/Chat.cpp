@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// fathom chat: questions and answers in turn.
+#include "tools/fathom/Answer.h"
+
+#include <CLI/CLI.hpp>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <unistd.h>
+
+namespace fathom::tool {
+
+namespace {
+
+using json = nlohmann::ordered_json;
+
+struct ChatOptions {
+  EngineOptions engine;
+  SamplingFlags sampling;
+  std::string system, tools, think, profile;
+  bool json = false;
+};
+
+constexpr const char *kHelp =
+    "/help            this list\n"
+    "/think MODE      off, low, high or max from now on\n"
+    "/system TEXT     what the system says; begins anew\n"
+    "/clear           begins anew\n"
+    "/save FILE       writes the conversation as JSON messages\n"
+    "/exit            ends, as does the end of the input\n"
+    "Ctrl-C stops an answer. Where the model calls a tool, the next line is "
+    "its result.\n";
+
+extern "C" void stopAnswer(int) { Answerer::interrupted = 1; }
+
+class Chat {
+public:
+  explicit Chat(ChatOptions &options)
+      : options(options), terminal(isatty(STDIN_FILENO) != 0) {
+    conversation.think = options.think;
+  }
+
+  Failure execute() {
+    if (Failure f = model.open(options.engine))
+      return f;
+    if (Failure f = options.sampling.finish(model.model().vocabulary_size))
+      return f;
+    if (Failure f = choosePromptProfile(options.profile, options.engine.package,
+                                        profile))
+      return f;
+    if (!options.tools.empty())
+      if (Failure f = readToolsFile(options.tools, conversation.tools))
+        return f;
+    begin();
+    rt::Prompt probe; // a mode that the profile does not know is found now
+    if (Failure f = failure(rt::renderPrompt(conversation, profile, probe)))
+      return f;
+    struct sigaction action = {};
+    action.sa_handler = stopAnswer;
+    sigaction(SIGINT, &action, nullptr); // without SA_RESTART: a read ends
+    if (terminal && !options.json)
+      std::fprintf(stderr, "profile %s; /help lists commands\n",
+                   profile.c_str());
+    std::string line;
+    while (readLine(line)) {
+      if (!line.empty() && line[0] == '/') {
+        if (line == "/exit" || line == "/quit")
+          break;
+        if (Failure f = command(line))
+          (void)fail(f);
+        continue;
+      }
+      if (line.empty() && waiting.empty())
+        continue;
+      if (Failure f = turn(line)) {
+        // What went wrong with one turn need not end the conversation.
+        if (f.code != FATHOM_USAGE && f.code != FATHOM_RESOURCES)
+          return f;
+        (void)fail(f);
+      }
+    }
+    return flushOut();
+  }
+
+private:
+  void begin() {
+    conversation.messages.clear();
+    waiting.clear();
+    if (options.system.empty())
+      return;
+    rt::Message message;
+    message.role = rt::Message::Role::System;
+    message.content = options.system;
+    conversation.messages.push_back(std::move(message));
+  }
+
+  /// False at the end of the input.
+  bool readLine(std::string &line) {
+    line.clear();
+    for (;;) {
+      if (terminal && !options.json) {
+        const std::string ask =
+            waiting.empty() ? "> " : "result of " + waiting[0].name + "> ";
+        std::fputs(ask.c_str(), stderr);
+      }
+      Answerer::interrupted = 0;
+      char *text = nullptr;
+      size_t capacity = 0;
+      errno = 0;
+      const ssize_t size = getline(&text, &capacity, stdin);
+      if (size > 0)
+        line.assign(text, size_t(size));
+      std::free(text);
+      if (size < 0 && errno == EINTR) { // Ctrl-C while nothing is answered
+        std::clearerr(stdin);
+        std::fputs("\n(/exit ends)\n", stderr);
+        continue;
+      }
+      if (size < 0)
+        return false;
+      while (!line.empty() && (line.back() == '\n' || line.back() == '\r'))
+        line.pop_back();
+      return true;
+    }
+  }
+
+  Failure command(const std::string &line) {
+    const size_t blank = line.find(' ');
+    const std::string name = line.substr(0, blank);
+    const std::string rest = blank == line.npos ? "" : line.substr(blank + 1);
+    if (name == "/help") {
+      std::fputs(kHelp, stderr);
+    } else if (name == "/clear") {
+      begin();
+    } else if (name == "/system") {
+      options.system = rest;
+      begin();
+    } else if (name == "/think") {
+      rt::Conversation changed = conversation;
+      changed.think = rest;
+      rt::Prompt probe;
+      if (Failure f = failure(rt::renderPrompt(changed, profile, probe)))
+        return f;
+      conversation.think = rest;
+    } else if (name == "/save") {
+      return save(rest);
+    } else {
+      return {FATHOM_USAGE, "there is no command " + name, "/help lists them"};
+    }
+    return {};
+  }
+
+  Failure save(const std::string &path) {
+    json out = json::array();
+    static const char *roles[] = {"system",    "developer", "user",
+                                  "assistant", "tool",      "latest_reminder"};
+    for (const rt::Message &m : conversation.messages) {
+      json entry = {{"role", roles[int(m.role)]}, {"content", m.content}};
+      if (m.hasReasoning)
+        entry["reasoning_content"] = m.reasoning;
+      if (m.role == rt::Message::Role::Tool)
+        entry["tool_call_id"] = m.blocks[0].callId;
+      for (const rt::ToolCall &call : m.toolCalls)
+        entry["tool_calls"].push_back(
+            {{"id", call.id},
+             {"type", "function"},
+             {"function",
+              {{"name", call.name}, {"arguments", call.arguments}}}});
+      out.push_back(std::move(entry));
+    }
+    std::unique_ptr<FILE, int (*)(FILE *)> file(std::fopen(path.c_str(), "we"),
+                                                std::fclose);
+    const std::string text = out.dump(1) + "\n";
+    if (!file ||
+        std::fwrite(text.data(), 1, text.size(), file.get()) != text.size() ||
+        std::fflush(file.get()) != 0)
+      return systemFailure("cannot write '" + path + "'", errno);
+    return {};
+  }
+
+  /// One thing said by the user, or one result of a tool; then the answer.
+  Failure turn(const std::string &line) {
+    const size_t before = conversation.messages.size();
+    rt::Message message;
+    message.content = line;
+    if (!waiting.empty()) {
+      message.role = rt::Message::Role::Tool;
+      message.blocks.push_back({true, line, waiting[0].id});
+      waiting.erase(waiting.begin());
+    } else {
+      message.blocks.push_back({false, line, ""});
+    }
+    conversation.messages.push_back(std::move(message));
+    if (!waiting.empty()) // results of all calls go to the model together
+      return {};
+    rt::Prompt prompt;
+    std::vector<int32_t> ids;
+    Printer printer(model.tokenizer(), options.json,
+                    options.sampling.logprobs >= 0);
+    Answer answer;
+    Failure failed = failure(rt::renderPrompt(conversation, profile, prompt));
+    if (!failed)
+      failed = promptIds(model.tokenizer(), prompt, model.scratch, ids);
+    if (!failed)
+      failed = model.answer(ids, prompt, /*raw=*/false, options.sampling,
+                            printer, answer);
+    if (failed) {
+      conversation.messages.resize(before);
+      return failed;
+    }
+    if (Failure f = printer.finish(answer))
+      return f;
+    if (terminal && !options.json)
+      printStatistics(answer);
+    rt::Message said;
+    said.role = rt::Message::Role::Assistant;
+    said.content = answer.content;
+    said.hasReasoning = !answer.reasoning.empty();
+    said.reasoning = answer.reasoning;
+    said.hasToolCalls = !answer.calls.empty();
+    said.toolCalls = answer.calls;
+    conversation.messages.push_back(std::move(said));
+    waiting = answer.calls;
+    return {};
+  }
+
+  ChatOptions &options;
+  bool terminal;
+  Answerer model;
+  std::string profile;
+  rt::Conversation conversation;
+  std::vector<rt::ToolCall> waiting; // calls without results
+};
+
+} // namespace
+
+void addChat(CLI::App &app, int &code) {
+  CLI::App *command =
+      app.add_subcommand("chat", "Talk with a model, one line a turn");
+  auto options = std::make_shared<ChatOptions>();
+  options->sampling.maxNewTokens = 4096;
+  options->engine.addTo(*command);
+  options->sampling.addTo(*command);
+  command->add_option("--system", options->system, "What the system says first")
+      ->type_name("TEXT");
+  command->add_option("--tools", options->tools, "JSON: a list of tools")
+      ->type_name("FILE");
+  command
+      ->add_option("--think", options->think,
+                   "off, low (official only), high or max; default: off")
+      ->type_name("MODE");
+  command
+      ->add_option("--profile", options->profile,
+                   "Encode prompts as preview, official or recipe; default: as "
+                   "the package says")
+      ->type_name("NAME");
+  command->add_flag("--json", options->json,
+                    "Print events, one JSON object a line");
+  command->footer(std::string(kHelp) +
+                  "\nExamples:\n"
+                  "  fathom chat M.fathom\n"
+                  "  fathom chat M.fathom --think high --temperature 1 "
+                  "--top-p 0.95");
+  command->callback([options, &code] {
+    Chat chat(*options);
+    const Failure failed = chat.execute();
+    code = failed ? fail(failed) : FATHOM_OK;
+  });
+}
+
+} // namespace fathom::tool
