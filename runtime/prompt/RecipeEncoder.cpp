@@ -28,19 +28,60 @@ JsonText definition(const JsonText &function) {
   return out;
 }
 
-/// Orders results by their calls, if all of them have one.
-void sortResults(std::vector<Block> &results,
-                 const std::map<std::string, size_t> &order) {
-  std::multimap<size_t, Block> sorted; // keeps the order of equal ones
-  for (const Block &block : results) {
-    const auto found = order.find(block.callId);
-    if (found == order.end())
-      return;
-    sorted.emplace(found->second, block);
+/// What a user says in several messages is one.
+std::vector<Message> withoutSystem(const std::vector<Message> &messages) {
+  std::vector<Message> out;
+  for (const Message &m : messages) {
+    if (m.role == Role::System)
+      continue;
+    Message made = m;
+    if (m.role == Role::User || m.role == Role::Developer) {
+      made.role = Role::User;
+      std::string said = m.role == Role::Developer ? m.content : "";
+      for (const Block &block : m.blocks)
+        if (!block.text.empty())
+          said += (said.empty() ? "" : "\n\n") + block.text;
+      if (!out.empty() && out.back().role == Role::User) {
+        std::string &before = out.back().content;
+        before += (before.empty() || said.empty() ? "" : "\n\n") + said;
+        continue;
+      }
+      made.content = std::move(said);
+    }
+    out.push_back(std::move(made));
   }
-  results.clear();
-  for (auto &[place, block] : sorted)
-    results.push_back(std::move(block));
+  return out;
+}
+
+/// Of as many messages as an assistant made calls, right after it, results
+/// come first, by the ids of their calls.
+void sortResults(std::vector<Message> &messages) {
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const size_t count = messages[i].toolCalls.size();
+    if (count < 2 || i + count >= messages.size())
+      continue;
+    std::multimap<std::pair<bool, std::string>, Message> sorted;
+    for (size_t k = i + 1; k <= i + count; ++k) {
+      const bool result = messages[k].role == Role::Tool;
+      sorted.emplace(
+          std::make_pair(!result, result ? messages[k].blocks[0].callId : ""),
+          messages[k]);
+    }
+    size_t place = i + 1;
+    for (auto &[key, message] : sorted)
+      messages[place++] = std::move(message);
+    i += count;
+  }
+}
+
+std::vector<ToolCall> byId(const std::vector<ToolCall> &calls) {
+  std::multimap<std::string, ToolCall> sorted;
+  for (const ToolCall &call : calls)
+    sorted.emplace(call.id, call);
+  std::vector<ToolCall> out;
+  for (auto &[id, call] : sorted)
+    out.push_back(std::move(call));
+  return out;
 }
 
 class Recipe {
@@ -56,12 +97,10 @@ public:
     if (thinking)
       write.text(effort);
     system();
-    std::vector<const Message *> messages;
-    for (const Message &m : conversation.messages)
-      if (m.role != Role::System)
-        messages.push_back(&m);
+    std::vector<Message> messages = withoutSystem(conversation.messages);
+    sortResults(messages);
     for (size_t i = 0; i < messages.size();) {
-      const Message &m = *messages[i];
+      const Message &m = messages[i];
       if (m.role == Role::Assistant) {
         assistant(m, i + 1 == messages.size());
         ++i;
@@ -73,8 +112,8 @@ public:
         i = user(messages, i);
       }
     }
-    if (messages.empty() || messages.back()->role != Role::Assistant ||
-        !messages.back()->open) {
+    if (messages.empty() || messages.back().role != Role::Assistant ||
+        !messages.back().open) {
       write.special(protocol::kAssistant);
       write.special(thinking ? protocol::kThink : protocol::kThinkEnd);
     }
@@ -105,22 +144,13 @@ private:
     }
   }
 
-  /// Results of tools and the texts of a user after them are one turn.
-  size_t user(const std::vector<const Message *> &messages, size_t i) {
+  /// Results of tools and what a user says after them are one turn.
+  size_t user(const std::vector<Message> &messages, size_t i) {
     std::vector<Block> blocks;
-    for (; i < messages.size() && messages[i]->role == Role::Tool; ++i)
-      blocks.push_back(messages[i]->blocks[0]);
-    sortResults(blocks, order);
-    for (; i < messages.size() && (messages[i]->role == Role::User ||
-                                   messages[i]->role == Role::Developer);
-         ++i) {
-      std::string text = messages[i]->content;
-      for (const Block &block : messages[i]->blocks)
-        if (messages[i]->content.empty())
-          text += (text.empty() ? "" : "\n\n") + block.text;
-      if (!text.empty())
-        blocks.push_back({false, std::move(text), ""});
-    }
+    for (; i < messages.size() && messages[i].role == Role::Tool; ++i)
+      blocks.push_back(messages[i].blocks[0]);
+    for (; i < messages.size() && messages[i].role == Role::User; ++i)
+      blocks.push_back({false, messages[i].content, ""});
     write.special(protocol::kUser);
     write.blocks(blocks);
     return i;
@@ -132,23 +162,20 @@ private:
       write.special(protocol::kThink);
       write.text(m.reasoning);
     }
-    write.special(protocol::kThinkEnd);
+    // Where nothing is said yet, the model may go on thinking.
+    if (!thinking || !m.open || !m.content.empty())
+      write.special(protocol::kThinkEnd);
     write.text(m.content);
+    std::vector<ToolCall> calls = byId(m.toolCalls);
     if (m.hasToolCalls)
-      write.toolCalls(m.toolCalls, /*blankLine=*/false);
+      write.toolCalls(calls, /*blankLine=*/false);
     if (!m.open || !isLast)
       write.special(protocol::kEnd);
-    if (!m.toolCalls.empty()) {
-      order.clear();
-      for (size_t i = 0; i < m.toolCalls.size(); ++i)
-        order[m.toolCalls[i].id] = i;
-    }
   }
 
   const Conversation &conversation;
   bool thinking, tools;
   PromptWriter write;
-  std::map<std::string, size_t> order; // of the last calls
 };
 
 } // namespace
