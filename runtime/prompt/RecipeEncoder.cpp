@@ -56,8 +56,11 @@ std::vector<Message> withoutSystem(const std::vector<Message> &messages) {
 /// Of as many messages as an assistant made calls, right after it, results
 /// come first, by the ids of their calls.
 void sortResults(std::vector<Message> &messages) {
+  std::vector<size_t> counts; // where calls were before anything moved
+  for (const Message &m : messages)
+    counts.push_back(m.toolCalls.size());
   for (size_t i = 0; i < messages.size(); ++i) {
-    const size_t count = messages[i].toolCalls.size();
+    const size_t count = counts[i];
     if (count < 2 || i + count >= messages.size())
       continue;
     std::multimap<std::pair<bool, std::string>, Message> sorted;
@@ -70,7 +73,6 @@ void sortResults(std::vector<Message> &messages) {
     size_t place = i + 1;
     for (auto &[key, message] : sorted)
       messages[place++] = std::move(message);
-    i += count;
   }
 }
 
