@@ -196,11 +196,12 @@ void addRun(CLI::App &app, int &code) {
   options->engine.addTo(*command);
   options->text.addTo(*command);
   options->sampling.addTo(*command);
-  command
-      ->add_option("--tokens", options->tokens,
-                   "Instead of text: ids of the text so far, separated by "
-                   "commas")
-      ->type_name("IDS");
+  CLI::Option *tokens =
+      command
+          ->add_option("--tokens", options->tokens,
+                       "Instead of text: ids of the text so far, separated by "
+                       "commas")
+          ->type_name("IDS");
   command->add_flag("--json", options->json,
                     "Text: events, one JSON object a line (reasoning, content, "
                     "tool_call, warning, token, end). Tokens: one object at "
@@ -216,9 +217,9 @@ void addRun(CLI::App &app, int &code) {
       "  fathom run M.fathom --raw --prompt 'In the beginning' "
       "--temperature 0.8 --seed 7\n"
       "  fathom run M.fathom --tokens 0,443,300 --max-new-tokens 32");
-  command->callback([options, &code] {
+  command->callback([options, tokens, &code] {
     Failure failed;
-    if (options->text.given() == !options->tokens.empty())
+    if (options->text.given() == (tokens->count() > 0))
       failed = {FATHOM_USAGE, "give one of --prompt, --messages and --tokens",
                 "`fathom run --help` has examples"};
     else if (options->text.given())
