@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "codegen/NVIDIA/CubinReport.h"
+
+#include "llvm/ADT/SmallString.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace llvm;
+
+namespace fathom::nvidia {
+
+static bool numberAfter(StringRef text, StringRef key, int64_t &number) {
+  size_t at = text.find(key);
+  return at != StringRef::npos &&
+         !text.drop_front(at + key.size()).consumeInteger(10, number);
+}
+
+bool parseResources(StringRef text, CubinReport &report) {
+  return numberAfter(text, "REG:", report.registers) &&
+         numberAfter(text, "STACK:", report.stackBytes) &&
+         numberAfter(text, "SHARED:", report.sharedBytes);
+}
+
+static bool isTensor(StringRef opcode) {
+  return StringSwitch<bool>(opcode)
+      .Cases({"HMMA", "HGMMA", "QGMMA", "IGMMA", "QMMA", "OMMA", "IMMA",
+              "UTCHMMA", "UTCQMMA", "UTCOMMA", "UTCIMMA"},
+             true)
+      .Default(false);
+}
+
+namespace {
+struct Instruction {
+  StringRef opcode; // "STL", without suffixes
+  StringRef target; // a label that it branches to
+};
+} // namespace
+
+/// "/*0130*/ @P0 STL.64 [R1], R4 ;"
+static std::optional<Instruction> instructionIn(StringRef line) {
+  line = line.ltrim();
+  if (!line.consume_front("/*"))
+    return std::nullopt;
+  auto [address, rest] = line.split("*/");
+  if (address.size() < 4 || !all_of(address, isHexDigit))
+    return std::nullopt;
+  rest = rest.ltrim();
+  if (rest.starts_with("@"))
+    rest = rest.split(' ').second.ltrim();
+  Instruction found;
+  found.opcode = rest.take_while([](char c) { return isAlnum(c) || c == '_'; });
+  if (found.opcode.empty())
+    return std::nullopt;
+  if (size_t at = rest.find(".L_x_"); at != StringRef::npos)
+    found.target = rest.drop_front(at).take_while(
+        [](char c) { return isAlnum(c) || c == '_' || c == '.'; });
+  return found;
+}
+
+void parseListing(StringRef text, CubinReport &report) {
+  std::vector<Instruction> all;
+  StringMap<size_t> labels;
+  SmallVector<StringRef> lines;
+  text.split(lines, '\n');
+  for (StringRef line : lines)
+    if (line.starts_with(".L_x_"))
+      labels[line.split(':').first] = all.size();
+    else if (auto found = instructionIn(line))
+      all.push_back(*found);
+
+  std::vector<size_t> tensor, stores;
+  for (auto [i, instruction] : enumerate(all)) {
+    if (isTensor(instruction.opcode)) {
+      tensor.push_back(i);
+      ++report.tensorInstructions[instruction.opcode.str()];
+    }
+    if (instruction.opcode == "STL")
+      stores.push_back(i);
+    if (instruction.opcode == "UTMALDG" || instruction.opcode == "UTMASTG")
+      ++report.tmaInstructions;
+  }
+  report.instructions = all.size();
+  report.spillStores = stores.size();
+
+  auto within = [](const std::vector<size_t> &places, size_t from, size_t to) {
+    return count_if(places, [&](size_t i) { return from <= i && i <= to; });
+  };
+  size_t from = 0, to = 0;
+  for (auto [i, instruction] : enumerate(all)) {
+    if (instruction.opcode != "BRA")
+      continue;
+    auto label = labels.find(instruction.target);
+    if (label == labels.end() || label->second >= i)
+      continue;
+    size_t least = std::max<size_t>(1, tensor.size() / 4);
+    if (size_t(within(tensor, label->second, i)) >= least &&
+        (to == 0 || i - label->second < to - from)) {
+      from = label->second;
+      to = i;
+    }
+  }
+  report.loopSpillStores = to ? within(stores, from, to) : 0;
+}
+
+std::optional<CubinReport> inspectCubin(const Toolchain &toolchain,
+                                        StringRef cubin) {
+  if (toolchain.cuobjdump.empty() || toolchain.nvdisasm.empty())
+    return std::nullopt;
+  SmallString<128> path;
+  int fd = -1;
+  if (sys::fs::createTemporaryFile("fathom-kernel", "cubin", fd, path))
+    return std::nullopt;
+  raw_fd_ostream out(fd, /*shouldClose=*/true);
+  out << cubin;
+  out.close();
+  bool failed = out.has_error();
+  out.clear_error();
+  CubinReport report;
+  std::string text;
+  std::string file = path.str().str();
+  bool read =
+      !failed &&
+      runTool(toolchain.cuobjdump, {"--dump-resource-usage", file}, 60, text) &&
+      parseResources(text, report) &&
+      runTool(toolchain.nvdisasm, {"-c", file}, 60, text);
+  sys::fs::remove(path);
+  if (!read)
+    return std::nullopt;
+  parseListing(text, report);
+  return report;
+}
+
+} // namespace fathom::nvidia

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Shapes, reductions and packed e2m1.
+#include "codegen/NVIDIA/Translator.h"
+
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+
+namespace fathom::nvidia {
+
+using namespace cudatile;
+using cudatile::Type;
+using S = Scalar;
+
+static ArrayRef<int64_t> shapeOf(mlir::Value tile) {
+  return cast<RankedTensorType>(tile.getType()).getShape();
+}
+
+LogicalResult Translator::broadcast(tile::BroadcastOp op) {
+  ArrayRef<int64_t> shape = shapeOf(op.getResult());
+  Dims withOnes(shape);
+  for (int64_t d : op.getDims())
+    withOnes[d] = 1;
+  set(op, f.broadcast(f.reshape(get(op.getX()), withOnes), shape));
+  return success();
+}
+
+/// Bits of what changes nothing under the combiner.
+static FailureOr<uint64_t> neutral(Scalar scalar, tile::ReduceKind kind) {
+  bool most = kind == tile::ReduceKind::Min;
+  if (kind == tile::ReduceKind::Add)
+    return 0;
+  switch (scalar) {
+  case S::F32:
+    return most ? 0x7F800000 : 0xFF800000;
+  case S::BF16:
+    return most ? 0x7F80 : 0xFF80;
+  case S::I32:
+    return most ? 0x7FFFFFFF : 0x80000000;
+  default:
+    return failure();
+  }
+}
+
+static Op combiner(Scalar scalar, tile::ReduceKind kind) {
+  bool real = isFloat(scalar);
+  switch (kind) {
+  case tile::ReduceKind::Add:
+    return real ? Op::AddF : Op::AddI;
+  case tile::ReduceKind::Max:
+    return real ? Op::MaxF : Op::MaxI;
+  case tile::ReduceKind::Min:
+    return real ? Op::MinF : Op::MinI;
+  }
+  return Op::AddF;
+}
+
+LogicalResult Translator::reduce(tile::ReduceOp op) {
+  Value x = get(op.getX());
+  Scalar scalar = x.type.element.scalar;
+  FailureOr<uint64_t> identity = neutral(scalar, op.getKind());
+  if (failed(identity))
+    return refuse(op, Twine("not of ") + nameOf(scalar));
+  Attributes a;
+  a.nan = true;
+  set(op, f.reduce(x, op.getDim(), {scalar, *identity},
+                   [&](const Value &e, const Value &acc) {
+                     return f.binary(combiner(scalar, op.getKind()), e, acc, a);
+                   }));
+  return success();
+}
+
+LogicalResult Translator::scan(tile::ScanOp op) {
+  set(op, f.scan(get(op.getX()), op.getDim(), /*reverse=*/false, {S::I32, 0},
+                 [&](const Value &e, const Value &acc) {
+                   return f.binary(Op::AddI, e, acc);
+                 }));
+  return success();
+}
+
+std::pair<Value, Value> Translator::evenOdd(const Value &x) {
+  Dims half(x.type.shape);
+  half.back() /= 2;
+  Dims pairs(half), one(half);
+  pairs.push_back(2);
+  one.push_back(1);
+  Value split = f.reshape(x, pairs);
+  auto part = [&](int64_t which) {
+    Dims slice(pairs.size(), 0);
+    slice.back() = which;
+    return f.reshape(f.extract(split, ArrayRef<int64_t>(slice), one), half);
+  };
+  return {part(0), part(1)};
+}
+
+Value Translator::interleave(const Value &even, const Value &odd) {
+  Dims one(even.type.shape), whole(even.type.shape);
+  one.push_back(1);
+  whole.back() *= 2;
+  return f.reshape(
+      f.cat(f.reshape(even, one), f.reshape(odd, one), one.size() - 1), whole);
+}
+
+LogicalResult Translator::deinterleave(tile::DeinterleaveOp op) {
+  auto [even, odd] = evenOdd(get(op.getX()));
+  set(op.getEven(), even);
+  set(op.getOdd(), odd);
+  return success();
+}
+
+LogicalResult Translator::extractElement(mlir::tensor::ExtractOp op) {
+  Value x = get(op.getTensor());
+  ValueList at;
+  for (mlir::Value index : op.getIndices())
+    at.push_back(get(index));
+  Dims ones(at.size(), 1);
+  set(op, f.reshape(f.extract(x, ValueRef(at), ones), {}));
+  return success();
+}
+
+//===-- Slices -----------------------------------------------------------===//
+
+/// Whether an offset is a multiple of n for certain.
+static bool divides(int64_t n, mlir::Value offset) {
+  if (auto number = getConstantIntValue(offset))
+    return *number % n == 0;
+  if (auto argument = dyn_cast<BlockArgument>(offset)) {
+    auto loop = dyn_cast<scf::ForOp>(argument.getOwner()->getParentOp());
+    return loop && argument == loop.getInductionVar() &&
+           divides(n, loop.getLowerBound()) && divides(n, loop.getStep());
+  }
+  if (auto product = offset.getDefiningOp<arith::MulIOp>())
+    return divides(n, product.getLhs()) || divides(n, product.getRhs());
+  if (auto sum = offset.getDefiningOp<arith::AddIOp>())
+    return divides(n, sum.getLhs()) && divides(n, sum.getRhs());
+  if (auto difference = offset.getDefiningOp<arith::SubIOp>()) {
+    // How far a loop has come from where it began.
+    if (auto argument = dyn_cast<BlockArgument>(difference.getLhs()))
+      if (auto loop = dyn_cast<scf::ForOp>(argument.getOwner()->getParentOp()))
+        if (argument == loop.getInductionVar() &&
+            loop.getLowerBound() == difference.getRhs())
+          return divides(n, loop.getStep());
+    return divides(n, difference.getLhs()) && divides(n, difference.getRhs());
+  }
+  return false;
+}
+
+/// A slice that differs from the whole in one dimension, where it starts at a
+/// multiple of its size; nothing for any other.
+FailureOr<Translator::Slice>
+Translator::sliceOf(OffsetSizeAndStrideOpInterface op, Shape whole,
+                    Shape part) {
+  if (whole.size() != part.size() || whole.empty() || !op.hasUnitStride())
+    return failure();
+  Slice slice{unsigned(whole.size() - 1), f.splatInt(S::I32, 0)};
+  unsigned differing = 0;
+  for (auto [d, offset] : llvm::enumerate(op.getMixedOffsets())) {
+    std::optional<int64_t> number = getConstantIntValue(offset);
+    if (whole[d] == part[d]) {
+      if (number.value_or(1) != 0)
+        return failure();
+      continue;
+    }
+    int64_t n = part[d];
+    if (++differing > 1 ||
+        (number ? *number % n != 0 : !divides(n, cast<mlir::Value>(offset))))
+      return failure();
+    slice.dim = d;
+    if (number) {
+      slice.number = f.splatInt(S::I32, *number / n);
+      continue;
+    }
+    Attributes a;
+    a.sign = Signedness::Unsigned;
+    a.rounding = Rounding::Zero;
+    slice.number = f.binary(Op::DivI, get(cast<mlir::Value>(offset)),
+                            f.splatInt(S::I32, n), a);
+  }
+  return slice;
+}
+
+static constexpr const char *kOddSlice =
+    "a slice of several dimensions, or not at a multiple of its size";
+
+LogicalResult Translator::extractSlice(mlir::tensor::ExtractSliceOp op) {
+  ArrayRef<int64_t> shape = shapeOf(op.getResult());
+  FailureOr<Slice> slice = sliceOf(op, shapeOf(op.getSource()), shape);
+  if (failed(slice))
+    return refuse(op, kOddSlice);
+  ValueList numbers(shape.size(), f.splatInt(S::I32, 0));
+  numbers[slice->dim] = slice->number;
+  set(op, f.extract(get(op.getSource()), ValueRef(numbers), shape));
+  return success();
+}
+
+/// The part everywhere, taken where its slice is.
+LogicalResult Translator::insertSlice(mlir::tensor::InsertSliceOp op) {
+  ArrayRef<int64_t> shape = shapeOf(op.getSource());
+  FailureOr<Slice> slice = sliceOf(op, shapeOf(op.getDest()), shape);
+  if (failed(slice))
+    return refuse(op, kOddSlice);
+  Value whole = get(op.getDest());
+  int64_t slices = whole.type.shape[slice->dim] / shape[slice->dim];
+  Dims split(shape), single(shape), mask(shape.size() + 1, 1);
+  split.insert(split.begin() + slice->dim, slices);
+  single.insert(single.begin() + slice->dim, 1);
+  mask[slice->dim] = slices;
+  Value part = f.broadcast(f.reshape(get(op.getSource()), single), split);
+  Value here = f.compareInt(Comparison::EQ, Signedness::Signed, f.iota(slices),
+                            f.spread(slice->number, slices));
+  here = f.broadcast(f.reshape(here, mask), split);
+  Value merged = f.select(here, part, f.reshape(whole, split));
+  set(op, f.reshape(merged, whole.type.shape));
+  return success();
+}
+
+std::optional<LogicalResult> Translator::shapes(Operation *op) {
+  using Result = std::optional<LogicalResult>;
+  auto is = [&](const Value &value) {
+    set(op->getResult(0), value);
+    return success();
+  };
+  return llvm::TypeSwitch<Operation *, Result>(op)
+      .Case([&](tile::BroadcastOp o) { return broadcast(o); })
+      .Case([&](tile::ReshapeOp o) {
+        return is(f.reshape(get(o.getX()), shapeOf(o.getResult())));
+      })
+      .Case([&](tile::TransposeOp o) {
+        SmallVector<int32_t> permutation(o.getPermutation());
+        return is(f.permute(get(o.getX()), permutation));
+      })
+      .Case([&](tile::IotaOp o) {
+        return is(f.iota(shapeOf(o.getResult()).front()));
+      })
+      .Case([&](tile::ReduceOp o) { return reduce(o); })
+      .Case([&](tile::ScanOp o) { return scan(o); })
+      .Case([&](tile::DeinterleaveOp o) { return deinterleave(o); })
+      .Case([&](tile::InterleaveOp o) {
+        return is(interleave(get(o.getEven()), get(o.getOdd())));
+      })
+      .Case([&](tile::UnpackFP4Op o) {
+        return is(
+            decodeE2M1(get(o.getX()), tileOf(o.getType()).element.scalar));
+      })
+      .Case([&](tile::PackFP4Op o) { return is(encodeE2M1(get(o.getX()))); })
+      .Case([&](mlir::tensor::SplatOp o) {
+        return is(f.spread(get(o.getInput()), shapeOf(o.getResult())));
+      })
+      .Case([&](mlir::tensor::EmptyOp o) {
+        Type type = tileOf(o.getType());
+        return is(f.splatBits(type.element.scalar, 0, type.shape));
+      })
+      .Case([&](mlir::tensor::ExtractOp o) { return extractElement(o); })
+      .Case([&](mlir::tensor::ExtractSliceOp o) { return extractSlice(o); })
+      .Case([&](mlir::tensor::InsertSliceOp o) { return insertSlice(o); })
+      .Default([](Operation *) { return std::nullopt; });
+}
+
+} // namespace fathom::nvidia

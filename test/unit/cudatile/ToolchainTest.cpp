@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The assembler as a child process, played by a shell script that does what
+// the target's name says.
+#include "codegen/NVIDIA/Toolchain.h"
+#include "codegen/NVIDIA/CubinReport.h"
+#include "frontends/Support/FrontendError.h"
+
+#include "gtest/gtest.h"
+
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <cstdlib>
+
+using namespace fathom;
+using namespace fathom::nvidia;
+using llvm::SmallString;
+using llvm::StringRef;
+
+namespace {
+constexpr const char *kScript = R"(#!/bin/sh
+[ -z "$CUDA_HOME$CUDA_PATH" ] || { echo "a toolkit is set"; exit 9; }
+case $1 in
+  --list-versions) printf '13.1\n13.2\nVERSION\n'; exit 0 ;;
+  --version) echo 'tools, release 13.5, V13.5.1'; exit 0 ;;
+  --gpu-name=good) { printf 'cubin of '; cat "$4"; } >"$3" ;;
+  --gpu-name=refuses) echo 'error: no such thing'; exit 5 ;;
+  --gpu-name=dies) kill -ILL $$ ;;
+  --gpu-name=hangs) exec sleep 60 ;;
+  --gpu-name=silent) ;;
+esac
+)";
+
+class ToolchainTest : public testing::Test {
+protected:
+  void SetUp() override {
+    ASSERT_FALSE(llvm::sys::fs::createUniqueDirectory("fathom-test", folder));
+    install("13.3");
+    setenv("CUDA_HOME", "/somewhere", 1);
+    unsetenv("FATHOM_TILEIRAS");
+  }
+  void TearDown() override {
+    unsetenv("CUDA_HOME");
+    llvm::sys::fs::remove_directories(folder);
+  }
+  std::string path(StringRef name) const { return (folder + "/" + name).str(); }
+  void write(const std::string &file, StringRef text) {
+    std::error_code error;
+    llvm::raw_fd_ostream(file, error) << text;
+    ASSERT_FALSE(error);
+  }
+  void install(const std::string &version) {
+    std::string text = kScript;
+    text.replace(text.find("VERSION"), 7, version);
+    write(path("tileiras"), text);
+    llvm::sys::fs::setPermissions(path("tileiras"), llvm::sys::fs::all_all);
+  }
+  Assembly run(const std::string &target, const std::string &cache = "") {
+    Assembly jobs[] = {{"k", target, "bytes", "", "", false}};
+    AssemblyOptions options;
+    options.timeoutSeconds = target == "hangs" ? 1 : 60;
+    options.cache = cache;
+    Toolchain tools{path("tileiras"), "V13.5.1", "", ""};
+    EXPECT_FALSE(bool(assemble(jobs, tools, options)));
+    return jobs[0];
+  }
+  SmallString<128> folder;
+};
+
+int exitCodeOf(llvm::Expected<Toolchain> found) {
+  if (found)
+    return 0;
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  return reportError(found.takeError(), stream, "test");
+}
+} // namespace
+
+TEST_F(ToolchainTest, IsFound) {
+  llvm::Expected<Toolchain> found = findToolchain(folder.str());
+  ASSERT_TRUE(bool(found));
+  EXPECT_EQ(found->version, "V13.5.1");
+  EXPECT_EQ(found->tileiras, path("tileiras"));
+  setenv("FATHOM_TILEIRAS", path("tileiras").c_str(), 1);
+  EXPECT_EQ(exitCodeOf(findToolchain("")), 0);
+  EXPECT_EQ(exitCodeOf(findToolchain("/nowhere/tileiras")), 4);
+  setenv("FATHOM_TILEIRAS", "/nowhere", 1);
+  EXPECT_EQ(exitCodeOf(findToolchain("")), 4);
+}
+
+TEST_F(ToolchainTest, IsTooOld) {
+  install("13.2");
+  EXPECT_EQ(exitCodeOf(findToolchain(folder.str())), 3);
+}
+
+TEST_F(ToolchainTest, Assembles) {
+  EXPECT_EQ(run("good").cubin, "cubin of bytes");
+  EXPECT_EQ(run("refuses").refusal,
+            "it ended with status 5: error: no such thing");
+  EXPECT_NE(run("dies").refusal.find("it died"), std::string::npos);
+  EXPECT_EQ(run("hangs").refusal, "it took more than 1 s");
+  EXPECT_EQ(run("silent").refusal, "it wrote no cubin");
+  EXPECT_EQ(run("silent").cubin, "");
+}
+
+TEST_F(ToolchainTest, SeveralAtOnce) {
+  std::vector<Assembly> jobs;
+  for (int i = 0; i < 9; ++i)
+    jobs.push_back(
+        {"k", i % 3 ? "good" : "refuses", std::to_string(i), "", "", false});
+  AssemblyOptions options;
+  options.parallel = 4;
+  Toolchain tools{path("tileiras"), "V13.5.1", "", ""};
+  EXPECT_FALSE(bool(assemble(jobs, tools, options)));
+  for (int i = 0; i < 9; ++i)
+    EXPECT_EQ(jobs[i].cubin, i % 3 ? "cubin of " + std::to_string(i) : "");
+}
+
+TEST_F(ToolchainTest, Remembers) {
+  std::string cache = path("cache");
+  EXPECT_FALSE(run("good", cache).cached);
+  EXPECT_TRUE(run("good", cache).cached);
+  EXPECT_EQ(run("good", cache).cubin, "cubin of bytes");
+  EXPECT_FALSE(run("refuses", cache).cached);
+  std::error_code error;
+  for (llvm::sys::fs::directory_iterator at(cache, error), end;
+       at != end && !error; at.increment(error))
+    write(at->path(), "damaged");
+  EXPECT_FALSE(run("good", cache).cached);
+  EXPECT_TRUE(run("good", cache).cached);
+  // A cache that cannot be written is no reason to fail.
+  EXPECT_EQ(run("good", "/proc/nowhere").cubin, "cubin of bytes");
+}
+
+TEST(CubinReport, Resources) {
+  CubinReport report;
+  EXPECT_TRUE(parseResources("Resource usage:\n Function t:\n  REG:168 "
+                             "STACK:16 SHARED:33844 LOCAL:0\n",
+                             report));
+  EXPECT_EQ(report.registers, 168);
+  EXPECT_EQ(report.stackBytes, 16);
+  EXPECT_EQ(report.sharedBytes, 33844);
+  EXPECT_FALSE(parseResources("nothing", report));
+}
+
+TEST(CubinReport, SpillsInsideTheMainLoop) {
+  CubinReport report;
+  parseListing(R"(.text.t:
+        /*0000*/                   LDC R1, c[0x0][0x37c] ;
+        /*0010*/                   STL [R1], R4 ;
+.L_x_1:
+        /*0020*/                   IADD3 R1, R2, R3, R4 ;
+.L_x_2:
+        /*0030*/                   UTMALDG.2D [UR8], [UR4] ;
+        /*0040*/              @!P1 STL.64 [R1+0x8], R4 ;
+        /*0050*/                   HGMMA.64x16x16.F32.BF16 R24, gdesc[UR4], R24 ;
+        /*0060*/               @P0 BRA `(.L_x_2) ;
+        /*0070*/                   BRA `(.L_x_1) ;
+        /*0080*/                   EXIT ;
+)",
+               report);
+  EXPECT_EQ(report.instructions, 9);
+  EXPECT_EQ(report.spillStores, 2);
+  EXPECT_EQ(report.loopSpillStores, 1);
+  EXPECT_EQ(report.tmaInstructions, 1);
+  EXPECT_EQ(report.tensorInstructions,
+            (std::map<std::string, int64_t>{{"HGMMA", 1}}));
+}
