@@ -10,7 +10,8 @@ using namespace mlir;
 using namespace fathom;
 
 /// What stands around a mix: before it the post-mix and the matrix that makes
-/// its input, behind it the norm with a quantisation point and a router.
+/// its input, or the embedding that the streams begin as, behind it the norm
+/// with a quantisation point and a router.
 static SmallVector<Operation *> membersOf(dsv4::HCPreOp pre) {
   auto norm = onlyUser<dsv4::RMSNormOp>(pre.getX());
   if (!norm)
@@ -22,6 +23,12 @@ static SmallVector<Operation *> membersOf(dsv4::HCPreOp pre) {
       members.push_back(quantise = user);
     else if (isa<dsv4::GateOp>(user) && !gate)
       members.push_back(gate = user);
+  }
+  if (auto expand = pre.getH().getDefiningOp<dsv4::HCExpandOp>()) {
+    members.push_back(expand);
+    auto embed = expand.getX().getDefiningOp<dsv4::EmbedOp>();
+    if (embed && embed->hasOneUse())
+      members.push_back(embed);
   }
   auto post = pre.getH().getDefiningOp<dsv4::HCPostOp>();
   if (!post)

@@ -83,6 +83,8 @@ public:
   /// Of the operation that is being lowered: launches carry it, so that tools
   /// can tell which part of the model a launch is for.
   Location loc() { return location; }
+  /// For a group whose launches belong to different parts.
+  void setLocation(Location place) { location = place; }
   /// Tokens that one program of a matrix kernel takes.
   int64_t tokenTile() const {
     return maxTokens == 1 ? 1 : maxTokens <= 16 ? 16 : 64;

@@ -18,6 +18,10 @@ Residual Residual::of(dsv4::FusedOp group) {
       r.post = post;
     else if (auto pre = dyn_cast<dsv4::HCPreOp>(op))
       r.pre = pre;
+    else if (auto embed = dyn_cast<dsv4::EmbedOp>(op))
+      r.embed = embed;
+    else if (auto expand = dyn_cast<dsv4::HCExpandOp>(op))
+      r.expand = expand;
   }
   for (Operation &op : group.members()) {
     Value norm = r.norm ? r.norm.getResult() : Value();
@@ -44,7 +48,7 @@ int64_t streamBlock(int64_t width) { return pow2Divisor(width, 64); }
 bool Residual::fits() const {
   dsv4::HCPostOp post = this->post;
   dsv4::HCPreOp pre = this->pre;
-  if (!post && !pre)
+  if ((!post && !pre) || (post && expand))
     return false;
   auto type =
       cast<RankedTensorType>((pre ? pre.getH() : post.getH()).getType());
@@ -68,14 +72,27 @@ bool Residual::fits() const {
 StreamsUpdate::StreamsUpdate(Lowering &l, const Residual &r) {
   dsv4::HCPostOp post = r.post;
   dsv4::HCPreOp pre = r.pre;
+  dsv4::HCExpandOp expand = r.expand;
+  dsv4::EmbedOp embed = r.embed;
   posts = bool(post);
   mixes = bool(pre);
+  embeds = bool(embed);
+  expands = bool(expand);
   Value h = post ? post.getH() : pre.getH();
   auto type = cast<RankedTensorType>(h.getType());
   n = type.getDimSize(1);
   width = type.getDimSize(2);
   blockSize = streamBlock(width);
-  operands.push_back(l.buffer(h));
+  if (embeds) {
+    operands = {l.result(h, embed.getIds()), l.buffer(embed.getTable()),
+                l.buffer(embed.getIds())};
+    embedded = getElementTypeOrSelf(embed.getResult());
+  } else if (expands) {
+    operands = {l.result(h, expand.getX()), l.buffer(expand.getX())};
+    embedded = getElementTypeOrSelf(expand.getX());
+  } else {
+    operands.push_back(l.buffer(h));
+  }
   if (posts)
     operands.append({l.buffer(post.getPost()), l.buffer(post.getComb()),
                      l.result(post.getResult(), h)});
@@ -92,7 +109,37 @@ StreamsUpdate::StreamsUpdate(Lowering &l, const Residual &r) {
         l.workspace(h, 1, {blocks(), row}, Float32Type::get(l.b.getContext()));
     operands.append({fn, shares});
   }
-  params = std::string(posts ? "post" : "") + (mixes ? "mix" : "");
+  params = std::string(embeds    ? "embed"
+                       : expands ? "expand"
+                                 : "") +
+           std::string(posts ? "post" : "") + (mixes ? "mix" : "");
+}
+
+/// The block of the first streams, f32 [tokens, n, block]: the embedding, as
+/// often as there are streams.
+Value StreamsUpdate::expanded(KernelBuilder &k, unsigned first, int64_t tokens,
+                              Value t, Value c, Value count) const {
+  Value e;
+  if (embeds) {
+    SmallVector<Value> bound;
+    if (tokens > 1)
+      bound.push_back(count);
+    Value ids = k.load(k.arg(first + 2), t, {tokens}, bound);
+    e = k.gather(k.arg(first + 1), ids, c, {tokens, blockSize});
+  } else {
+    SmallVector<Value> bounds;
+    if (tokens > 1)
+      bounds = {count, k.ci(width)};
+    e = k.load(k.arg(first + 1), {t, c}, {tokens, blockSize}, bounds);
+  }
+  SmallVector<Value> bounds;
+  if (tokens > 1)
+    bounds = {count, k.ci(n), k.ci(width)};
+  e = k.f32(k.to(k.f32(e), embedded));
+  e = k.broadcast(e, {1}, {tokens, n, blockSize});
+  Value h = k.to(e, k.argType(first).getElementType());
+  k.store(h, k.arg(first), {t, k.ci(0), c}, bounds);
+  return k.f32(h);
 }
 
 /// The streams of the block after the post-mix, f32 [tokens, n, block].
@@ -106,6 +153,8 @@ Value StreamsUpdate::updated(KernelBuilder &k, unsigned first, int64_t tokens,
     smallBounds = {count, k.ci(n)};
   }
   Value zero = k.ci(0);
+  if (expands)
+    return expanded(k, first, tokens, t, c, count);
   if (!posts)
     return k.f32(k.load(k.arg(first), {t, zero, c}, shape, bounds));
   Value sum;
@@ -384,6 +433,9 @@ void Finish::write(KernelBuilder &k) {
 }
 
 void finishMix(Lowering &l, const Residual &r, Value shares) {
+  // The mix is the beginning of the next sub-layer.
+  dsv4::HCPreOp mix = r.pre;
+  l.setLocation(mix.getLoc());
   Finish f(l, r, shares);
   auto kernel =
       l.kernels.get("hc_finish", f.params(), ValueRange(f.operands).getTypes(),
@@ -407,6 +459,9 @@ void updateAndFinish(Lowering &l, const Residual &r) {
     operands.push_back(l.buffer(post.getY()));
   unsigned first = operands.size();
   operands.append(update.operands);
+  // The streams' beginning belongs to no layer, the mix to the first.
+  if (dsv4::HCExpandOp expand = r.expand)
+    l.setLocation(expand.getLoc());
   Value like = post ? post.getH() : pre.getH();
   operands.push_back(l.count(like));
   int64_t tokens = l.tokenTile();
@@ -430,8 +485,9 @@ void updateAndFinish(Lowering &l, const Residual &r) {
   grid.perProgram = tokens;
   grid.others[0] = update.blocks();
   l.launch(kernel, grid, operands);
-  if (pre)
-    finishMix(l, r, update.shares);
+  if (!pre)
+    return;
+  finishMix(l, r, update.shares);
 }
 
 } // namespace fathom

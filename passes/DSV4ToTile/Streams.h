@@ -11,6 +11,8 @@ namespace fathom {
 
 /// The operations between two sub-layers; absent ones are null.
 struct Residual {
+  dsv4::EmbedOp embed; // what the streams begin as
+  dsv4::HCExpandOp expand;
   dsv4::HCPostOp post;
   dsv4::HCPreOp pre;
   dsv4::RMSNormOp norm;
@@ -52,7 +54,11 @@ private:
   Value updated(KernelBuilder &k, unsigned first, int64_t tokens, Value y,
                 Value t, Value c, Value count) const;
 
-  bool posts, mixes;
+  Value expanded(KernelBuilder &k, unsigned first, int64_t tokens, Value t,
+                 Value c, Value count) const;
+
+  bool posts, mixes, embeds, expands;
+  Type embedded; // element type between embedding and streams
   int64_t n, width, blockSize, coefficients = 0, row = 0;
 };
 

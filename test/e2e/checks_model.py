@@ -31,7 +31,8 @@ def golden_level(level, numerics):
     def run(env):
         require_level(level)
         golden = env.golden("mixed")
-        package = env.package(env.checkpoint("mixed"), numerics)
+        package = env.package(env.checkpoint("mixed"), numerics, "--cpu",
+                              ",".join(LEVELS))
         found = env.logits(package, [golden["ids"]], "--cpu", level)
         if numerics == "f32":
             return compare_f32(found[golden["positions"]], golden["f32"])

@@ -22,7 +22,8 @@ def same_bits(name, numerics, lengths, level=None):
         vocabulary = env.config(name)["vocab_size"]
         rng = np.random.default_rng(5)
         lines = [rng.integers(0, vocabulary, n) for n in lengths]
-        package = env.package(env.checkpoint(name), numerics)
+        levels = ("--cpu", ",".join(LEVELS)) if level else ()
+        package = env.package(env.checkpoint(name), numerics, *levels)
         first = None
         runs = 0
         for chunk, separate, threads in itertools.product(

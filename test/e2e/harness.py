@@ -40,10 +40,20 @@ LEVELS["x86-64-v4-bf16"] = LEVELS["x86-64-v4"] | {"avx512_bf16", "avx512vbmi"}
 LEVELS["x86-64-v4-amx"] = LEVELS["x86-64-v4-bf16"] | {"amx_tile", "amx_bf16"}
 
 
-def require_level(level):
+def cpu_flags():
     with open("/proc/cpuinfo") as f:
-        flags = next((line.split() for line in f if line.startswith("flags")), [])
-    missing = LEVELS[level] - set(flags)
+        return set(next((line.split() for line in f
+                         if line.startswith("flags")), []))
+
+
+def best_level():
+    """What the runtime chooses on this machine."""
+    return [level for level, needs in LEVELS.items()
+            if needs <= cpu_flags()][-1]
+
+
+def require_level(level):
+    missing = LEVELS[level] - cpu_flags()
     if missing:
         raise Skip(f"this CPU has no {level} ({min(missing)} is missing)")
 
@@ -141,6 +151,10 @@ class Env:
 
     def compile(self, checkpoint, output, numerics="bf16", *more, check=True,
                 timeout=300, **popen):
+        """For this machine's best level alone, unless `more` says otherwise:
+        every level costs as much time as the first."""
+        if "--cpu" not in more and "--stop-after" not in more:
+            more += ("--cpu", best_level())
         return self.run("fathomc", "compile", checkpoint, "-o", output,
                         "--numerics", numerics, *more, check=check,
                         timeout=timeout, **popen)
