@@ -234,7 +234,7 @@ static bool lowerQueries(Lowering &l, ArrayRef<Operation *> members) {
     int64_t block = q.quantise.getBlock();
     inProgram &= int64_t(q.quantise.getChannels()) == width &&
                  llvm::isPowerOf2_64(block) &&
-                 pow2Divisor(width, 512) % block == 0;
+                 pow2Divisor(width, WeightTile::kLongest) % block == 0;
   }
   if (inProgram) {
     input.norm = q.norm;

@@ -17,7 +17,7 @@ WeightTile WeightTile::of(Shape shape, Type element, int64_t rowUnit,
                                               : Format::Plain;
   w.n = shape[0];
   w.k = shape[1] * (w.format == Format::FP4 ? 2 : 1);
-  w.chunk = pow2Divisor(w.k, 512);
+  w.chunk = pow2Divisor(w.k, kLongest);
   int64_t even = pow2Divisor(rowUnit, tokens > 16 ? 128 : 32);
   // Small odd matrices waste less on a ragged block than on single rows.
   w.rows =

@@ -41,7 +41,9 @@ Residual Residual::of(dsv4::FusedOp group) {
 
 /// Channels that the second kernel takes at once; the router's chunk, so that
 /// its sums have the order of the operation by itself.
-static int64_t finishChunk(int64_t width) { return pow2Divisor(width, 512); }
+static int64_t finishChunk(int64_t width) {
+  return pow2Divisor(width, WeightTile::kLongest);
+}
 
 int64_t streamBlock(int64_t width) { return pow2Divisor(width, 64); }
 

@@ -8,10 +8,14 @@
 namespace fathom {
 
 /// A weight matrix [N, K] in one of the formats of dsv4.linear, seen by a
-/// program as tiles of `rows` x `chunk`. `chunk` depends on the matrix alone, never
-/// on the number of tokens: the order of sums is the same in every
+/// program as tiles of `rows` x `chunk`. `chunk` depends on the matrix alone,
+/// never on the number of tokens: the order of sums is the same in every
 /// specialisation, and no sum knows how many rows a block has.
 struct WeightTile {
+  /// The longest chunk. Between chunks sums go through memory and activations
+  /// are packed anew, so that it should be long; a tile of 64 tokens must stay
+  /// in the second-level cache.
+  static constexpr int64_t kLongest = 2048;
   enum class Format { Plain, FP8, FP4 };
   Format format;
   int64_t n, k, rows, chunk;
