@@ -224,6 +224,45 @@ static llvm::Error checkOptions(const CPUOptions &options) {
   return llvm::Error::success();
 }
 
+/// Runs `work` on every part, on several threads where the context allows.
+static void forEachPart(MLIRContext *context, std::vector<Part> &parts,
+                        unsigned threads,
+                        llvm::function_ref<void(Part &, size_t)> work) {
+  context->loadAllAvailableDialects(); // not allowed while threads run
+  if (!context->isMultithreadingEnabled() || threads < 2) {
+    for (auto [i, part] : llvm::enumerate(parts))
+      work(part, i);
+    return;
+  }
+  context->enterMultiThreadedExecution();
+  llvm::DefaultThreadPool pool(llvm::hardware_concurrency(threads));
+  for (auto [i, part] : llvm::enumerate(parts))
+    pool.async([&part = part, work, i = i] { work(part, i); });
+  pool.wait();
+  context->exitMultiThreadedExecution();
+}
+
+llvm::Expected<uint64_t>
+fathom::cpu::scratchBytes(ModuleOp module, const CPUOptions &options) {
+  if (llvm::Error error = checkOptions(options))
+    return std::move(error);
+  std::vector<std::string> names;
+  std::vector<Part> parts = split(module, names);
+  forEachPart(module.getContext(), parts, options.threads,
+              [&](Part &part, size_t) {
+                if (failed(lower(part, options)))
+                  part.error = "lowering kernels failed";
+                part.module = nullptr;
+              });
+  uint64_t most = 0;
+  for (const Part &part : parts) {
+    if (!part.error.empty())
+      return fail(part.error);
+    most = std::max(most, part.scratchBytes);
+  }
+  return most;
+}
+
 llvm::Expected<CompiledLibrary>
 fathom::cpu::compileKernels(ModuleOp module, const CPUOptions &options) {
   if (llvm::Error error = checkOptions(options))
@@ -240,21 +279,8 @@ fathom::cpu::compileKernels(ModuleOp module, const CPUOptions &options) {
   std::vector<Part> parts = split(module, library.kernels);
   if (parts.empty())
     return fail("there is no kernel to compile");
-  MLIRContext *context = module.getContext();
-  context->loadAllAvailableDialects(); // not allowed while threads run
-  bool threaded = context->isMultithreadingEnabled() && options.threads > 1;
-  if (threaded) {
-    context->enterMultiThreadedExecution();
-    llvm::DefaultThreadPool pool(llvm::hardware_concurrency(options.threads));
-    for (auto [i, part] : llvm::enumerate(parts))
-      pool.async(
-          [&part = part, &options, i = i] { compilePart(part, options, i); });
-    pool.wait();
-    context->exitMultiThreadedExecution();
-  } else {
-    for (auto [i, part] : llvm::enumerate(parts))
-      compilePart(part, options, i);
-  }
+  forEachPart(module.getContext(), parts, options.threads,
+              [&](Part &part, size_t i) { compilePart(part, options, i); });
   std::vector<std::string> objects;
   for (Part &part : parts) {
     if (!part.error.empty())

@@ -38,4 +38,9 @@ struct CompiledLibrary {
 llvm::Expected<CompiledLibrary> compileKernels(mlir::ModuleOp module,
                                                const CPUOptions &options);
 
+/// CompiledLibrary::scratchBytes without the rest of the work: kernels are
+/// lowered, but not compiled.
+llvm::Expected<uint64_t> scratchBytes(mlir::ModuleOp module,
+                                      const CPUOptions &options);
+
 } // namespace fathom::cpu

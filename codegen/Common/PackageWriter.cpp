@@ -231,9 +231,9 @@ static Error takePlace(const std::string &ready,
 }
 
 /// Small files of the checkpoint, read whole: name and text.
-static Expected<std::vector<std::pair<std::string, std::string>>>
+static Expected<std::vector<PackageFile>>
 readExtraFiles(StringRef checkpoint) {
-  std::vector<std::pair<std::string, std::string>> files;
+  std::vector<PackageFile> files;
   for (const char *name : kCopiedFiles) {
     SmallString<256> path(checkpoint);
     sys::path::append(path, name);
@@ -262,10 +262,12 @@ static Error selfCheck(StringRef text) {
 Expected<uint64_t> writePackage(StringRef package, format::Manifest manifest,
                                 StringRef target,
                                 ArrayRef<CompiledLibrary> libraries,
-                                StringRef checkpoint) {
+                                StringRef checkpoint,
+                                ArrayRef<PackageFile> more) {
   auto extra = readExtraFiles(checkpoint);
   if (!extra)
     return extra.takeError();
+  extra->insert(extra->end(), more.begin(), more.end());
   for (const auto &file : *extra)
     manifest.extraFiles.push_back(file.first);
   for (const CompiledLibrary &library : libraries)

@@ -29,7 +29,10 @@ llvm::Expected<std::string> relativeToPackage(llvm::StringRef directory,
 /// package and must not be replaced.
 llvm::Error checkPackageDestination(llvm::StringRef package);
 
-/// Writes manifest, libraries, and those of tokenizer.json,
+/// A file of a package beside manifest and code: name and bytes.
+using PackageFile = std::pair<std::string, std::string>;
+
+/// Writes manifest, libraries, `more`, and those of tokenizer.json,
 /// tokenizer_config.json, generation_config.json and config.json that
 /// `checkpoint` has; fills libraries, extraFiles and contentBlake3 of the
 /// manifest. An existing package of this name is replaced. Returns the bytes
@@ -38,7 +41,8 @@ llvm::Expected<uint64_t> writePackage(llvm::StringRef package,
                                       format::Manifest manifest,
                                       llvm::StringRef target,
                                       llvm::ArrayRef<CompiledLibrary> libraries,
-                                      llvm::StringRef checkpoint);
+                                      llvm::StringRef checkpoint,
+                                      llvm::ArrayRef<PackageFile> more = {});
 
 } // namespace fathom
 

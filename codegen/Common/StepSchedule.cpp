@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "codegen/Common/StepSchedule.h"
 
-#include "dialects/DSV4/IR/DSV4.h"
+#include "dialects/DSV4/IR/CacheLayout.h"
 #include "dialects/Tile/IR/Grid.h"
 #include "dialects/Tile/IR/Tile.h"
 #include "passes/PlanMemory.h"
@@ -21,24 +21,11 @@ namespace fathom {
 
 //===-- Caches -----------------------------------------------------------===//
 
-/// Component arrays of a cache in the order of the format's definition; bytes
-/// of a row. Components without bytes are left out.
 static std::vector<format::CacheComponent>
-cacheComponents(dsv4::CacheType type) {
-  const uint64_t width = type.getWidth(), rope = type.getRope();
+componentsOf(dsv4::CacheType type) {
   std::vector<format::CacheComponent> all;
-  if (type.getKind() == dsv4::CacheKind::State)
-    all = {{"kv", 4 * width}, {"gate", 4 * width}};
-  else if (type.getFormat() == dsv4::CacheFormat::F32)
-    all = {{"rows", 4 * width}};
-  else if (type.getFormat() == dsv4::CacheFormat::FP8)
-    // Scales are padded to 8 bytes so that every row of them is aligned.
-    all = {{"codes", width - rope},
-           {"scales", llvm::alignTo(llvm::divideCeil(width - rope, 64), 8)},
-           {"rope", 2 * rope}};
-  else
-    all = {{"codes", width / 2}, {"scales", width / 32}};
-  llvm::erase_if(all, [](const auto &c) { return c.rowBytes == 0; });
+  for (const dsv4::CacheComponent &c : dsv4::cacheComponents(type))
+    all.push_back({c.name.str(), c.rowBytes});
   return all;
 }
 
@@ -64,7 +51,7 @@ FailureOr<std::vector<format::Cache>> collectCaches(ModuleOp imported) {
         caches.push_back({name.str(), stringifyEnum(type.getKind()).str(),
                           stringifyEnum(type.getFormat()).str(),
                           static_cast<uint64_t>(type.getRows()),
-                          cacheComponents(type)});
+                          componentsOf(type)});
     }
   return caches;
 }

@@ -41,6 +41,11 @@ public:
   /// operations, or the error returned.
   virtual llvm::Expected<std::vector<CompiledLibrary>>
   compile(mlir::ModuleOp module, llvm::ArrayRef<std::string> levels) const = 0;
+  /// The scratch memory that a kernel call of the libraries needs, at most, as
+  /// compile() would find it, without making code.
+  virtual llvm::Expected<uint64_t>
+  scratchBytes(mlir::ModuleOp module,
+               llvm::ArrayRef<std::string> levels) const = 0;
 };
 
 /// The targets of this build. Plain object, filled by the tool: no globals.

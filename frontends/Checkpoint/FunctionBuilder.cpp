@@ -95,7 +95,7 @@ Value FunctionBuilder::cache(const LayerId &layer, StringRef kind) {
 }
 
 void FunctionBuilder::begin(StringRef name, ArrayRef<LayerId> layers,
-                            bool takesStreams) {
+                            bool takesStreams, size_t layerOutputs) {
   caches.clear();
   ropeTables.clear();
   quantisedInputs.clear();
@@ -113,7 +113,8 @@ void FunctionBuilder::begin(StringRef name, ArrayRef<LayerId> layers,
       names.push_back(cacheName);
       inputs.push_back(type);
     }
-  Type results[] = {f32Type({config.vocabSize}), streamsType};
+  SmallVector<Type> results{f32Type({config.vocabSize}), streamsType};
+  results.append(layerOutputs, streamsType);
   builder.setInsertionPointToEnd(module.getBody());
   function = func::FuncOp::create(builder, at(name), name,
                                   builder.getFunctionType(inputs, results));
@@ -132,7 +133,8 @@ void FunctionBuilder::begin(StringRef name, ArrayRef<LayerId> layers,
 }
 
 void FunctionBuilder::finish(Value streams, StringRef headPrefix,
-                             const std::string &normName) {
+                             const std::string &normName,
+                             ArrayRef<Value> afterLayers) {
   // Only the rows whose logits are wanted meet the vocabulary.
   std::string head = headPrefix.str() + "hc_head";
   int64_t n = config.streams, width = config.hiddenSize;
@@ -148,24 +150,30 @@ void FunctionBuilder::finish(Value streams, StringRef headPrefix,
   x = rmsNorm(x, normName, width);
   Value logits = plainLinear(x, "head.weight", config.vocabSize, width,
                              f32Type({config.vocabSize}));
-  func::ReturnOp::create(builder, at("return"), ValueRange{logits, streams});
+  SmallVector<Value> results{logits, streams};
+  llvm::append_range(results, afterLayers);
+  func::ReturnOp::create(builder, at("return"), results);
 }
 
 void FunctionBuilder::buildStep() {
   std::vector<LayerId> layers;
   for (int64_t i = 0; i < config.layers; ++i)
     layers.push_back({"layers." + std::to_string(i), i});
-  begin("step", layers, /*takesStreams=*/false);
+  begin("step", layers, /*takesStreams=*/false,
+        options.layerOutputs ? layers.size() - 1 : 0);
   Value x = embed(ids, "embed");
   Value streams = dsv4::HCExpandOp::create(
       builder, at("embed"), carrierType({config.streams, config.hiddenSize}),
       x);
+  SmallVector<Value> afterLayers;
   for (const LayerId &id : layers) {
     if (weights.isHopeless())
       break;
     streams = layer(streams, id);
+    if (options.layerOutputs && id.index + 1 < config.layers)
+      afterLayers.push_back(streams);
   }
-  finish(streams, "", "norm.weight");
+  finish(streams, "", "norm.weight", afterLayers);
 }
 
 void FunctionBuilder::buildMtp(int64_t index) {

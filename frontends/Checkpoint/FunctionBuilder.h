@@ -43,9 +43,10 @@ private:
 
   // FunctionBuilder.cpp: signature, frame, small things.
   void begin(llvm::StringRef name, llvm::ArrayRef<LayerId> layers,
-             bool takesStreams);
+             bool takesStreams, size_t layerOutputs = 0);
   void finish(Value streams, llvm::StringRef headPrefix,
-              const std::string &normName);
+              const std::string &normName,
+              llvm::ArrayRef<Value> afterLayers = {});
   mlir::Location at(llvm::StringRef name);
   /// tensor<?x shape> of the carrier, of f32, of i32.
   mlir::RankedTensorType carrierType(Shape inner);

@@ -23,6 +23,9 @@ struct ImportOptions {
   dsv4::Numerics numerics = dsv4::Numerics::BF16;
   /// From `resolveLimits`. Tokens, sequences, tokens.
   CompileLimits limits;
+  /// @step also returns the streams after each layer but the last, for looking
+  /// into a model.
+  bool layerOutputs = false;
 };
 
 /// "published", "bf16" or "f32".
@@ -35,7 +38,8 @@ std::optional<dsv4::Numerics> parseNumerics(llvm::StringRef name);
 ///         caches...) -> (logits tensor<?xVxf32>, streams tensor<?xnxD>)
 ///   @mtp_J(streams tensor<?xnxD>, ids, positions, slots, rows, caches...)
 ///         -> (logits, streams)
-/// `rows` are token indices within the step. Cache arguments carry the
+/// With `layerOutputs`, the results of @step go on with the streams after
+/// layer 0, 1, ... `rows` are token indices within the step. Cache arguments carry the
 /// attribute dsv4.cache_name: layers.I.K or mtp.J.K with K one of window,
 /// state, compressed, index_state, index. The module carries dsv4.model.
 ///

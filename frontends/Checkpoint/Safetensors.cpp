@@ -143,6 +143,18 @@ Expected<Checkpoint> Checkpoint::open(StringRef directory) {
   return checkpoint;
 }
 
+Checkpoint Checkpoint::inMemory(std::string name,
+                                std::vector<SafetensorsFile> files,
+                                std::vector<TensorInfo> tensors) {
+  Checkpoint checkpoint;
+  checkpoint.root = std::move(name);
+  checkpoint.fileList = std::move(files);
+  checkpoint.tensorList = std::move(tensors);
+  for (auto [index, tensor] : enumerate(checkpoint.tensorList))
+    checkpoint.byName[tensor.name] = static_cast<uint32_t>(index);
+  return checkpoint;
+}
+
 Error Checkpoint::addFile(StringRef name) {
   std::string path = root + "/" + name.str();
   std::string where = quoted(path);

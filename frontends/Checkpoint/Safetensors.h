@@ -95,6 +95,12 @@ public:
   /// index, the tensors of the files must be those of the index.
   static llvm::Expected<Checkpoint> open(llvm::StringRef directory);
 
+  /// One that lies nowhere: `files` and `tensors` as a directory of this name
+  /// would have them. Tensors can be found, not read.
+  static Checkpoint inMemory(std::string name,
+                             std::vector<SafetensorsFile> files,
+                             std::vector<TensorInfo> tensors);
+
   llvm::StringRef directory() const { return root; }
   /// Sorted by name.
   llvm::ArrayRef<SafetensorsFile> files() const { return fileList; }

@@ -213,13 +213,14 @@ bool Weights::isHopeless() const {
   return missingCount + wrongCount > checkpoint.tensors().size() + 10000;
 }
 
-/// Tensors beside the text model: draft layers and vision towers.
+/// Tensors beside the text model: draft layers, vision towers, and the bias
+/// that routes the tokens of images.
 static bool isBesideTheModel(StringRef name) {
   for (StringRef prefix : {"mtp.", "draft", "dspark", "eagle", "vision",
-                           "visual", "vit.", "image_", "mm_"})
+                           "visual", "vit.", "image_", "mm_", "aligner."})
     if (name.starts_with(prefix))
       return true;
-  return false;
+  return name.ends_with(".ffn.gate.bias_vl");
 }
 
 Error Weights::finish(std::vector<std::string> *notices) {

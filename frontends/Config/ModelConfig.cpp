@@ -198,10 +198,56 @@ void readTokens(FieldReader &read, ModelConfig &config) {
   }
 }
 
-void readRatios(FieldReader &read, ModelConfig &config) {
-  config.compressRatios = read.integers("compress_ratios");
+/// The DSpark layout: dspark_* fields, and ratios for layers beyond the last
+/// that the draft stack uses. num_nextn_predict_layers is then left over from
+/// the layout before it, or counts the draft layers.
+void readDraft(FieldReader &read, const json::Object &root,
+               ModelConfig &config) {
+  if (!root.get("dspark_block_size"))
+    return;
+  DraftConfig draft;
+  read.integer("dspark_block_size", 1, kMaxCount);
+  draft.markovRank = read.integer("dspark_markov_rank", 1, kMaxWidth);
+  draft.targetLayers = read.integers("dspark_target_layer_ids").size();
+  read.ignore("dspark_noise_token_id");
+  int64_t beyond =
+      static_cast<int64_t>(config.compressRatios.size()) - config.layers;
+  draft.layers = std::max<int64_t>({beyond, config.mtpLayers, 1});
   if (read.failed())
     return;
+  config.mtpLayers = 0;
+  config.notices.push_back(
+      "the checkpoint has a draft stack of " + std::to_string(draft.layers) +
+      " layers for speculation (DSpark): recognised and left out, the text "
+      "model alone is compiled");
+  config.draft = draft;
+}
+
+void readVision(FieldReader &read, const json::Object &root,
+                ModelConfig &config) {
+  if (!root.get("vision_n_layers"))
+    return;
+  VisionConfig vision;
+  vision.layers = read.integer("vision_n_layers", 0, kMaxLayers);
+  if (vision.layers == 0)
+    return;
+  vision.width = read.integer("vision_dim", 1, kMaxWidth);
+  vision.mlpWidth = read.integer("vision_inter_dim", 1, kMaxWidth);
+  vision.patch = read.integer("vision_patch_size", 1, kMaxCount);
+  vision.merge = read.integer("vision_downsample_ratio", 1, 64);
+  for (StringRef name : {"vision_n_heads", "vision_rope_theta",
+                         "vision_max_n_token", "vision_min_pixels",
+                         "vision_max_wh_ratio"})
+    read.ignore(name);
+  if (read.failed())
+    return;
+  config.notices.push_back(
+      "the checkpoint has a vision tower of " + std::to_string(vision.layers) +
+      " layers: recognised and left out, the text decoder alone is compiled");
+  config.vision = vision;
+}
+
+void readRatios(FieldReader &read, ModelConfig &config) {
   size_t needed = static_cast<size_t>(config.layers + config.mtpLayers);
   size_t found = config.compressRatios.size();
   if (found < needed)
@@ -212,10 +258,11 @@ void readRatios(FieldReader &read, ModelConfig &config) {
             std::to_string(needed),
         "restore the configuration that came with the checkpoint");
   if (found > needed) {
-    config.notices.push_back(
-        "compress_ratios has " + std::to_string(found) + " entries, " +
-        std::to_string(found - needed) +
-        " more than there are layers: ignored (draft layers)");
+    if (!config.draft)
+      config.notices.push_back(
+          "compress_ratios has " + std::to_string(found) + " entries, " +
+          std::to_string(found - needed) +
+          " more than there are layers: ignored (draft layers)");
     config.compressRatios.resize(needed);
   }
   for (auto [layer, ratio] : enumerate(config.compressRatios))
@@ -263,6 +310,14 @@ void checkLegality(FieldReader &read, const ModelConfig &c) {
   }
 }
 
+/// What `fathomc skeleton` says about configurations that nobody published.
+void readNotice(FieldReader &read, ModelConfig &config) {
+  std::string notice = read.text("fathom_notice");
+  std::string safe = quoted(notice);
+  if (!notice.empty())
+    config.notices.push_back(safe.substr(1, safe.size() - 2));
+}
+
 void noteUnknown(const FieldReader &read, ModelConfig &config) {
   for (const std::string &name : read.unread()) {
     if (StringRef(name).starts_with("dspark_"))
@@ -287,10 +342,16 @@ Expected<ModelConfig> parseModelConfig(StringRef text, StringRef path) {
   readFixed(read, config);
   readShapes(read, config);
   readConstants(read, config);
+  readNotice(read, config);
   if (!read.failed())
     readTokens(read, config);
   readRopeScaling(read, *root, where, config);
   readQuantization(read, where, config);
+  config.compressRatios = read.integers("compress_ratios");
+  if (!read.failed())
+    readDraft(read, *root, config);
+  if (!read.failed())
+    readVision(read, *root, config);
   if (!read.failed())
     readRatios(read, config);
   if (!read.failed())

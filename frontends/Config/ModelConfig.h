@@ -28,6 +28,21 @@ struct YarnConfig {
   int64_t originalLength = 0;
 };
 
+/// A stack of draft layers for speculation (the DSpark layout): layers of the
+/// window kind named mtp.j, in place of the MTP block. Recognised, not compiled.
+struct DraftConfig {
+  int64_t layers = 0;
+  int64_t targetLayers = 0; // whose streams it reads
+  int64_t markovRank = 0;
+};
+
+/// A vision tower with its projection into the text model; recognised, not
+/// compiled. Sizes of the tower, a patch in pixels, `merge` patches a side
+/// become a token.
+struct VisionConfig {
+  int64_t layers = 0, width = 0, mlpWidth = 0, patch = 0, merge = 0;
+};
+
 struct ModelConfig {
   std::string architecture;
   int64_t vocabSize = 0, hiddenSize = 0;
@@ -49,6 +64,9 @@ struct ModelConfig {
   /// Exactly layers + mtpLayers entries out of {0, 4, 128}; entry layers + j
   /// belongs to MTP layer j.
   std::vector<int64_t> compressRatios;
+  /// With a draft stack there is no MTP block: mtpLayers is 0.
+  std::optional<DraftConfig> draft;
+  std::optional<VisionConfig> vision;
   int64_t maxPositions = 0;
   int64_t bosToken = -1; // -1: none
   std::vector<int64_t> eosTokens;

@@ -12,7 +12,8 @@ using namespace fathom;
 namespace {
 
 /// The signature of an entry is fixed (docs/Spec.md): tensors in this order,
-/// with the streams first where an entry takes them, caches anywhere.
+/// with the streams first where an entry takes them, caches anywhere. Further
+/// results are the streams after layers 0, 1, ...
 constexpr StringLiteral kInputs[] = {"ids", "positions", "slots", "rows"};
 constexpr StringLiteral kOutputs[] = {"logits", "streams"};
 
@@ -101,10 +102,10 @@ private:
     unsigned next = 2;
     bool takesStreams = inputs.size() == std::size(kInputs) + 1;
     if ((!takesStreams && inputs.size() != std::size(kInputs)) ||
-        ret.getNumOperands() != std::size(kOutputs))
+        ret.getNumOperands() < std::size(kOutputs))
       return func.emitError(
           "has not the signature of an entry: ([streams,] ids, "
-          "positions, slots, rows) -> (logits, streams)");
+          "positions, slots, rows) -> (logits, streams, ...)");
     for (auto [i, arg] : llvm::enumerate(inputs)) {
       StringRef name = "streams";
       if (!takesStreams || i > 0)
@@ -112,7 +113,10 @@ private:
       port(next, name);
       lowering.bind(arg, body->getArgument(next++), name == "rows");
     }
-    for (auto [name, v] : llvm::zip(kOutputs, ret.getOperands())) {
+    for (auto [i, v] : llvm::enumerate(ret.getOperands())) {
+      std::string name = i < std::size(kOutputs)
+                             ? kOutputs[i].str()
+                             : "layers." + std::to_string(i - std::size(kOutputs));
       port(next, name);
       schedule.setArgAttr(next, tile::kOutputAttr, b.getUnitAttr());
       if (!v.getDefiningOp())

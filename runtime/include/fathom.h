@@ -70,6 +70,8 @@ typedef struct fathom_engine_options {
                              touches it first; "interleave": spread over all
                              nodes, weights included where they are not in the
                              page cache yet */
+  uint64_t memory_bytes;  /* a session is refused where it and the weights
+                             need more; 0: what the machine has */
   int32_t huge_pages;     /* 1: ask for huge pages for caches and workspace */
 } fathom_engine_options;
 
@@ -119,11 +121,14 @@ typedef struct fathom_session_options {
 /* Address space that a session takes. Caches and logits become resident as
  * they are touched, a page at a time. */
 typedef struct fathom_session_memory {
+  uint64_t weight_bytes;             /* mapped, read by the kernels */
   uint64_t cache_bytes_per_sequence; /* at max_context as compiled */
   uint64_t cache_bytes;              /* all slots */
   uint64_t workspace_bytes, logits_bytes, streams_bytes;
+  uint64_t staging_bytes; /* what a step is handed: ids, positions, ... */
   uint64_t scratch_bytes; /* of the engine's threads */
-  uint64_t total_bytes;
+  uint64_t total_bytes;   /* without the weights */
+  uint64_t peak_bytes;    /* with them */
 } fathom_session_memory;
 
 /* What a session with these options (may be NULL) would take. */
@@ -135,6 +140,9 @@ FATHOM_CHECK fathom_status fathom_session_create(
     fathom_engine *engine, const fathom_session_options *options,
     fathom_session **session);
 void fathom_session_destroy(fathom_session *session);
+/* What a session has allocated, the scratch memory of the engine's threads
+ * included: equals total_bytes above. */
+uint64_t fathom_session_allocated_bytes(const fathom_session *session);
 
 /* Takes a free slot for a new, empty sequence. */
 FATHOM_CHECK fathom_status fathom_session_add(fathom_session *session,
@@ -151,6 +159,13 @@ int64_t fathom_session_mtp_length(const fathom_session *session, int32_t layer,
  * that means nothing, and sets its length. */
 FATHOM_CHECK fathom_status fathom_session_fill_synthetic(
     fathom_session *session, int32_t slot, int64_t length);
+
+/* For tools and tests: copies `size` bytes of a component ("codes", ...) of a
+ * cache ("layers.3.window", as fathom inspect and the manifest name it), from
+ * byte `offset` of the slot's part on. */
+FATHOM_CHECK fathom_status fathom_session_read_cache(
+    const fathom_session *session, const char *cache, const char *component,
+    int32_t slot, uint64_t offset, uint64_t size, void *out);
 
 /* Tokens for one sequence. */
 typedef struct fathom_tokens {
@@ -174,6 +189,14 @@ FATHOM_CHECK fathom_status fathom_step(fathom_session *session,
                                        const fathom_tokens *sequences,
                                        size_t sequence_count, float *logits,
                                        const float **rows);
+
+/* The streams after a layer for the tokens of the last fathom_step call, of at
+ * most kept_tokens tokens, in their order: rows of `row_bytes` bytes, BF16 or
+ * F32. NULL unless the package was compiled for it (fathomc compile
+ * --layer-outputs). */
+const void *fathom_session_layer_streams(const fathom_session *session,
+                                         int32_t layer, uint64_t *row_bytes,
+                                         int32_t *is_f32);
 
 /* Multi-token prediction: feeds MTP layer `layer` its next positions of each
  * sequence, from fathom_session_mtp_length on. ids[i] is the token one after

@@ -157,6 +157,36 @@ fathom_status fathom_session_create(fathom_engine *engine,
 
 void fathom_session_destroy(fathom_session *session) { delete session; }
 
+fathom_status fathom_session_read_cache(const fathom_session *session,
+                                        const char *cache,
+                                        const char *component, int32_t slot,
+                                        uint64_t offset, uint64_t size,
+                                        void *out) {
+  return guarded([&]() -> Status {
+    if (!session || !cache || !component || (size && !out))
+      return missing("an argument");
+    return session->session->readCache(cache, component, slot, offset, size,
+                                       out);
+  });
+}
+
+const void *fathom_session_layer_streams(const fathom_session *session,
+                                         int32_t layer, uint64_t *row_bytes,
+                                         int32_t *is_f32) {
+  const fathom::format::Port *port = nullptr;
+  const void *rows =
+      session ? session->session->layerStreams(layer, &port) : nullptr;
+  if (rows && row_bytes)
+    *row_bytes = port->rowBytes;
+  if (rows && is_f32)
+    *is_f32 = port->dtype == "F32";
+  return rows;
+}
+
+uint64_t fathom_session_allocated_bytes(const fathom_session *session) {
+  return session ? session->session->allocatedBytes() : 0;
+}
+
 fathom_status fathom_session_add(fathom_session *session, int32_t *slot) {
   return guarded([&]() -> Status {
     if (!session || !slot)

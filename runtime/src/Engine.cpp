@@ -8,7 +8,9 @@
 #include <chrono>
 #include <cmath>
 #include <sched.h>
+#include <fstream>
 #include <sys/stat.h>
+#include <unistd.h>
 
 namespace fathom::rt {
 
@@ -17,6 +19,20 @@ int availableCpus() {
   if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0)
     return std::max(1, CPU_COUNT(&allowed));
   return std::max(1u, std::thread::hardware_concurrency());
+}
+
+uint64_t availableMemory() {
+  const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+  uint64_t bytes = pages > 0 && size > 0 ? uint64_t(pages) * uint64_t(size)
+                                         : ~uint64_t(0);
+  for (const char *path : {"/sys/fs/cgroup/memory.max",
+                           "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    std::ifstream file(path);
+    uint64_t limit = 0;
+    if (file >> limit && limit > 0) // "max" is no number
+      bytes = std::min(bytes, limit);
+  }
+  return bytes;
 }
 
 Status Engine::create(const std::string &package,
@@ -33,6 +49,8 @@ Status Engine::create(const std::string &package,
     return s;
   auto engine = std::make_shared<Engine>();
   engine->packageDirectory = package;
+  engine->memory = options.memory_bytes ? options.memory_bytes
+                                        : availableMemory();
   engine->threadCount = options.threads ? options.threads : availableCpus();
   if (Status s = engine->loadManifest(); s.failed())
     return s;
@@ -230,9 +248,16 @@ Status mapPorts(const format::Entry &entry, int64_t vocabulary, PortMap &out) {
     const int n = static_cast<int>(i);
     if (!place(p, n, "logits", "F32", Count::Rows, uint64_t(vocabulary) * 4,
                out.logits) &&
-        !place(p, n, "streams", nullptr, Count::Tokens, 0, out.streamsOut))
+        !place(p, n, "streams", nullptr, Count::Tokens, 0, out.streamsOut)) {
+      int layer = -1;
+      const std::string name = "layers." + std::to_string(out.layers.size());
+      if (place(p, n, name.c_str(), nullptr, Count::Tokens, 0, layer)) {
+        out.layers.push_back(layer);
+        continue;
+      }
       return badEntry(entry, "has an output '" + p.name +
                                  "' that this runtime cannot take");
+    }
   }
   if (out.logits < 0)
     return badEntry(entry, "has no output 'logits'");
@@ -362,10 +387,19 @@ void splitFiles(const std::vector<MappedFile> &files, uint64_t limit,
 
 } // namespace
 
+/// The tensors that kernels read: a checkpoint may hold others.
 void Engine::prefault() {
+  constexpr uint64_t kPiece = uint64_t(1) << 20;
   ReadJob job;
   job.stride = 4096;
-  splitFiles(files, ~uint64_t(0), job);
+  for (const format::Weight &weight : content.weights) {
+    const uint8_t *data = files[weight.file].data() + weight.offset;
+    for (uint64_t at = 0; at < weight.bytes; at += kPiece)
+      job.pieces.emplace_back(data + at, std::min(kPiece, weight.bytes - at));
+    // The last byte's page may be one that no stride meets.
+    if (weight.bytes)
+      job.pieces.emplace_back(data + weight.bytes - 1, 1);
+  }
   pool().run(readPieces, &job, static_cast<int64_t>(job.pieces.size()));
 }
 

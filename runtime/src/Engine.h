@@ -9,6 +9,7 @@
 #include "runtime/src/Files.h"
 #include "runtime/src/Status.h"
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -21,6 +22,7 @@ namespace fathom::rt {
 struct PortMap {
   int ids = -1, positions = -1, slots = -1, rows = -1, streamsIn = -1;
   int logits = -1, streamsOut = -1;
+  std::vector<int> layers; // streams after layer 0, 1, ...: for looking inside
 };
 
 class Engine {
@@ -52,6 +54,11 @@ public:
   const PortMap &ports(int entry) const { return portMaps[entry]; }
 
   uint64_t mappedBytes() const;
+  /// Bytes that weights and sessions together may take.
+  uint64_t memoryLimit() const { return memory; }
+  /// Of all sessions of the engine that there are.
+  uint64_t sessionBytes() const { return inSessions.load(); }
+  void countSessionBytes(int64_t change) { inSessions += uint64_t(change); }
   /// Weight bytes that a launch of this entry is expected to read in a step of
   /// `tokens` tokens: an expert as often as someone is expected to choose it.
   double launchWeightBytes(int entry, const format::Launch &launch,
@@ -73,6 +80,8 @@ private:
   format::Manifest content;
   size_t chosen = 0;
   int threadCount = 1;
+  uint64_t memory = 0;
+  std::atomic<uint64_t> inSessions{0};
   HostDriver host;
   std::mutex stepLock;
   std::unordered_map<std::string, void *> kernels;
@@ -86,5 +95,8 @@ private:
 
 /// CPUs that this process may use.
 int availableCpus();
+/// Bytes of memory that this process may use: of the machine, or what its
+/// control group allows where that is less.
+uint64_t availableMemory();
 
 } // namespace fathom::rt

@@ -176,6 +176,13 @@ Status Session::feed(int stageIndex, const fathom_tokens *sequences,
     values.streamsIn = streamsInput;
     values.streamsOut = static_cast<uint8_t *>(stage.streams) +
                         uint64_t(keepAt) * stage.streamRowBytes;
+    const PortMap &ports = engine->ports(stage.entry);
+    const format::Entry &entry = engine->manifest().entries[stage.entry];
+    for (size_t layer = 0; layer < stage.layers.size(); ++layer)
+      stage.layersOfStep[layer] =
+          static_cast<uint8_t *>(stage.layers[layer]) +
+          uint64_t(keepAt) * entry.outputs[ports.layers[layer]].rowBytes;
+    values.layers = stage.layersOfStep.data();
     Plan *use = &stage.plans.back();
     for (Plan &plan : stage.plans)
       if (plan.maxTokens() >= values.tokens) {

@@ -53,7 +53,9 @@ Plan::Plan(Engine &engine, int entry, const format::Specialisation &source,
   }
 }
 
-void Plan::patch(Changing what) { patches.push_back({args.size(), what}); }
+void Plan::patch(Changing what, size_t layer) {
+  patches.push_back({args.size(), what, layer});
+}
 
 /// The value of an argument, or 0 and a patch where it changes.
 uint64_t Plan::resolve(const format::Arg &arg, const SessionBuffers &buffers) {
@@ -80,6 +82,11 @@ uint64_t Plan::resolve(const format::Arg &arg, const SessionBuffers &buffers) {
     patch(Changing::StreamsIn);
     return 0;
   case format::Arg::Kind::Output:
+    for (size_t layer = 0; layer < ports.layers.size(); ++layer)
+      if (ports.layers[layer] == index) {
+        patch(Changing::Layer, layer);
+        return 0;
+      }
     patch(index == ports.logits ? Changing::Logits : Changing::StreamsOut);
     return 0;
   case format::Arg::Kind::Count:
@@ -109,6 +116,9 @@ Status Plan::run(Driver device, const StepValues &values, bool timed) {
       break;
     case Changing::StreamsIn:
       args[p.at] = address(values.streamsIn);
+      break;
+    case Changing::Layer:
+      args[p.at] = address(values.layers[p.layer]);
       break;
     }
   }

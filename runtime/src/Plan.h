@@ -16,6 +16,7 @@ struct StepValues {
   int64_t tokens = 0, rows = 0;
   void *logits = nullptr, *streamsOut = nullptr;
   const void *streamsIn = nullptr;
+  void *const *layers = nullptr; // as PortMap::layers
 };
 
 /// Addresses that stay for the life of a session.
@@ -50,10 +51,18 @@ public:
   void clearTimings();
 
 private:
-  enum class Changing : uint8_t { Tokens, Rows, Logits, StreamsOut, StreamsIn };
+  enum class Changing : uint8_t {
+    Tokens,
+    Rows,
+    Logits,
+    StreamsOut,
+    StreamsIn,
+    Layer
+  };
   struct Patch {
     size_t at;
     Changing what;
+    size_t layer;
   };
   struct Resolved {
     void *kernel;
@@ -62,7 +71,7 @@ private:
   };
 
   uint64_t resolve(const format::Arg &arg, const SessionBuffers &buffers);
-  void patch(Changing what);
+  void patch(Changing what, size_t layer = 0);
 
   Engine &engine;
   int entry;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "runtime/src/Session.h"
 
+#include "runtime/format/MemoryPlan.h"
+
 #include <algorithm>
 #include <limits>
 
@@ -10,21 +12,6 @@ namespace {
 
 using format::Cache;
 using format::Manifest;
-
-/// Sums of products that a hostile manifest may make overflow.
-struct Sizes {
-  bool overflow = false;
-  uint64_t product(uint64_t a, uint64_t b) {
-    uint64_t out = 0;
-    overflow |= __builtin_mul_overflow(a, b, &out);
-    return out;
-  }
-  uint64_t sum(uint64_t a, uint64_t b) {
-    uint64_t out = 0;
-    overflow |= __builtin_add_overflow(a, b, &out);
-    return out;
-  }
-};
 
 Status choose(const char *what, int64_t wanted, int64_t limit, int64_t fallback,
               int64_t &out) {
@@ -65,46 +52,48 @@ Status fillOptions(const Manifest &m, const fathom_session_options &given,
   return Status();
 }
 
-uint64_t streamRowBytes(const Engine &engine, int entry) {
-  const int port = engine.ports(entry).streamsOut;
-  return port < 0 ? 0 : engine.manifest().entries[entry].outputs[port].rowBytes;
+format::SessionSizes sizesOf(const fathom_session_options &o) {
+  return {o.max_sequences, o.max_logit_rows, o.kept_tokens};
 }
 
 Status computeMemory(const Engine &engine, const fathom_session_options &o,
                      fathom_session_memory &out) {
-  const Manifest &m = engine.manifest();
-  Sizes sizes;
-  std::memset(&out, 0, sizeof(out));
-  for (const Cache &cache : m.caches)
-    for (const format::CacheComponent &c : cache.components)
-      out.cache_bytes_per_sequence = sizes.sum(
-          out.cache_bytes_per_sequence, sizes.product(cache.rows, c.rowBytes));
-  out.cache_bytes =
-      sizes.product(out.cache_bytes_per_sequence, uint64_t(o.max_sequences));
-  for (const format::Entry &entry : m.entries)
-    for (const format::Specialisation &s : entry.specialisations)
-      out.workspace_bytes = std::max(out.workspace_bytes, s.workspaceBytes);
-  out.logits_bytes = sizes.product(uint64_t(o.max_logit_rows),
-                                   uint64_t(m.model.vocabularySize) * 4);
-  uint64_t rowBytes = streamRowBytes(engine, engine.stepEntry());
-  for (int j = 0; j < engine.mtpLayers(); ++j)
-    rowBytes = sizes.sum(rowBytes, streamRowBytes(engine, engine.mtpEntry(j)));
-  out.streams_bytes = sizes.product(rowBytes, uint64_t(o.kept_tokens));
-  if (engine.mtpLayers()) // and the input of an MTP layer
-    out.streams_bytes =
-        sizes.sum(out.streams_bytes,
-                  sizes.product(streamRowBytes(engine, engine.stepEntry()),
-                                uint64_t(m.limits.maxStepTokens)));
-  out.scratch_bytes = engine.scratchBytes();
-  for (uint64_t part : {out.cache_bytes, out.workspace_bytes, out.logits_bytes,
-                        out.streams_bytes, out.scratch_bytes})
-    out.total_bytes = sizes.sum(out.total_bytes, part);
-  // 47 bits are what a process can address.
-  if (sizes.overflow || out.total_bytes >> 46)
+  format::MemoryPlan plan;
+  if (!format::planMemory(engine.manifest(), sizesOf(o), engine.scratchBytes(),
+                          plan))
     return Status(FATHOM_RESOURCES,
                   "the session would need more memory than can be addressed; "
                   "ask for fewer sequences or logit rows");
+  out.weight_bytes = plan.weightBytes;
+  out.cache_bytes_per_sequence = plan.cacheBytesPerSequence;
+  out.cache_bytes = plan.cacheBytes;
+  out.workspace_bytes = plan.workspaceBytes;
+  out.logits_bytes = plan.logitsBytes;
+  out.streams_bytes = plan.streamsBytes;
+  out.staging_bytes = plan.stagingBytes;
+  out.scratch_bytes = plan.scratchBytes;
+  out.total_bytes = plan.sessionBytes() + plan.scratchBytes;
+  out.peak_bytes = plan.peakBytes();
   return Status();
+}
+
+/// The check that `fathomc plan` makes, against the memory that there is and
+/// that no other session of the engine has.
+Status checkFits(const Engine &engine, const fathom_session_options &o) {
+  const Manifest &m = engine.manifest();
+  format::MemoryPlan plan;
+  format::planMemory(m, sizesOf(o), engine.scratchBytes(), plan);
+  const uint64_t others = engine.sessionBytes();
+  const uint64_t memory =
+      engine.memoryLimit() - std::min(others, engine.memoryLimit());
+  const std::string why = format::whyNot(m, sizesOf(o), plan, memory);
+  if (why.empty())
+    return Status();
+  return Status(FATHOM_RESOURCES,
+                "the model does not fit into memory: " + why +
+                    (others ? " (beside other sessions)" : "") +
+                    "; give a larger memory limit (--memory) to run all the "
+                    "same, reading weights from the disk again and again");
 }
 
 } // namespace
@@ -127,6 +116,8 @@ Status Session::create(std::shared_ptr<Engine> engine,
   fathom_session_memory sizes;
   if (Status s = computeMemory(*engine, filled, sizes); s.failed())
     return s;
+  if (Status s = checkFits(*engine, filled); s.failed())
+    return s;
   std::unique_ptr<Session> session(new Session());
   session->engine = std::move(engine);
   session->maxSequences = filled.max_sequences;
@@ -143,6 +134,7 @@ Session::~Session() {
   Driver device = engine->driver();
   for (const Allocation &a : allocations)
     device.table->release(device.self, a.memory, a.bytes);
+  engine->countSessionBytes(-static_cast<int64_t>(ownBytes));
 }
 
 Status Session::allocate(uint64_t bytes, void **out) {
@@ -150,6 +142,8 @@ Status Session::allocate(uint64_t bytes, void **out) {
   if (Status s = device.table->allocate(device.self, bytes, out); s.failed())
     return s;
   allocations.push_back({*out, bytes});
+  ownBytes += bytes;
+  engine->countSessionBytes(static_cast<int64_t>(bytes));
   return Status();
 }
 
@@ -183,7 +177,7 @@ Status Session::allocateAll(const fathom_session_memory &sizes) {
   const int stageCount = 1 + engine->mtpLayers();
   if (stageCount > 1)
     if (Status s =
-            allocate(streamRowBytes(*engine, engine->stepEntry()) * stepTokens,
+            allocate(format::streamRowBytes(m.entries[engine->stepEntry()]) * stepTokens,
                      &streamsInput);
         s.failed())
       return s;
@@ -193,12 +187,20 @@ Status Session::allocateAll(const fathom_session_memory &sizes) {
     stage.entry = i ? engine->mtpEntry(i - 1) : engine->stepEntry();
     stage.lengths.assign(maxSequences, 0);
     stage.kept.assign(maxSequences, Kept());
-    stage.streamRowBytes = streamRowBytes(*engine, stage.entry);
+    stage.streamRowBytes = format::streamRowBytes(m.entries[stage.entry]);
     if (Status s = allocate(stage.streamRowBytes * uint64_t(keptTokens),
                             &stage.streams);
         s.failed())
       return s;
     const format::Entry &entry = m.entries[stage.entry];
+    for (int port : engine->ports(stage.entry).layers) {
+      if (Status s = allocate(entry.outputs[port].rowBytes * uint64_t(keptTokens),
+                              &memory);
+          s.failed())
+        return s;
+      stage.layers.push_back(memory);
+    }
+    stage.layersOfStep = stage.layers;
     stage.plans.reserve(entry.specialisations.size());
     for (const format::Specialisation &s : entry.specialisations)
       stage.plans.emplace_back(*engine, stage.entry, s, buffers);
@@ -327,6 +329,46 @@ Status Session::fillSynthetic(int32_t slot, int64_t target) {
   for (Stage &stage : stageStates)
     stage.lengths[slot] = target;
   return Status();
+}
+
+Status Session::readCache(const std::string &name, const std::string &component,
+                          int32_t slot, uint64_t offset, uint64_t size,
+                          void *out) const {
+  if (length(slot) < 0)
+    return Status(FATHOM_USAGE,
+                  "slot " + std::to_string(slot) + " holds no sequence");
+  const Manifest &m = engine->manifest();
+  for (size_t i = 0; i < m.caches.size(); ++i)
+    for (size_t c = 0; c < m.caches[i].components.size(); ++c) {
+      const format::CacheComponent &found = m.caches[i].components[c];
+      if (m.caches[i].name != name || found.name != component)
+        continue;
+      const uint64_t bytes = m.caches[i].rows * found.rowBytes;
+      if (offset > bytes || size > bytes - offset)
+        return Status(FATHOM_USAGE, "the component '" + component +
+                                        "' of cache '" + name + "' has " +
+                                        std::to_string(bytes) + " bytes");
+      const uint8_t *data = static_cast<const uint8_t *>(buffers.caches[i][c]);
+      Driver device = engine->driver();
+      return device.table->copy(device.self, out,
+                                data + bytes * uint64_t(slot) + offset, size);
+    }
+  return Status(FATHOM_USAGE, "the package has no cache '" + name +
+                                  "' with a component '" + component + "'");
+}
+
+const void *Session::layerStreams(int32_t layer,
+                                  const format::Port **port) const {
+  const Stage &stage = stageStates[0];
+  const std::vector<int> &ports = engine->ports(stage.entry).layers;
+  const format::Entry &entry = engine->manifest().entries[stage.entry];
+  // Those after the last layer are what MTP reads.
+  const bool isLast = layer == int32_t(ports.size()) && !ports.empty();
+  if (layer < 0 || (layer >= int32_t(ports.size()) && !isLast))
+    return nullptr;
+  *port = &entry.outputs[isLast ? engine->ports(stage.entry).streamsOut
+                                : ports[layer]];
+  return isLast ? stage.streams : stage.layers[layer];
 }
 
 // ---- Measuring ------------------------------------------------------------

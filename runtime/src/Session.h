@@ -26,11 +26,21 @@ public:
   int64_t length(int32_t slot) const;
   int64_t mtpLength(int32_t layer, int32_t slot) const;
   Status fillSynthetic(int32_t slot, int64_t length);
+  Status readCache(const std::string &cache, const std::string &component,
+                   int32_t slot, uint64_t offset, uint64_t size,
+                   void *out) const;
 
   /// `stage` 0 is the main model, j + 1 is MTP layer j.
   Status feed(int stage, const fathom_tokens *sequences, size_t count,
               float *logits, const float **rows);
+  /// What has been allocated for it, as asked of the driver, and for the
+  /// engine's threads.
+  uint64_t allocatedBytes() const { return ownBytes + engine->scratchBytes(); }
   int stages() const { return static_cast<int>(stageStates.size()); }
+
+  /// Rows of the last call of the main model, `layer` from 0; streams are as
+  /// wide as the port says. Null where the package does not give them.
+  const void *layerStreams(int32_t layer, const format::Port **port) const;
 
   void profile(bool enable);
   std::vector<fathom_kernel_time> kernelTimes() const;
@@ -47,6 +57,9 @@ private:
     std::vector<Kept> kept;       // by slot
     void *streams = nullptr;      // outputs; keptTokens rows
     uint64_t streamRowBytes = 0;  // 0: no such output
+    // The streams after each layer, where the entry gives them.
+    std::vector<void *> layers;       // keptTokens rows each
+    std::vector<void *> layersOfStep; // where the current step's begin
   };
   struct Allocation {
     void *memory;
@@ -74,6 +87,7 @@ private:
   std::shared_ptr<Engine> engine;
   int64_t maxSequences = 0, maxContext = 0, maxLogitRows = 0, keptTokens = 0;
   std::vector<Allocation> allocations;
+  uint64_t ownBytes = 0; // of `allocations`
   SessionBuffers buffers;
   float *logitsBuffer = nullptr;
   void *streamsInput = nullptr; // maxStepTokens rows, for MTP

@@ -2,8 +2,11 @@
 """A context of a million tokens, with the layer pattern of the published
 models and small widths: the caches are as large as computed, and decode."""
 import json
+import os
 
-from harness import check, require
+import numpy as np
+
+from harness import TEST, check, compare_f32, require
 
 CONTEXT = 1 << 20
 
@@ -61,3 +64,47 @@ def million(env):
             f"{limit / 1e6:.0f} are expected")
     return (f"{wanted / 1e6:.0f} MB of caches, decode "
             f"{result['decode_tokens_per_second']:.0f} tokens/s")
+
+
+def flash_sibling(env):
+    """Flash with all its layers and ratios, every width divided."""
+    path = os.path.join(TEST, "models", "published", "deepseek-v4-flash",
+                        "config.json")
+    config = json.load(open(path))
+    config.update(
+        hidden_size=256, num_attention_heads=4, head_dim=128, q_lora_rank=128,
+        o_groups=2, o_lora_rank=128, index_n_heads=4, index_head_dim=64,
+        index_topk=16, n_routed_experts=8, num_experts_per_tok=2,
+        moe_intermediate_size=128, vocab_size=512)
+    return config
+
+
+@check("large/flash-sibling")
+def sibling(env):
+    config = flash_sibling(env)
+    checkpoint = env.checkpoint(config)
+    ids = np.random.default_rng(3).integers(0, config["vocab_size"], 300)
+    found = env.logits(env.package(checkpoint, "f32", "--max-context", 1024),
+                       [ids])
+    wanted = env.reference(checkpoint, "f32").step(ids[None], 0)[0]
+    return f"{config['num_hidden_layers']} layers, " + compare_f32(found,
+                                                                   wanted)
+
+
+@check("large/million-tokens-read-back")
+def read_back(env):
+    config = flash_sibling(env)
+    config["num_nextn_predict_layers"] = 0
+    config["index_head_dim"] = 32
+    config["qk_rope_head_dim"] = 32
+    config["head_dim"] = 96
+    config["compress_ratios"] = config["compress_ratios"][:43]
+    package = env.package(env.checkpoint(config), "bf16", "--max-context",
+                          CONTEXT, "--max-sequences", 1, "--max-step-tokens",
+                          16)
+    done = env.run(os.path.join("tests", "cache-readback"), package,
+                   check=True, timeout=600)
+    wanted = cache_bytes(config, 16)
+    require(int(done.out) == wanted, f"{done.out.strip()} bytes were read "
+                                     f"back, {wanted} were computed")
+    return f"{wanted / 1e6:.0f} MB of 43 layers"

@@ -21,6 +21,8 @@ import checks_files  # noqa: E402,F401
 import checks_fusion  # noqa: E402,F401
 import checks_interpreter  # noqa: E402,F401
 import checks_large  # noqa: E402,F401
+import checks_plan  # noqa: E402,F401
+import checks_verify  # noqa: E402,F401
 import checks_model  # noqa: E402,F401
 import checks_product  # noqa: E402,F401
 import checks_shapes  # noqa: E402,F401

@@ -280,6 +280,10 @@ private:
     out["mapped_weight_bytes"] = info.weight_bytes;
     out["cache_bytes"] = memory.cache_bytes;
     out["workspace_bytes"] = memory.workspace_bytes;
+    out["planned_peak_bytes"] = memory.peak_bytes;
+    out["planned_session_bytes"] = memory.total_bytes;
+    out["allocated_session_bytes"] =
+        fathom_session_allocated_bytes(session.get());
     out["machine"] = machine();
     if (options.perKernel)
       out["kernels"] = kernels();

@@ -20,7 +20,8 @@ int main(int argc, char **argv) {
              "  fathom chat M.fathom --think high\n"
              "  fathom logits M.fathom --tokens-file ids.txt -o out.npy\n"
              "  fathom inspect M.fathom\n"
-             "  fathom bench M.fathom --prompt-tokens 512 --new-tokens 64\n\n"
+             "  fathom bench M.fathom --prompt-tokens 512 --new-tokens 64\n"
+             "  fathom verify M.fathom --golden FILE.npz\n\n"
              "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 unsupported,\n"
              "4 out of memory, disk or context, 5 bad file or version.");
   int code = FATHOM_OK;
@@ -32,6 +33,7 @@ int main(int argc, char **argv) {
   addRender(app, code);
   addTokenize(app, code);
   addDetokenize(app, code);
+  addVerify(app, code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success &request) { // --help, --version

@@ -46,6 +46,11 @@ void EngineOptions::addTo(CLI::App &app) {
                  "Where memory lies: local, or interleave for all nodes")
       ->check(CLI::IsMember({"local", "interleave"}))
       ->capture_default_str();
+  app.add_option("--memory", memoryBytes,
+                 "Memory that weights and caches may take, such as 96GB; by "
+                 "default all that the machine has")
+      ->type_name("BYTES")
+      ->transform(CLI::AsSizeValue(true));
   app.add_flag("--huge-pages", hugePages,
                "Ask for huge pages for caches and workspace");
   app.add_flag("--prefault", prefault,
@@ -64,6 +69,7 @@ Failure openEngine(const EngineOptions &options, EnginePtr &out) {
   c.threads = options.threads;
   c.pin = options.pin.c_str();
   c.numa = options.numa.c_str();
+  c.memory_bytes = options.memoryBytes;
   c.huge_pages = options.hugePages;
   c.prefault = options.prefault;
   c.isa = options.cpu.empty() ? nullptr : options.cpu.c_str();

@@ -56,6 +56,7 @@ using DetokenizerPtr = std::unique_ptr<fathom_detokenizer, DetokenizerDeleter>;
 struct EngineOptions {
   std::string package, checkpoint, cpu, pin = "auto", numa = "local";
   int threads = 0;
+  uint64_t memoryBytes = 0; // 0: what there is
   bool hugePages = false, prefault = false;
   void addTo(CLI::App &app);
 };
@@ -102,5 +103,6 @@ void addChat(CLI::App &app, int &code);
 void addRender(CLI::App &app, int &code);
 void addTokenize(CLI::App &app, int &code);
 void addDetokenize(CLI::App &app, int &code);
+void addVerify(CLI::App &app, int &code);
 
 } // namespace fathom::tool

@@ -46,6 +46,22 @@ public:
     }
     return libraries;
   }
+
+  llvm::Expected<uint64_t>
+  scratchBytes(mlir::ModuleOp module,
+               llvm::ArrayRef<std::string> levels) const override {
+    uint64_t most = 0;
+    for (const std::string &level : levels) {
+      cpu::CPUOptions options;
+      options.isa = level;
+      options.threads = std::clamp(std::thread::hardware_concurrency(), 1u, 8u);
+      llvm::Expected<uint64_t> bytes = cpu::scratchBytes(module, options);
+      if (!bytes)
+        return bytes;
+      most = std::max(most, *bytes);
+    }
+    return most;
+  }
 };
 
 } // namespace

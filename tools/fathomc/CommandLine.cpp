@@ -28,11 +28,20 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 unsupported model or target,
 4 no space, memory or permission, 5 damaged or contradictory checkpoint.)";
 
 /// What decides what the model becomes; compile and explain take the same.
-static void addModelOptions(CLI::App &command, CompileOptions &options) {
-  command
-      .add_option("CKPT_DIR", options.checkpoint,
-                  "directory with config.json and *.safetensors")
-      ->required();
+static void addModelOptions(CLI::App &command, CompileOptions &options,
+                            bool takesPreset) {
+  CLI::Option *directory =
+      command.add_option("CKPT_DIR", options.checkpoint,
+                         "directory with config.json and *.safetensors");
+  if (takesPreset)
+    command
+        .add_option("--preset", options.preset,
+                    "instead of a directory, a published configuration by its "
+                    "name; fathomc list shows them")
+        ->type_name("NAME")
+        ->excludes(directory);
+  else
+    directory->required();
   command
       .add_option("--numerics", options.numerics,
                   "rounding: published (as the published code on FP8 "
@@ -54,9 +63,12 @@ static void addModelOptions(CLI::App &command, CompileOptions &options) {
         ->type_name("N")
         ->check(CLI::Range(int64_t(1), int64_t(1) << 31));
   };
-  limit("--max-context", options.maxContext,
+  limit(takesPreset ? "--max-context,--context" : "--max-context",
+        options.maxContext,
         "tokens that a sequence may have [32768, or what the model has]");
-  limit("--max-sequences", options.maxSequences,
+  limit(takesPreset ? "--max-sequences,--sequences,--batch"
+                    : "--max-sequences",
+        options.maxSequences,
         "sequences that may be in memory together [16]");
   limit("--max-step-tokens", options.maxStepTokens,
         "tokens of one step; longer input is run in several steps, which "
@@ -74,7 +86,7 @@ static void addCompile(CLI::App &app, CompileOptions &options) {
   CLI::App *compile = app.add_subcommand(
       "compile", "compile a checkpoint directory into a package");
   compile->footer(kExamples);
-  addModelOptions(*compile, options);
+  addModelOptions(*compile, options, /*takesPreset=*/false);
   compile->add_option("-o,--output", options.output,
                       "the package to write, NAME.fathom; with --stop-after, "
                       "the file for the IR (default: standard output)");
@@ -85,6 +97,14 @@ static void addCompile(CLI::App &app, CompileOptions &options) {
                    "instruction-set levels, separated by commas, such as "
                    "x86-64-v3")
       ->delimiter(',');
+  compile
+      ->add_option("--golden", options.golden,
+                   "a numpy archive of stored logits that the package carries "
+                   "for fathom verify, at most 16 MB")
+      ->type_name("FILE.npz");
+  compile->add_flag("--layer-outputs", options.layerOutputs,
+                    "let the package also give what each layer puts out, for "
+                    "fathom verify by layer; costs memory");
   std::map<std::string, Phase> phases = {{"import", Phase::Import},
                                          {"fuse", Phase::Fuse},
                                          {"tile", Phase::Tile},
@@ -103,18 +123,95 @@ static void addCompile(CLI::App &app, CompileOptions &options) {
 
 static void addExplain(CLI::App &app, CompileOptions &options) {
   CLI::App *explain = app.add_subcommand(
-      "explain", "say what a checkpoint becomes: kernels of a decoded token "
-                 "before and after fusion, and what each fusion saves");
-  explain->footer("Examples:\n"
-                  "  fathomc explain models/nano\n"
-                  "  fathomc explain models/nano --disable-fusion experts "
-                  "--json");
-  addModelOptions(*explain, options);
+      "explain",
+      "say what a model becomes and costs: kernels before and after fusion, "
+      "arithmetic, bytes and predicted time by operation, and where each "
+      "tensor went");
+  explain->footer(
+      "Examples:\n"
+      "  fathomc explain models/nano\n"
+      "  fathomc explain models/nano --disable-fusion experts --json\n"
+      "  fathomc explain --preset v4-flash --context 131072 --batch 8 "
+      "--device h200 --html flash.html");
+  addModelOptions(*explain, options, /*takesPreset=*/true);
+  explain
+      ->add_option("--device", options.device,
+                   "what to predict times for, such as h100 or cpu-512gb (the "
+                   "default); a wrong name lists them")
+      ->type_name("NAME");
+  explain
+      ->add_option("--html", options.htmlPath,
+                   "also write a page that explains itself, with a roofline "
+                   "plot, into this file")
+      ->type_name("FILE");
   explain->add_flag("--json", options.json, "print JSON");
   explain->add_flag("--fusion-table", options.fusionTable,
                     "print what each fusion saves as Markdown, as it stands "
                     "in passes/Fusions.md");
   explain->callback([&options] { options.command = Command::Explain; });
+}
+
+static void addPlan(CLI::App &app, CompileOptions &options) {
+  CLI::App *plan = app.add_subcommand(
+      "plan", "say how much memory a model needs, where it fits, and what to "
+              "change where it does not");
+  plan->footer(
+      "Examples:\n"
+      "  fathomc plan models/nano\n"
+      "  fathomc plan --preset v4-flash --context 1048576 --sequences 4\n"
+      "  fathomc plan --preset v4-pro --context 131072 --device h200 --json\n\n"
+      "With --device the exit code is 4 where the model does not fit.");
+  addModelOptions(*plan, options, /*takesPreset=*/true);
+  plan->add_option("--target", options.target, "what to compile for")
+      ->capture_default_str();
+  plan->add_option("--cpu", options.levels,
+                   "instruction-set levels, separated by commas")
+      ->delimiter(',');
+  plan->add_option("--device", options.device,
+                   "fail unless the model fits this device of the table, or "
+                   "this much memory, such as 96GB")
+      ->type_name("NAME");
+  plan->add_option("--devices", options.devices,
+                   "show what each of N devices would hold; such packages "
+                   "cannot be built yet")
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  plan->add_option("--threads", options.threads,
+                   "threads of the runtime [the CPUs of this machine]")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1024));
+  plan->add_option("--logit-rows", options.logitRows,
+                   "rows of logits that a session keeps [the larger of "
+                   "sequences and step tokens]")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 31));
+  plan->add_flag("--json", options.json, "print JSON");
+  plan->callback([&options] { options.command = Command::Plan; });
+}
+
+static void addPresets(CLI::App &app, CompileOptions &options) {
+  CLI::App *list = app.add_subcommand(
+      "list", "show the configurations known by name, with sizes and sources");
+  list->add_flag("--json", options.json, "print JSON");
+  list->callback([&options] { options.command = Command::List; });
+  CLI::App *skeleton = app.add_subcommand(
+      "skeleton", "write a checkpoint of true headers and no weights: "
+                  "terabytes that occupy megabytes, to compile and plan with");
+  skeleton->footer("Example:\n"
+                   "  fathomc skeleton --preset v4-flash -o flash");
+  skeleton
+      ->add_option("--preset", options.preset,
+                   "the configuration; fathomc list shows them")
+      ->type_name("NAME")
+      ->required();
+  skeleton
+      ->add_option("-o,--output", options.output,
+                   "the directory; made if it is not there")
+      ->type_name("DIR")
+      ->required();
+  skeleton->add_flag("-q,--quiet", options.quiet, "print errors only");
+  skeleton->callback([&options] { options.command = Command::Skeleton; });
 }
 
 int parseCommandLine(int argc, char **argv, CompileOptions &options) {
@@ -128,6 +225,8 @@ int parseCommandLine(int argc, char **argv, CompileOptions &options) {
     app.require_subcommand(1);
     addCompile(app, options);
     addExplain(app, options);
+    addPlan(app, options);
+    addPresets(app, options);
     try {
       app.parse(argc, argv);
     } catch (const CLI::Success &request) {
@@ -141,9 +240,15 @@ int parseCommandLine(int argc, char **argv, CompileOptions &options) {
       std::cerr << "fathomc: error: " << what << "\n  help: " << help << "\n";
       return 2;
     };
-    if (options.checkpoint.empty())
-      return usage("the checkpoint directory is empty",
-                   "fathomc compile CKPT_DIR -o NAME.fathom");
+    bool takesModel = options.command == Command::Compile ||
+                      options.command == Command::Explain ||
+                      options.command == Command::Plan;
+    if (takesModel && options.checkpoint.empty() && options.preset.empty())
+      return usage(
+          "the checkpoint directory is empty",
+          options.command == Command::Compile
+              ? "fathomc compile CKPT_DIR -o NAME.fathom"
+              : "name a directory, or a configuration with --preset NAME");
     if (options.command == Command::Compile && options.output.empty() &&
         options.stopAfter == Phase::All)
       return usage("no name for the package", "add -o NAME.fathom");

@@ -13,22 +13,30 @@
 namespace fathom {
 
 enum class Phase { Import, Fuse, Tile, Plan, All };
-enum class Command { Compile, Explain };
+enum class Command { Compile, Explain, Plan, Skeleton, List };
 
 struct CompileOptions {
   Command command = Command::Compile;
-  std::string checkpoint; // a directory
+  std::string checkpoint; // a directory; empty with a preset
+  std::string preset;     // its name, or empty
   std::string output;     // the package; with stopAfter a file of IR, or empty
   std::string target = "cpu";
   std::string numerics = "bf16";
   std::string promptProfile; // empty: found out from the checkpoint
   std::optional<int64_t> maxContext, maxSequences, maxStepTokens;
+  bool layerOutputs = false;       // compile: streams after each layer
+  std::string golden;              // compile: to travel with the package
   std::vector<std::string> levels; // empty: the target's default
   std::vector<std::string> disabledFusions;
   Phase stopAfter = Phase::All;
   std::string dumpDirectory; // empty: none
   bool json = false, quiet = false;
   bool fusionTable = false; // explain: only the table, as Markdown
+
+  // plan and explain
+  std::string device;   // of Devices.h; empty: the command's own choice
+  std::string htmlPath; // explain: the page; empty: none
+  int64_t devices = 1, threads = 0, logitRows = 0; // plan; 0: the default
 };
 
 /// Fills `options` and returns -1, or prints what was asked for or is wrong

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include "tools/fathomc/Compile.h"
+#include "tools/fathomc/Compilation.h"
 
 #include "codegen/Common/PackageWriter.h"
 #include "codegen/Common/StepSchedule.h"
+#include "dialects/DSV4/Cost/Cost.h"
 #include "dialects/Tile/IR/Tile.h"
 #include "frontends/Checkpoint/Importer.h"
+#include "frontends/Checkpoint/Layout.h"
+#include "frontends/Presets/Presets.h"
 #include "frontends/Support/FrontendError.h"
 #include "frontends/Support/InputFile.h"
 #include "passes/Fusion.h"
 #include "runtime/format/PromptProfile.h"
 #include "tools/PeakMemory.h"
 #include "tools/fathom-opt/Dialects.h"
-#include "tools/fathomc/Explain.h"
+#include "tools/fathomc/Commands.h"
 
 #include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/SmallString.h"
@@ -28,60 +31,23 @@ using namespace llvm;
 
 namespace fathom {
 
-namespace {
+static mlir::DialectRegistry makeRegistry(const TargetRegistry &targets) {
+  mlir::DialectRegistry registry;
+  registerToolDialects(registry);
+  registerCostModels(registry);
+  targets.registerDialects(registry);
+  return registry;
+}
 
-/// One run of the compiler; each phase returns whether to go on and leaves the
-/// exit code otherwise.
-class Compilation {
-public:
-  Compilation(const CompileOptions &options, const TargetRegistry &targets)
-      : options(options), targets(targets), progress(options.quiet),
-        context(makeRegistry(targets)) {}
+Compilation::Compilation(const CompileOptions &options,
+                         const TargetRegistry &targets)
+    : options(options), context(makeRegistry(targets)), targets(targets),
+      progress(options.quiet) {}
 
-  int run();
-
-private:
-  static mlir::DialectRegistry makeRegistry(const TargetRegistry &targets) {
-    mlir::DialectRegistry registry;
-    registerToolDialects(registry);
-    targets.registerDialects(registry);
-    return registry;
-  }
-  bool fail(Error error) {
-    code = reportError(std::move(error), errs(), "fathomc");
-    return false;
-  }
-  bool chooseTarget();
-  bool import();
-  bool chooseFusions();
-  bool runPasses(StringRef phase,
-                 function_ref<void(mlir::OpPassManager &)> add);
-  bool fuse();
-  bool lower();
-  bool generate();
-  /// As told, or by the encoder that comes with the checkpoint.
-  bool choosePromptProfile();
-  bool write();
-  /// Dumps the IR after a phase; false where the run stops here.
-  bool afterPhase(StringRef name, Phase phase);
-  bool writeIR(StringRef path);
-  void printSummary(uint64_t packageBytes);
-
-  const CompileOptions &options;
-  const TargetRegistry &targets;
-  Progress progress;
-  mlir::MLIRContext context;
-  const TargetBackend *target = nullptr;
-  std::vector<std::string> levels;
-  std::optional<ModelConfig> config;
-  std::optional<Checkpoint> checkpoint;
-  mlir::OwningOpRef<mlir::ModuleOp> module;
-  format::Manifest manifest;
-  std::vector<CompiledLibrary> libraries;
-  int code = 0;
-};
-
-} // namespace
+bool Compilation::fail(Error error) {
+  code = reportError(std::move(error), errs(), "fathomc");
+  return false;
+}
 
 bool Compilation::chooseTarget() {
   target = targets.find(options.target);
@@ -124,13 +90,35 @@ bool Compilation::chooseFusions() {
   return true;
 }
 
+bool Compilation::openSource() {
+  if (options.preset.empty()) {
+    Expected<ModelConfig> loaded = loadModelConfig(options.checkpoint);
+    if (!loaded)
+      return fail(loaded.takeError());
+    config = std::move(*loaded);
+    return true;
+  }
+  Expected<Preset> preset = findPreset(options.preset);
+  if (!preset)
+    return fail(preset.takeError());
+  Expected<ModelConfig> parsed =
+      parseModelConfig(preset->configText(), "preset " + preset->name);
+  if (!parsed)
+    return fail(parsed.takeError());
+  config = std::move(*parsed);
+  Skeleton skeleton = layoutOf(*config);
+  checkpoint = Checkpoint::inMemory("preset " + preset->name,
+                                    std::move(skeleton.files),
+                                    std::move(skeleton.tensors));
+  return true;
+}
+
 bool Compilation::import() {
   progress.begin("import");
-  Expected<ModelConfig> loaded = loadModelConfig(options.checkpoint);
-  if (!loaded)
-    return fail(loaded.takeError());
-  config = std::move(*loaded);
-  for (const std::string &notice : config->notices)
+  if (!openSource())
+    return false;
+  notices = config->notices;
+  for (const std::string &notice : notices)
     progress.note(notice);
   Expected<CompileLimits> limits = resolveLimits(
       *config, options.maxContext, options.maxSequences, options.maxStepTokens);
@@ -141,20 +129,25 @@ bool Compilation::import() {
                           "model has",
                           limits->maxContext)
                       .str());
-  Expected<Checkpoint> opened = Checkpoint::open(options.checkpoint);
-  if (!opened)
-    return fail(opened.takeError());
-  checkpoint.emplace(std::move(*opened));
+  if (!checkpoint) {
+    Expected<Checkpoint> opened = Checkpoint::open(options.checkpoint);
+    if (!opened)
+      return fail(opened.takeError());
+    checkpoint.emplace(std::move(*opened));
+  }
 
-  std::vector<std::string> notices;
-  ImportOptions importOptions{*parseNumerics(options.numerics), *limits};
+  std::vector<std::string> found;
+  ImportOptions importOptions{*parseNumerics(options.numerics), *limits,
+                              options.layerOutputs};
   DiagnosticReport report(context);
   Expected<mlir::OwningOpRef<mlir::ModuleOp>> imported =
-      importModel(context, *config, *checkpoint, importOptions, &notices);
+      importModel(context, *config, *checkpoint, importOptions, &found);
   if (!imported)
     return fail(imported.takeError());
-  for (const std::string &notice : notices)
+  for (const std::string &notice : found) {
     progress.note(notice);
+    notices.push_back(notice);
+  }
   module = std::move(*imported);
   mlir::FailureOr<std::vector<format::Cache>> caches = collectCaches(*module);
   if (mlir::failed(caches)) {
@@ -342,7 +335,7 @@ void Compilation::printSummary(uint64_t packageBytes) {
 
 bool Compilation::choosePromptProfile() {
   manifest.model.promptProfile = options.promptProfile;
-  if (!options.promptProfile.empty())
+  if (!options.promptProfile.empty() || options.checkpoint.empty())
     return true;
   llvm::SmallString<256> path(options.checkpoint);
   llvm::sys::path::append(path, format::kEncoderFile);
@@ -364,8 +357,20 @@ bool Compilation::write() {
   if (!directory)
     return fail(directory.takeError());
   manifest.checkpointDirectory = *directory;
-  Expected<uint64_t> bytes = writePackage(
-      options.output, manifest, options.target, libraries, options.checkpoint);
+  std::vector<PackageFile> more;
+  if (!options.golden.empty()) {
+    Expected<std::string> golden = readTextFile(options.golden, 16 << 20);
+    if (!golden)
+      return fail(golden.takeError());
+    if (!StringRef(*golden).starts_with("PK"))
+      return fail(makeError(FailureKind::BadFile, "no numpy archive",
+                            quoted(options.golden), "it is no zip file",
+                            "write it with numpy.savez_compressed"));
+    more.emplace_back("golden.npz", std::move(*golden));
+  }
+  Expected<uint64_t> bytes =
+      writePackage(options.output, manifest, options.target, libraries,
+                   options.checkpoint, more);
   if (!bytes)
     return fail(bytes.takeError());
   progress.end(formatv("{0}, {1:F1} MB", options.output, *bytes / 1e6).str());
@@ -374,26 +379,46 @@ bool Compilation::write() {
   return true;
 }
 
-int Compilation::run() {
-  if (!chooseTarget() || !chooseFusions())
-    return code;
-  if (options.command == Command::Explain) {
-    if (import() && !explainModule(*module, options))
-      code = 1;
-    return code;
+bool Compilation::measureScratch(uint64_t &bytes) {
+  progress.begin("scratch");
+  DiagnosticReport report(context);
+  Expected<uint64_t> measured = target->scratchBytes(*module, levels);
+  if (!measured) {
+    errs() << "fathomc: error: " << toString(measured.takeError()) << "\n";
+    code = report.finish("codegen", /*said=*/true);
+    return false;
   }
-  // Told at once, not after the work.
-  if (options.stopAfter == Phase::All)
-    if (Error error = checkPackageDestination(options.output))
-      return fail(std::move(error)), code;
-  if (import() && fuse() && lower() && generate())
-    write();
-  return code;
+  bytes = *measured;
+  progress.end(formatv("{0} bytes of scratch a thread", bytes).str());
+  return true;
 }
 
-int compileCheckpoint(const CompileOptions &options,
-                      const TargetRegistry &targets) {
-  return Compilation(options, targets).run();
+static int compileCheckpoint(Compilation &run) {
+  // Told at once, not after the work.
+  if (run.options.stopAfter == Phase::All)
+    if (Error error = checkPackageDestination(run.options.output))
+      return run.fail(std::move(error)), run.code;
+  if (run.import() && run.fuse() && run.lower() && run.generate())
+    run.write();
+  return run.code;
+}
+
+int runCommand(const CompileOptions &options, const TargetRegistry &targets) {
+  if (options.command == Command::List)
+    return listPresets(options);
+  if (options.command == Command::Skeleton)
+    return writePresetSkeleton(options);
+  Compilation run(options, targets);
+  if (!run.chooseTarget() || !run.chooseFusions())
+    return run.code;
+  switch (options.command) {
+  case Command::Explain:
+    return explainCheckpoint(run);
+  case Command::Plan:
+    return planCheckpoint(run);
+  default:
+    return compileCheckpoint(run);
+  }
 }
 
 } // namespace fathom

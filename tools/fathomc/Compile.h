@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// fathomc compile: the phases, in order, and what the user sees of them.
+// What the commands of fathomc share: targets, progress, diagnostics.
 #ifndef FATHOM_TOOLS_FATHOMC_COMPILE_H
 #define FATHOM_TOOLS_FATHOMC_COMPILE_H
 
@@ -18,8 +18,7 @@
 namespace fathom {
 
 /// Exit code of the tool; everything there is to say has been said.
-int compileCheckpoint(const CompileOptions &options,
-                      const TargetRegistry &targets);
+int runCommand(const CompileOptions &options, const TargetRegistry &targets);
 
 /// The registry's CPU entry.
 std::unique_ptr<TargetBackend> createCPUTarget();

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// fathomc explain: what a model becomes, and what that costs.
 #include "tools/fathomc/Explain.h"
 
-#include "passes/Fusion.h"
+#include "tools/fathomc/Commands.h"
+
+#include "frontends/Support/FrontendError.h"
 
 #include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/SetVector.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <map>
@@ -15,37 +19,8 @@ using namespace llvm;
 
 namespace fathom {
 
-namespace {
-
-/// Launches of one decoded token, and the bytes that they write to memory.
-struct Work {
-  int64_t kernels = 0, bytes = 0;
-  void operator+=(const Work &other) {
-    kernels += other.kernels;
-    bytes += other.bytes;
-  }
-};
-
 /// The work of one token of entry `step`, by layer; -1: outside of layers.
 using WorkByLayer = std::map<int64_t, Work>;
-
-} // namespace
-
-/// The layer that an operation belongs to, from the name that the importer gave
-/// it as a location: "layers.3.attn.wkv".
-static int64_t layerOf(mlir::Location location) {
-  int64_t layer = -1;
-  location->walk([&](mlir::Location part) {
-    auto name = mlir::dyn_cast<mlir::NameLoc>(part);
-    if (!name)
-      return mlir::WalkResult::advance();
-    StringRef text = name.getName().getValue();
-    if (text.consume_front("layers.") && !text.consumeInteger(10, layer))
-      return mlir::WalkResult::interrupt();
-    return mlir::WalkResult::advance();
-  });
-  return layer;
-}
 
 /// The buffer that a view is of.
 static mlir::Value rootOf(mlir::Value buffer) {
@@ -99,7 +74,7 @@ static WorkByLayer workOf(mlir::ModuleOp tiles) {
     if (!entry || entry.getValue() != "step")
       continue;
     schedule.walk([&](tile::LaunchOp launch) {
-      Work &here = work[layerOf(launch.getLoc())];
+      Work &here = work[layerOf(placeOf(launch.getLoc()))];
       ++here.kernels;
       auto kernel = tiles.lookupSymbol<tile::KernelOp>(launch.getKernel());
       SetVector<mlir::Value> buffers;
@@ -112,20 +87,39 @@ static WorkByLayer workOf(mlir::ModuleOp tiles) {
   return work;
 }
 
-/// Lowers a copy of the module, for steps of one token, without the fusions
-/// named.
-static mlir::FailureOr<WorkByLayer> lowered(mlir::ModuleOp imported,
-                                            ArrayRef<std::string> disabled) {
+/// A copy of the module, lowered for steps of one token without the fusions
+/// named. `fused`: takes a copy of what fusion makes of it.
+static mlir::OwningOpRef<mlir::ModuleOp>
+lowered(mlir::ModuleOp imported, ArrayRef<std::string> disabled,
+        mlir::OwningOpRef<mlir::ModuleOp> *fused = nullptr) {
   mlir::OwningOpRef<mlir::ModuleOp> copy = imported.clone();
-  mlir::PassManager passes(copy->getContext());
-  addFusionPasses(passes, disabled);
+  mlir::PassManager fusing(copy->getContext()), passes(copy->getContext());
+  addFusionPasses(fusing, disabled);
   DSV4ToTilePassOptions options;
   options.buckets = {1};
   passes.addPass(createDSV4ToTilePass(options));
   addLaunchPasses(passes, disabled);
+  passes.addPass(createPlanMemoryPass());
+  if (mlir::failed(fusing.run(*copy)))
+    return {};
+  if (fused)
+    *fused = copy->clone();
   if (mlir::failed(passes.run(*copy)))
-    return mlir::failure();
-  return workOf(*copy);
+    return {};
+  return copy;
+}
+
+/// Launches of a decoded token by the operation that they are for.
+static StringMap<int64_t> kernelsByPlace(mlir::ModuleOp tiles) {
+  StringMap<int64_t> kernels;
+  for (auto schedule : tiles.getOps<mlir::func::FuncOp>()) {
+    auto entry = schedule->getAttrOfType<mlir::StringAttr>(tile::kEntryAttr);
+    if (entry && entry.getValue() == "step")
+      schedule.walk([&](tile::LaunchOp launch) {
+        ++kernels[placeOf(launch.getLoc())];
+      });
+  }
+  return kernels;
 }
 
 static Work total(const WorkByLayer &work) {
@@ -135,16 +129,7 @@ static Work total(const WorkByLayer &work) {
   return sum;
 }
 
-namespace {
-/// Layers of one compression ratio.
-struct Row {
-  std::string kind;
-  int64_t layers = 0;
-  Work before, after; // of the layer with the most kernels
-};
-} // namespace
-
-static std::string kindOf(int64_t ratio) {
+std::string kindOfRatio(int64_t ratio) {
   switch (ratio) {
   case 0:
     return "window (ratio 0)";
@@ -155,10 +140,10 @@ static std::string kindOf(int64_t ratio) {
   }
 }
 
-static std::vector<Row> rowsOf(ArrayRef<int64_t> ratios,
+static std::vector<KindRow> rowsOf(ArrayRef<int64_t> ratios,
                                const WorkByLayer &before,
                                const WorkByLayer &after) {
-  std::map<int64_t, Row> byRatio;
+  std::map<int64_t, KindRow> byRatio;
   auto at = [](const WorkByLayer &work, int64_t layer) {
     auto it = work.find(layer);
     return it == work.end() ? Work() : it->second;
@@ -170,105 +155,114 @@ static std::vector<Row> rowsOf(ArrayRef<int64_t> ratios,
   for (const auto &[layer, work] : before) {
     if (layer < 0 || layer >= int64_t(ratios.size()))
       continue;
-    Row &row = byRatio[ratios[layer]];
-    row.kind = kindOf(ratios[layer]);
+    KindRow &row = byRatio[ratios[layer]];
+    row.kind = kindOfRatio(ratios[layer]);
     ++row.layers;
     most(row.before, work);
     most(row.after, at(after, layer));
   }
-  std::vector<Row> rows;
+  std::vector<KindRow> rows;
   for (auto &[ratio, row] : byRatio)
     rows.push_back(row);
   rows.push_back({"outside of layers", 1, at(before, -1), at(after, -1)});
   return rows;
 }
 
-bool explainModule(mlir::ModuleOp imported, const CompileOptions &options) {
+/// Kernels before and after fusion, and each fusion alone.
+static bool explainKernels(mlir::ModuleOp imported, mlir::ModuleOp tiles,
+                           const WorkByLayer &before, Explanation &out) {
   auto model = imported->getAttrOfType<dsv4::ModelAttr>(dsv4::kModelAttrName);
-  auto before = lowered(imported, {"all"});
-  auto after = lowered(imported, options.disabledFusions);
-  if (mlir::failed(before) || mlir::failed(after))
-    return false;
-  std::vector<Row> rows = rowsOf(model.getRatios(), *before, *after);
-  // Each fusion alone.
-  struct Saving {
-    StringRef name, summary;
-    bool keepsSums;
-    Work work;
-  };
-  std::vector<Saving> savings;
+  WorkByLayer after = workOf(tiles);
+  out.before = total(before);
+  out.after = total(after);
+  out.kinds = rowsOf(model.getRatios(), before, after);
   for (const Fusion &fusion : fusions())
-    savings.push_back({fusion.name, fusion.summary, fusion.keepsSums, {}});
-  savings.push_back(
-      {kMergeLaunches, "independent launches as one", /*keepsSums=*/true, {}});
-  for (Saving &saving : savings) {
+    out.fusions.push_back(
+        {fusion.name.str(), fusion.summary.str(), fusion.keepsSums, {}});
+  out.fusions.push_back({kMergeLaunches.str(), "independent launches as one",
+                         /*keepsSums=*/true, {}});
+  for (FusionSaving &fusion : out.fusions) {
     std::vector<std::string> others;
-    for (const Saving &other : savings)
-      if (other.name != saving.name)
-        others.push_back(other.name.str());
-    auto alone = lowered(imported, others);
-    if (mlir::failed(alone))
+    for (const FusionSaving &other : out.fusions)
+      if (other.name != fusion.name)
+        others.push_back(other.name);
+    mlir::OwningOpRef<mlir::ModuleOp> alone = lowered(imported, others);
+    if (!alone)
       return false;
-    Work all = total(*before), rest = total(*alone);
-    saving.work = {all.kernels - rest.kernels, all.bytes - rest.bytes};
+    Work rest = total(workOf(*alone));
+    fusion.saved = {out.before.kernels - rest.kernels,
+                    out.before.bytes - rest.bytes};
   }
-
-  if (options.fusionTable) {
-    outs() << "| fusion | what becomes one | kernels saved | bytes written "
-              "saved | order of sums |\n|---|---|---|---|---|\n";
-    for (const Saving &saving : savings)
-      outs() << formatv("| `{0}` | {1} | {2} | {3} | {4} |\n", saving.name,
-                        saving.summary, saving.work.kernels, saving.work.bytes,
-                        saving.keepsSums ? "kept" : "changed");
-    outs() << formatv(
-        "| all | | {0} of {1} | {2} of {3} | |\n",
-        total(*before).kernels - total(*after).kernels, total(*before).kernels,
-        total(*before).bytes - total(*after).bytes, total(*before).bytes);
-    return true;
-  }
-  if (options.json) {
-    json::Array kinds, each;
-    for (const Row &row : rows)
-      kinds.push_back(json::Object{{"kind", row.kind},
-                                   {"layers", row.layers},
-                                   {"kernels_unfused", row.before.kernels},
-                                   {"kernels", row.after.kernels},
-                                   {"bytes_written_unfused", row.before.bytes},
-                                   {"bytes_written", row.after.bytes}});
-    for (const Saving &saving : savings)
-      each.push_back(json::Object{{"fusion", saving.name},
-                                  {"summary", saving.summary},
-                                  {"keeps_sums", saving.keepsSums},
-                                  {"kernels_saved", saving.work.kernels},
-                                  {"bytes_written_saved", saving.work.bytes}});
-    outs() << formatv(
-        "{0:2}\n",
-        json::Value(json::Object{
-            {"kernels_per_token_unfused", total(*before).kernels},
-            {"kernels_per_token", total(*after).kernels},
-            {"bytes_written_per_token_unfused", total(*before).bytes},
-            {"bytes_written_per_token", total(*after).bytes},
-            {"layers", std::move(kinds)},
-            {"fusions", std::move(each)}}));
-    return true;
-  }
-  outs() << "Kernels of one decoded token, and the bytes that they write\n\n"
-         << "kind of layer                  layers   unfused             "
-            "fused\n";
-  for (const Row &row : rows)
-    outs() << formatv("{0,-30} {1,6}   {2,7} {3,9} B  {4,7} {5,9} B\n",
-                      row.kind, row.layers, row.before.kernels,
-                      row.before.bytes, row.after.kernels, row.after.bytes);
-  outs() << formatv("{0,-30} {1,6}   {2,7} {3,9} B  {4,7} {5,9} B\n",
-                    "a token in all", "", total(*before).kernels,
-                    total(*before).bytes, total(*after).kernels,
-                    total(*after).bytes)
-         << "\nWhat each fusion saves by itself, per token\n\n";
-  for (const Saving &saving : savings)
-    outs() << formatv("{0,-22} {1,6} kernels {2,9} B   {3}\n", saving.name,
-                      saving.work.kernels, saving.work.bytes, saving.summary);
-  outs().flush();
   return true;
+}
+
+static bool writePage(Compilation &run, const Explanation &what) {
+  std::error_code error;
+  raw_fd_ostream os(run.options.htmlPath, error);
+  if (!error) {
+    os << explanationPage(what);
+    os.flush();
+    error = os.error();
+    os.clear_error();
+  }
+  if (!error)
+    return true;
+  return run.fail(makeError(FailureKind::Resources, "cannot write the page",
+                            quoted(run.options.htmlPath), error.message(),
+                            "choose another place with --html"));
+}
+
+static bool chooseDevice(Compilation &run, Explanation &what) {
+  std::string name =
+      run.options.device.empty() ? "cpu-512gb" : run.options.device;
+  std::optional<Device> device = findDevice(name);
+  if (!device)
+    return run.fail(makeError(
+        FailureKind::Unsupported, "unknown device " + quoted(name), "--device",
+        "known are " + deviceNames(),
+        "name one of these, or a size of memory such as 96GB"));
+  what.device = *device;
+  return true;
+}
+
+int explainCheckpoint(Compilation &run) {
+  Explanation what;
+  if (!chooseDevice(run, what) || !run.import())
+    return run.code;
+  const CompileOptions &options = run.options;
+  what.model =
+      options.preset.empty() ? options.checkpoint : "preset " + options.preset;
+  what.numerics = options.numerics;
+  what.notices = run.notices;
+  what.published = options.numerics == "published";
+  what.context = run.manifest.limits.maxContext;
+  what.batch = options.maxSequences.value_or(1);
+
+  mlir::OwningOpRef<mlir::ModuleOp> fused;
+  mlir::OwningOpRef<mlir::ModuleOp> plain = lowered(*run.module, {"all"});
+  if (!plain)
+    return 1;
+  WorkByLayer before = workOf(*plain);
+  plain = {};
+  mlir::OwningOpRef<mlir::ModuleOp> tiles =
+      lowered(*run.module, options.disabledFusions, &fused);
+  if (!tiles || !explainKernels(*run.module, *tiles, before, what))
+    return 1;
+  if (options.fusionTable) {
+    printFusionTable(what, outs());
+    return 0;
+  }
+  explainCosts(*fused, kernelsByPlace(*tiles), what);
+  if (!explainTensors(*tiles, run, what))
+    return run.code;
+  if (!options.htmlPath.empty() && !writePage(run, what))
+    return run.code;
+  if (options.json)
+    printExplanationJson(what, outs());
+  else
+    printExplanation(what, outs());
+  outs().flush();
+  return 0;
 }
 
 } // namespace fathom

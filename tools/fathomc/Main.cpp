@@ -34,5 +34,5 @@ int main(int argc, char **argv) {
     return code;
   fathom::TargetRegistry targets;
   targets.add(fathom::createCPUTarget());
-  return fathom::compileCheckpoint(options, targets);
+  return fathom::runCommand(options, targets);
 }

@@ -49,11 +49,26 @@ TEST(Config, Published) {
 TEST(Config, DraftLayersAreIgnoredKnowingly) {
   ModelConfig config =
       expectValue(parse({}, "published/deepseek-v4-flash-0731/config.json"));
-  EXPECT_EQ(config.compressRatios.size(), 44u);
-  ASSERT_EQ(config.notices.size(), 5u);
-  EXPECT_NE(config.notices[0].find("2 more than there are layers"),
+  // 46 ratios: 43 layers and a draft stack of three; no MTP block.
+  EXPECT_EQ(config.compressRatios.size(), 43u);
+  EXPECT_EQ(config.mtpLayers, 0);
+  ASSERT_TRUE(config.draft.has_value());
+  EXPECT_EQ(config.draft->layers, 3);
+  EXPECT_EQ(config.draft->targetLayers, 3);
+  ASSERT_EQ(config.notices.size(), 1u);
+  EXPECT_NE(config.notices[0].find("draft stack of 3 layers"),
             std::string::npos);
-  EXPECT_NE(config.notices[1].find("'dspark_block_size'"), std::string::npos);
+  // Ratios beyond the layers alone are no draft stack.
+  ModelConfig more = expectValue(
+      parse({{"dspark_block_size", ""},
+             {"dspark_noise_token_id", ""},
+             {"dspark_target_layer_ids", ""},
+             {"dspark_markov_rank", ""}},
+            "published/deepseek-v4-flash-0731/config.json"));
+  EXPECT_FALSE(more.draft.has_value());
+  ASSERT_EQ(more.notices.size(), 1u);
+  EXPECT_NE(more.notices[0].find("2 more than there are layers"),
+            std::string::npos);
 }
 
 TEST(Config, SmallModels) {

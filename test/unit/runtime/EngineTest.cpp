@@ -328,6 +328,12 @@ TEST_F(EngineTest, Memory) {
   EXPECT_EQ(memory.logits_bytes, uint64_t(3 * kVocabulary * 4));
   EXPECT_EQ(memory.workspace_bytes, 64u + kStepTokens * 4);
   EXPECT_EQ(memory.scratch_bytes, uint64_t(2 * kContext * 4));
+  EXPECT_GE(memory.staging_bytes, uint64_t(4 * kStepTokens * 4));
+  EXPECT_EQ(memory.peak_bytes, memory.total_bytes + memory.weight_bytes);
+  EXPECT_OK(fathom_session_create(engine, &options, &session));
+  EXPECT_EQ(fathom_session_allocated_bytes(session), memory.total_bytes);
+  fathom_session_destroy(session);
+  session = nullptr;
   options.max_sequences = kSequences + 1;
   EXPECT_CODE(FATHOM_RESOURCES,
               fathom_session_memory_for(engine, &options, &memory),
@@ -339,6 +345,35 @@ TEST_F(EngineTest, Memory) {
   options.max_logit_rows = int64_t(1) << 60;
   EXPECT_CODE(FATHOM_RESOURCES,
               fathom_session_create(engine, &options, &session), "memory");
+}
+
+TEST_F(EngineTest, MemoryLimit) {
+  open();
+  fathom_session_memory memory;
+  EXPECT_OK(fathom_session_memory_for(engine, nullptr, &memory));
+  fathom_engine_destroy(engine);
+  engine = nullptr;
+  fathom_engine_options options = {};
+  options.threads = 1;
+  options.memory_bytes = memory.peak_bytes;
+  EXPECT_OK(fathom_engine_create(package.c_str(), &options, &engine));
+  // Exactly enough for one session; the second has to wait for its end.
+  EXPECT_OK(fathom_session_create(engine, nullptr, &session));
+  fathom_session *second = nullptr;
+  EXPECT_CODE(FATHOM_RESOURCES,
+              fathom_session_create(engine, nullptr, &second),
+              "beside other sessions");
+  fathom_session_destroy(session);
+  session = nullptr;
+  EXPECT_OK(fathom_session_create(engine, nullptr, &second));
+  fathom_session_destroy(second);
+  fathom_engine_destroy(engine);
+  engine = nullptr;
+  options.memory_bytes = memory.peak_bytes - 1;
+  EXPECT_OK(fathom_engine_create(package.c_str(), &options, &engine));
+  EXPECT_CODE(FATHOM_RESOURCES,
+              fathom_session_create(engine, nullptr, &session),
+              "what fits: 3 sequences");
 }
 
 TEST_F(EngineTest, SessionOutlivesItsHandle) {

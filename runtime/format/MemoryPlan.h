@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The memory that a package takes when it runs: what `fathomc plan` prints,
+// what the runtime allocates, and why it refuses. Sizes are bytes.
+#pragma once
+
+#include "runtime/format/Manifest.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace fathom::format {
+
+/// What a session is made for; everything is given, nothing is a default.
+struct SessionSizes {
+  int64_t sequences = 1;
+  int64_t logitRows = 0;  // of the session's own buffer
+  int64_t keptTokens = 0; // whose final streams are kept
+};
+
+/// The sizes that a session has when nobody says otherwise.
+inline SessionSizes defaultSessionSizes(const Manifest &m, int64_t sequences) {
+  return {sequences, std::max(sequences, m.limits.maxStepTokens),
+          m.limits.maxStepTokens};
+}
+
+struct MemoryPlan {
+  uint64_t weightBytes = 0; // of the tensors that kernels read
+  uint64_t cacheBytesPerSequence = 0, cacheBytes = 0;
+  uint64_t workspaceBytes = 0;                // intermediates of a step
+  uint64_t logitsBytes = 0, streamsBytes = 0; // what a call leaves behind
+  uint64_t stagingBytes = 0;                  // what a step is handed
+  uint64_t scratchBytes = 0;                  // of the threads
+
+  /// What a session allocates.
+  uint64_t sessionBytes() const {
+    return cacheBytes + workspaceBytes + logitsBytes + streamsBytes +
+           stagingBytes;
+  }
+  uint64_t peakBytes() const {
+    return weightBytes + sessionBytes() + scratchBytes;
+  }
+};
+
+/// Bytes of an entry's output "streams" for each token; 0: no such output.
+/// Entries that are made to be looked into have the same after their layers.
+inline uint64_t streamRowBytes(const Entry &entry) {
+  for (const Port &port : entry.outputs)
+    if (port.name == "streams")
+      return port.rowBytes;
+  return 0;
+}
+
+/// Fills `plan`; false where a sum does not fit what a process can address
+/// (46 bits), which a hostile manifest can bring about. `scratchBytes`: of all
+/// threads together.
+inline bool planMemory(const Manifest &m, const SessionSizes &sizes,
+                       uint64_t scratchBytes, MemoryPlan &plan) {
+  bool good = true;
+  auto product = [&](uint64_t a, uint64_t b) {
+    uint64_t out = 0;
+    good &= !__builtin_mul_overflow(a, b, &out);
+    return out;
+  };
+  auto add = [&](uint64_t &to, uint64_t bytes) {
+    good &= !__builtin_add_overflow(to, bytes, &to);
+  };
+  plan = MemoryPlan();
+  for (const Weight &weight : m.weights)
+    add(plan.weightBytes, weight.bytes);
+  for (const Cache &cache : m.caches)
+    for (const CacheComponent &c : cache.components)
+      add(plan.cacheBytesPerSequence, product(cache.rows, c.rowBytes));
+  plan.cacheBytes =
+      product(plan.cacheBytesPerSequence, uint64_t(sizes.sequences));
+  plan.logitsBytes = product(uint64_t(sizes.logitRows),
+                             product(uint64_t(m.model.vocabularySize), 4));
+  // Token ids, positions, slots and rows of a step.
+  const uint64_t stepTokens = uint64_t(m.limits.maxStepTokens);
+  plan.stagingBytes = product(stepTokens, 4 * 4);
+  bool hasMtp = false;
+  uint64_t stepRow = 0;
+  for (const Entry &entry : m.entries) {
+    for (const Specialisation &s : entry.specialisations)
+      plan.workspaceBytes = std::max(plan.workspaceBytes, s.workspaceBytes);
+    const bool isStep = entry.name == "step";
+    if (!isStep && entry.name.rfind("mtp.", 0) != 0)
+      continue; // of a later minor version: not run
+    hasMtp |= !isStep;
+    if (isStep)
+      stepRow = streamRowBytes(entry);
+    for (const Port &port : entry.outputs)
+      if (port.count == Count::Tokens)
+        add(plan.streamsBytes,
+            product(port.rowBytes, uint64_t(sizes.keptTokens)));
+  }
+  if (hasMtp) // the input of an MTP layer
+    add(plan.stagingBytes, product(stepRow, stepTokens));
+  plan.scratchBytes = scratchBytes;
+  uint64_t total = 0;
+  for (uint64_t part :
+       {plan.weightBytes, plan.cacheBytes, plan.workspaceBytes,
+        plan.logitsBytes, plan.streamsBytes, plan.stagingBytes, scratchBytes})
+    add(total, part);
+  return good && !(total >> 46);
+}
+
+/// Cache bytes of a sequence that grow with its context, for each token.
+inline double cacheBytesPerToken(const Manifest &m) {
+  uint64_t growing = 0;
+  for (const Cache &cache : m.caches)
+    if (cache.kind == "compressed" || cache.kind == "index")
+      for (const CacheComponent &c : cache.components)
+        growing += cache.rows * c.rowBytes;
+  return m.limits.maxContext ? double(growing) / double(m.limits.maxContext)
+                             : 0;
+}
+
+/// What would fit into `memory` bytes instead.
+struct Remedy {
+  int64_t sequences = 0; // at this context; 0: not even one
+  int64_t context = 0;   // with this many sequences; 0: none
+};
+
+inline Remedy remedyFor(const Manifest &m, const SessionSizes &sizes,
+                        const MemoryPlan &plan, uint64_t memory) {
+  Remedy remedy;
+  const uint64_t fixed = plan.peakBytes() - plan.cacheBytes;
+  if (fixed >= memory)
+    return remedy;
+  const uint64_t room = memory - fixed;
+  if (plan.cacheBytesPerSequence)
+    remedy.sequences = int64_t(room / plan.cacheBytesPerSequence);
+  const double slope = cacheBytesPerToken(m);
+  const double base = double(plan.cacheBytesPerSequence) -
+                      slope * double(m.limits.maxContext);
+  const double each = double(room) / double(std::max<int64_t>(1, sizes.sequences));
+  if (slope > 0 && each > base)
+    remedy.context = int64_t((each - base) / slope);
+  return remedy;
+}
+
+/// "9.66 GB": three digits, of powers of ten as memory is sold.
+inline std::string sizeText(uint64_t bytes) {
+  static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+  double value = double(bytes);
+  int unit = 0;
+  while (value >= 999.5 && unit < 5) {
+    value /= 1000;
+    ++unit;
+  }
+  char text[32];
+  std::snprintf(text, sizeof(text),
+                unit == 0 || value >= 99.95 ? "%.0f %s"
+                : value >= 9.995            ? "%.1f %s"
+                                            : "%.2f %s",
+                value, units[unit]);
+  return text;
+}
+
+/// Empty where the plan fits into `memory` bytes; otherwise why it does not and
+/// what to change, one line.
+inline std::string whyNot(const Manifest &m, const SessionSizes &sizes,
+                          const MemoryPlan &plan, uint64_t memory) {
+  if (plan.peakBytes() <= memory)
+    return "";
+  std::string text = "it needs " + sizeText(plan.peakBytes()) + " (weights " +
+                     sizeText(plan.weightBytes) + ", caches " +
+                     sizeText(plan.cacheBytes) + ", the rest " +
+                     sizeText(plan.peakBytes() - plan.weightBytes -
+                              plan.cacheBytes) +
+                     ") and there are " + sizeText(memory);
+  if (plan.weightBytes >= memory)
+    return text + ": the weights alone do not fit";
+  const Remedy remedy = remedyFor(m, sizes, plan, memory);
+  if (remedy.sequences < 1 && remedy.context < 1)
+    return text + ": no context fits beside the weights; a smaller "
+                  "--max-step-tokens makes the rest smaller";
+  text += "; what fits: ";
+  if (remedy.sequences >= 1)
+    text += std::to_string(std::min(remedy.sequences, sizes.sequences)) +
+            " sequences of " + std::to_string(m.limits.maxContext) + " tokens";
+  if (remedy.sequences >= 1 && remedy.context >= 1)
+    text += ", or ";
+  if (remedy.context >= 1)
+    text += std::to_string(sizes.sequences) + " of " +
+            std::to_string(std::min(remedy.context, m.limits.maxContext)) +
+            " tokens";
+  return text;
+}
+
+} // namespace fathom::format

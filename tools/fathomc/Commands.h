@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The commands beside compile; each returns the exit code.
+#ifndef FATHOM_TOOLS_FATHOMC_COMMANDS_H
+#define FATHOM_TOOLS_FATHOMC_COMMANDS_H
+
+#include "tools/fathomc/Compilation.h"
+
+namespace fathom {
+
+/// The presets with their sizes and sources.
+int listPresets(const CompileOptions &options);
+
+/// config.json, index and safetensors of a preset: true headers over holes.
+int writePresetSkeleton(const CompileOptions &options);
+
+/// The memory of a model, where it fits, and what to change where it does not.
+int planCheckpoint(Compilation &run);
+
+/// What a model becomes and costs: kernels before and after fusion, arithmetic,
+/// bytes and predicted time by operation, and where each tensor went.
+int explainCheckpoint(Compilation &run);
+
+} // namespace fathom
+
+#endif // FATHOM_TOOLS_FATHOMC_COMMANDS_H

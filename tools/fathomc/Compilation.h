@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// One run of the compiler as a sequence of phases; commands take those that
+// they need. Each phase returns whether to go on and leaves the exit code
+// otherwise; everything there is to say has been said by then.
+#ifndef FATHOM_TOOLS_FATHOMC_COMPILATION_H
+#define FATHOM_TOOLS_FATHOMC_COMPILATION_H
+
+#include "frontends/Checkpoint/Safetensors.h"
+#include "frontends/Config/ModelConfig.h"
+#include "runtime/format/Manifest.h"
+#include "tools/fathomc/Compile.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/PassManager.h"
+
+namespace fathom {
+
+class Compilation {
+public:
+  Compilation(const CompileOptions &options, const TargetRegistry &targets);
+
+  bool chooseTarget();
+  bool chooseFusions();
+  /// Reads the checkpoint, or makes that of a preset in memory, into a module
+  /// of dsv4.
+  bool import();
+  bool fuse();
+  /// To tile, with memory planned and launches recorded in the manifest.
+  bool lower();
+  bool generate();
+  bool write();
+  /// Bytes of scratch memory that a thread needs, at most over all levels.
+  bool measureScratch(uint64_t &bytes);
+  bool fail(llvm::Error error);
+  void note(llvm::StringRef text) { progress.note(text); }
+
+  const CompileOptions &options;
+  mlir::MLIRContext context;
+  std::optional<ModelConfig> config;
+  std::optional<Checkpoint> checkpoint;
+  /// What the user should know about the model, for every output.
+  std::vector<std::string> notices;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  format::Manifest manifest;
+  int code = 0;
+
+private:
+  bool openSource();
+  /// As told, or by the encoder that comes with the checkpoint.
+  bool choosePromptProfile();
+  bool runPasses(llvm::StringRef phase,
+                 llvm::function_ref<void(mlir::OpPassManager &)> add);
+  /// Dumps the IR after a phase; false where the run stops here.
+  bool afterPhase(llvm::StringRef name, Phase phase);
+  bool writeIR(llvm::StringRef path);
+  void printSummary(uint64_t packageBytes);
+
+  const TargetRegistry &targets;
+  Progress progress;
+  const TargetBackend *target = nullptr;
+  std::vector<std::string> levels;
+  std::vector<CompiledLibrary> libraries;
+};
+
+} // namespace fathom
+
+#endif // FATHOM_TOOLS_FATHOMC_COMPILATION_H
