@@ -171,6 +171,9 @@ static void dump(const llvm::Module &module, const CPUOptions &options,
 static LogicalResult lower(Part &part, const CPUOptions &options) {
   PassManager pm(part.module->getContext(), ModuleOp::getOperationName(),
                  PassManager::Nesting::Explicit);
+  // Verifying after every pass costs a tenth of the time that compiling takes;
+  // the tests run the same passes with it.
+  pm.enableVerifier(!options.dumpDir.empty());
   buildCPUPipeline(pm, options.isa);
   if (failed(pm.run(*part.module)))
     return failure();

@@ -57,10 +57,11 @@ Expected<std::string> fathom::cpu::linkObjects(ArrayRef<std::string> objects) {
     raw_fd_ostream out(paths.back(), error);
     out << bytes;
     out.close();
-    if (error || out.has_error()) {
-      out.clear_error();
-      return fail("cannot write '" + paths.back() + "' (is the disk full?)");
-    }
+    if (!error)
+      error = out.error();
+    out.clear_error();
+    if (error)
+      return fail("cannot write '" + paths.back() + "': " + error.message());
   }
   std::string library = (folder + "/kernels.so").str();
   std::vector<const char *> args = {

@@ -203,8 +203,9 @@ static LogicalResult inFloats(Emit &e, tile::DotScaledOp op, Target target,
   return success();
 }
 
-LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotScaledOp op,
-                                    Target target, Buffers operands) {
+/// Weights whose rows share the scales of their columns, or FP4.
+static LogicalResult expandBlock(Emit &e, tile::DotScaledOp op, Target target,
+                                 Buffers operands) {
   Value x = operands[2], acc = operands[3];
   auto narrow = NarrowWeights::of(operands[0], operands[1], x);
   if (narrow && target.dotBF16())
@@ -218,4 +219,44 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotScaledOp op,
       scalesAreModerate(e, *narrow), [&] { emitDotAMX(e, *narrow, x, acc); },
       [&] { result = inFloats(e, op, Target{}, operands, /*seldom=*/true); });
   return result;
+}
+
+/// `count` rows of a buffer from `first` on. Of a part of a matrix it is again a
+/// part of the matrix, so that prefetching sees where the weights go on.
+static Value someRows(Emit &e, Value buffer, int64_t first, int64_t count) {
+  auto type = cast<MemRefType>(buffer.getType());
+  SmallVector<OpFoldResult> offsets{e.b.getIndexAttr(first),
+                                    e.b.getIndexAttr(0)};
+  SmallVector<OpFoldResult> sizes{e.b.getIndexAttr(count),
+                                  e.b.getIndexAttr(type.getDimSize(1))};
+  SmallVector<OpFoldResult> strides(2, e.b.getIndexAttr(1));
+  auto view = buffer.getDefiningOp<memref::SubViewOp>();
+  if (view && view.getSourceType().getRank() == 2 && view.hasUnitStride()) {
+    offsets = view.getMixedOffsets();
+    Value row = getValueOrCreateConstantIndexOp(e.b, e.loc, offsets[0]);
+    offsets[0] = e.add(row, first);
+    buffer = view.getSource();
+  }
+  return memref::SubViewOp::create(e.b, e.loc, buffer, offsets, sizes, strides);
+}
+
+LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotScaledOp op,
+                                    Target target, Buffers operands) {
+  // FP8: the narrow kernels take rows that share their scales.
+  int64_t blocks = cast<MemRefType>(operands[1].getType()).getDimSize(0);
+  int64_t rows = cast<MemRefType>(operands[0].getType()).getDimSize(0);
+  bool packed =
+      cast<MemRefType>(operands[0].getType()).getElementType().isInteger(8);
+  if (!packed && blocks > 1 && rows % blocks == 0) {
+    for (int64_t i = 0; i < blocks; ++i) {
+      int64_t count = rows / blocks;
+      SmallVector<Value> part{someRows(e, operands[0], i * count, count),
+                              someRows(e, operands[1], i, 1), operands[2],
+                              someRows(e, operands[3], i * count, count)};
+      if (failed(expandBlock(e, op, target, part)))
+        return failure();
+    }
+    return success();
+  }
+  return expandBlock(e, op, target, operands);
 }

@@ -28,7 +28,8 @@ def compare(env, name, disabled, exact):
     checkpoint = env.checkpoint(name)
     lines = tokens_of(env, name)
     remarks = []
-    for numerics in ("f32", "bf16", "published") if exact else ("f32",):
+    exactly = ("f32", "bf16", "published") if env.full else ("bf16",)
+    for numerics in exactly if exact else ("f32",):
         fused = env.logits(env.package(checkpoint, numerics), lines)
         plain = env.logits(env.package(checkpoint, numerics,
                                        "--disable-fusion", disabled), lines)

@@ -1169,7 +1169,7 @@ func.func @fused_c2() {
 // -----
 
 func.func @fused_c3() {
-  // expected-error @+1 {{yields (tensor<4xf32>), but its results are (tensor<8xf32>)}}
+  // expected-error @+1 {{yields ('tensor<4xf32>'), but its results are ('tensor<8xf32>')}}
   %0 = dsv4.fused head {
     %1 = dsv4.parameter "w" : tensor<4xf32>
     dsv4.yield %1 : tensor<4xf32>
