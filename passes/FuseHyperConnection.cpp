@@ -39,8 +39,12 @@ static SmallVector<Operation *> membersOf(dsv4::HCPreOp pre) {
     return cast<RankedTensorType>(v.getType()).getRank() == 2;
   };
   if (linear && linear->hasOneUse() && isMatrix(linear.getX()) &&
-      isMatrix(linear.getResult()))
+      isMatrix(linear.getResult())) {
     members.push_back(linear);
+    auto input = linear.getX().getDefiningOp<dsv4::FakeQuantizeOp>();
+    if (input && input->hasOneUse())
+      members.push_back(input);
+  }
   return members;
 }
 

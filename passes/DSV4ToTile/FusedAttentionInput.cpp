@@ -191,15 +191,7 @@ static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
           x = k.mul(k.f32(x), k.broadcast(inverse, {1}, shape));
           Value g = k.f32(k.load(k.arg(1), k0, {w.chunk}));
           x = k.to(k.mul(x, k.broadcast(g, {0}, shape)), element);
-          if (!quantise)
-            return x;
-          int64_t block = quantise.getBlock();
-          SmallVector<int64_t> blocks{tokens * w.chunk / block, block};
-          ScaledBlock s =
-              scaleBlock(k, k.reshape(k.f32(x), blocks), quantise.getFormat());
-          Value y = k.mul(roundToGrid(k, s.scaled, quantise.getFormat()),
-                          k.broadcast(s.scale, {1}, blocks));
-          return k.to(k.reshape(y, shape), element);
+          return quantise ? quantised(k, x, quantise) : x;
         };
         WeightOperand operand{k.arg(weight),
                               linear.getScale() ? k.arg(weight + 1) : Value()};

@@ -12,25 +12,37 @@ namespace fathom {
 /// y = W x, rounded, goes into the streams as it comes.
 static void linearAndUpdate(Lowering &l, dsv4::LinearOp linear,
                             const Residual &r) {
+  auto weight = cast<RankedTensorType>(linear.getWeight().getType());
+  WeightTile w = WeightTile::of(weight.getShape(), weight.getElementType(),
+                                weight.getDimSize(0));
+  // One token's input is quantised on its way into every program, which costs
+  // less than a launch.
+  Value input = linear.getX();
+  auto quantise = input.getDefiningOp<dsv4::FakeQuantizeOp>();
+  if (quantise && quantise->getBlock() != linear->getBlock())
+    quantise = {};
+  if (quantise && l.tokenTile() == 1 && quantisesChunks(quantise, w.k, w.chunk))
+    input = quantise.getX();
+  else if (quantise)
+    lowerFakeQuantize(l, std::exchange(quantise, {}));
   StreamsUpdate update(l, r);
   bool scaled = bool(linear.getScale());
-  SmallVector<Value> operands{l.buffer(linear.getX()),
-                              l.buffer(linear.getWeight())};
+  SmallVector<Value> operands{l.buffer(input), l.buffer(linear.getWeight())};
   if (scaled)
     operands.push_back(l.buffer(linear.getScale()));
   unsigned first = operands.size();
   operands.append(update.operands);
   operands.push_back(l.count(linear.getX()));
-  auto weight = cast<RankedTensorType>(linear.getWeight().getType());
-  WeightTile w = WeightTile::of(weight.getShape(), weight.getElementType(),
-                                weight.getDimSize(0));
   w.rows = update.block();
   w.ragged = false;
   Type carrier =
       cast<RankedTensorType>(linear.getResult().getType()).getElementType();
   int64_t tokens = l.tokenTile();
   auto kernel = l.kernels.get(
-      "linear_streams", update.params + "_t" + std::to_string(tokens),
+      "linear_streams",
+      update.params +
+          (quantise ? "_q" + std::to_string(quantise.getBlock()) : "") + "_t" +
+          std::to_string(tokens),
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Value c = k.muli(k.pid(0), w.rows), t = k.muli(k.pid(1), tokens),
               count = k.arg(operands.size() - 1);
@@ -38,7 +50,8 @@ static void linearAndUpdate(Lowering &l, dsv4::LinearOp linear,
         if (tokens > 1)
           bounds = {count, k.ci(w.k)};
         auto loadX = [&](Value k0) {
-          return k.load(k.arg(0), {t, k0}, {tokens, w.chunk}, bounds);
+          Value x = k.load(k.arg(0), {t, k0}, {tokens, w.chunk}, bounds);
+          return quantise ? quantised(k, x, quantise) : x;
         };
         WeightOperand operand{k.arg(1), scaled ? k.arg(2) : Value()};
         Value y = walkK(k, w, operand, c, tokens, loadX)[0];

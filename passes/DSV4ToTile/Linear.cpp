@@ -51,6 +51,23 @@ Value WeightTile::dot(KernelBuilder &b, Value weight, Value scale, Value row,
   return b.dotScaled(tile, s, x, acc);
 }
 
+bool quantisesChunks(dsv4::FakeQuantizeOp op, int64_t width, int64_t chunk) {
+  int64_t block = op.getBlock();
+  return op.getFormat() == dsv4::QuantFormat::E4M3 &&
+         int64_t(op.getChannels()) == width && pow2Ceil(block) == block &&
+         chunk % block == 0;
+}
+
+Value quantised(KernelBuilder &k, Value x, dsv4::FakeQuantizeOp op) {
+  RankedTensorType type = k.type(x);
+  int64_t block = op.getBlock();
+  SmallVector<int64_t> blocks{type.getNumElements() / block, block};
+  ScaledBlock s = scaleBlock(k, k.reshape(k.f32(x), blocks), op.getFormat());
+  Value y = k.mul(roundToGrid(k, s.scaled, op.getFormat()),
+                  k.broadcast(s.scale, {1}, blocks));
+  return k.to(k.reshape(y, type.getShape()), type.getElementType());
+}
+
 SmallVector<Value> walkK(KernelBuilder &b, const WeightTile &w,
                          ArrayRef<WeightOperand> weights, Value row,
                          int64_t tokens, function_ref<Value(Value)> loadX) {

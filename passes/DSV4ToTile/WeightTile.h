@@ -35,6 +35,13 @@ struct WeightTile {
             Value x, Value acc) const;
 };
 
+/// Whether `quantised` takes chunks of `chunk` channels of an input of `width`
+/// for this quantisation point.
+bool quantisesChunks(dsv4::FakeQuantizeOp op, int64_t width, int64_t chunk);
+/// A tile [tokens, chunk] on the grid of a quantisation point whose blocks
+/// divide the chunk; element type as given.
+Value quantised(KernelBuilder &k, Value x, dsv4::FakeQuantizeOp op);
+
 /// Sum over all of K for the rows at `row` and the tokens that `loadX` gives as
 /// [tokens, chunk] tiles at k0. Several weights may share the walk.
 struct WeightOperand {
