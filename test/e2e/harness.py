@@ -149,18 +149,25 @@ class Env:
 
     # Packages.
 
+    @staticmethod
+    def with_level(more):
+        """This machine's best level alone, unless `more` says otherwise: every
+        level costs as much time as the first."""
+        if "--cpu" in more or "--stop-after" in more:
+            return more
+        return (*more, "--cpu", best_level())
+
     def compile(self, checkpoint, output, numerics="bf16", *more, check=True,
                 timeout=300, **popen):
-        """For this machine's best level alone, unless `more` says otherwise:
-        every level costs as much time as the first."""
-        if "--cpu" not in more and "--stop-after" not in more:
-            more += ("--cpu", best_level())
+        more = self.with_level(more)
         return self.run("fathomc", "compile", checkpoint, "-o", output,
                         "--numerics", numerics, *more, check=check,
                         timeout=timeout, **popen)
 
     def package(self, checkpoint, numerics, *more):
-        """The package of a checkpoint, compiled at most once."""
+        """The package of a checkpoint, compiled at most once for the same
+        options and level."""
+        more = self.with_level(more)
         key = json.dumps([os.path.basename(checkpoint), numerics, more])
         key = hashlib.blake2b(key.encode(), digest_size=6).hexdigest()
         path = os.path.join(
