@@ -17,7 +17,9 @@ def DSV4ToTilePass : Pass<"fathom-dsv4-to-tile", "::mlir::ModuleOp"> {
     "::mlir::tensor::TensorDialect"];
   let options = [ListOption<"buckets", "buckets", "int64_t",
       "tokens of a step that schedules are made for, ascending; by default 1, "
-      "16 and the model's max_step_tokens">];
+      "16 and the model's max_step_tokens">,
+    Option<"target", "target", "std::string", /*default=*/"\"cpu\"",
+      "whose tile shapes the kernels have: cpu or cuda">];
   let statistics = [
     Statistic<"numKernels", "kernels", "kernels written">,
     Statistic<"numLaunches", "launches", "launches over all schedules">];

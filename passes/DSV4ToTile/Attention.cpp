@@ -15,8 +15,6 @@ using namespace mlir;
 
 namespace fathom {
 
-static constexpr int64_t kRows = 32;
-
 namespace {
 /// A part of the channels that a tile can hold: nope 448 = 256 + 128 + 64,
 /// rope.
@@ -31,6 +29,7 @@ struct Attention {
   CacheReader window, compressed;
   int64_t heads, width, block;
   SmallVector<Piece> pieces;
+  int64_t step;      // rows of a cache that are taken at once
   int64_t tileWidth; // of a row in a tile: all pieces, and zeros
   Value t, h, position, slot, indices;
   Value q;      // [block, tileWidth], as it comes
@@ -42,20 +41,20 @@ struct Attention {
       return {};
     return {k.ci(heads), k.ci(width)};
   }
-  /// Rows of the cache, [kRows, tileWidth].
+  /// Rows of the cache, [step, tileWidth].
   Value keys(const CacheReader &cache, Value rows);
-  /// Scores [kRows, block] of the keys that are valid, -1e30 elsewhere.
+  /// Scores [step, block] of the keys that are valid, -1e30 elsewhere.
   Value scores(Value keys, Value mask);
-  /// Calls step(state, cache, rows, valid) for every block of rows.
+  /// Calls take(state, cache, rows, valid) for every block of rows.
   using Step = function_ref<SmallVector<Value>(ValueRange, const CacheReader &,
                                                Value, Value)>;
-  SmallVector<Value> overWindow(ValueRange state, Step step);
-  SmallVector<Value> overCompressed(ValueRange state, Step step);
-  SmallVector<Value> overAll(ValueRange state, Step step) {
-    SmallVector<Value> next = overWindow(state, step);
-    return compressed.type ? overCompressed(next, step) : next;
+  SmallVector<Value> overWindow(ValueRange state, Step take);
+  SmallVector<Value> overCompressed(ValueRange state, Step take);
+  SmallVector<Value> overAll(ValueRange state, Step take) {
+    SmallVector<Value> next = overWindow(state, take);
+    return compressed.type ? overCompressed(next, take) : next;
   }
-  Value maskOf(Value valid) { return k.broadcast(valid, {1}, {kRows, block}); }
+  Value maskOf(Value valid) { return k.broadcast(valid, {1}, {step, block}); }
 };
 } // namespace
 
@@ -90,12 +89,12 @@ Value Attention::keys(const CacheReader &cache, Value rows) {
   for (const Piece &p : pieces) {
     Value piece = cache.read(k, rows, p.column, p.width);
     Type element = k.type(piece).getElementType();
-    SmallVector<int64_t> shape{kRows, tileWidth};
+    SmallVector<int64_t> shape{step, tileWidth};
     if (!all && covered == tileWidth)
       all = tensor::EmptyOp::create(k.b, k.loc, shape, element);
     else if (!all)
       all = k.to(k.full(0, shape), element);
-    Columns at(k, kRows, p.column, p.width);
+    Columns at(k, step, p.column, p.width);
     all = tensor::InsertSliceOp::create(k.b, k.loc, piece, all, at.offsets,
                                         at.sizes, at.strides);
   }
@@ -103,37 +102,37 @@ Value Attention::keys(const CacheReader &cache, Value rows) {
 }
 
 Value Attention::scores(Value keys, Value mask) {
-  SmallVector<int64_t> shape{kRows, block};
+  SmallVector<int64_t> shape{step, block};
   Value s = k.dot(tile::DotForm::NT, keys, q, k.full(0, shape));
   return k.select(mask, k.mul(s, op.getScale().convertToDouble()),
                   k.full(-1e30, shape));
 }
 
-SmallVector<Value> Attention::overWindow(ValueRange state, Step step) {
+SmallVector<Value> Attention::overWindow(ValueRange state, Step take) {
   using P = arith::CmpIPredicate;
-  SmallVector<int64_t> shape{kRows};
+  SmallVector<int64_t> shape{step};
   int64_t ring = window.type.getRows();
   Value first =
       k.maxi(k.subi(k.addi(position, k.ci(1)), k.ci(op.getWindow())), k.ci(0));
-  Value from = k.muli(k.divi(first, kRows), kRows);
+  Value from = k.muli(k.divi(first, step), step);
   Value base = k.splat(k.toI32(k.muli(slot, ring)), shape);
   return k.loop(
-      from, k.addi(position, k.ci(1)), k.ci(kRows), state,
+      from, k.addi(position, k.ci(1)), k.ci(step), state,
       [&](Value at, ValueRange carried) {
-        Value p = k.iadd(k.splat(k.toI32(at), shape), k.iota(kRows));
+        Value p = k.iadd(k.splat(k.toI32(at), shape), k.iota(step));
         Value valid =
             k.bitAnd(k.icmp(P::sge, p, k.splat(k.toI32(first), shape)),
                      k.icmp(P::sle, p, k.splat(k.toI32(position), shape)));
         Value row = k.iadd(base, arith::RemSIOp::create(
                                      k.b, k.loc, p, k.fullI32(ring, shape)));
-        return step(carried, window, k.select(valid, row, k.fullI32(-1, shape)),
+        return take(carried, window, k.select(valid, row, k.fullI32(-1, shape)),
                     valid);
       });
 }
 
-SmallVector<Value> Attention::overCompressed(ValueRange state, Step step) {
+SmallVector<Value> Attention::overCompressed(ValueRange state, Step take) {
   using P = arith::CmpIPredicate;
-  SmallVector<int64_t> shape{kRows};
+  SmallVector<int64_t> shape{step};
   Value count = k.divi(k.addi(position, k.ci(1)), op.getRatio());
   int64_t chosen = 0;
   if (indices) {
@@ -142,24 +141,24 @@ SmallVector<Value> Attention::overCompressed(ValueRange state, Step step) {
   }
   Value base = k.splat(k.toI32(k.muli(slot, compressed.type.getRows())), shape);
   return k.loop(
-      k.ci(0), count, k.ci(kRows), state, [&](Value at, ValueRange carried) {
-        Value b = k.iadd(k.splat(k.toI32(at), shape), k.iota(kRows));
+      k.ci(0), count, k.ci(step), state, [&](Value at, ValueRange carried) {
+        Value b = k.iadd(k.splat(k.toI32(at), shape), k.iota(step));
         Value valid = k.icmp(P::slt, b, k.splat(k.toI32(count), shape));
         if (indices) {
           SmallVector<Value> bound;
-          if (chosen % kRows)
+          if (chosen % step)
             bound.push_back(k.ci(chosen));
           b = k.load(indices, {t, at}, shape, bound);
         }
         Value row = k.select(valid, k.iadd(base, b), k.fullI32(-1, shape));
-        return step(carried, compressed, row, valid);
+        return take(carried, compressed, row, valid);
       });
 }
 
 /// The sums over all rows: the denominator and [block, tileWidth].
 static SmallVector<Value> sumRows(Attention &a, Value sink) {
   KernelBuilder &k = a.k;
-  SmallVector<int64_t> shape{kRows, a.block};
+  SmallVector<int64_t> shape{a.step, a.block};
   Value m = a.overAll(
       k.full(-1e30, {a.block}),
       [&](ValueRange state, const CacheReader &cache, Value rows, Value valid) {
@@ -255,9 +254,9 @@ void emitAttention(Lowering &l, dsv4::AttentionOp op, Value indices,
 
   auto q = cast<MemRefType>(operands[0].getType());
   int64_t heads = q.getDimSize(1), width = q.getDimSize(2);
-  int64_t block =
-      std::clamp<int64_t>(pow2Ceil(heads), 4, // less fills no vector
-                          l.maxTokens == 1 && heads <= 32 ? 8 : 16);
+  int64_t block = std::clamp(
+      pow2Ceil(heads), l.shapes.leastHeads,
+      l.maxTokens == 1 && heads <= 32 ? l.shapes.fewHeads : l.shapes.manyHeads);
   std::string params = std::to_string(block);
   for (int64_t n : {int64_t(op.getWindow()), int64_t(op.getRatio()),
                     window.type.getRows(), window.type.getRope()})
@@ -272,7 +271,9 @@ void emitAttention(Lowering &l, dsv4::AttentionOp op, Value indices,
             k,     op,    window, compressed,
             heads, width, block,  piecesOf(width, window.type.getRope()),
             {},    {},    {},     {},
-            {},    {},    {},     {}};
+            {},    {},    {},     {},
+            {}};
+        a.step = l.shapes.cacheRows;
         const Piece &last = a.pieces.back();
         a.tileWidth = pow2Ceil(last.column + last.width);
         a.carrier = k.argType(args.out).getElementType();

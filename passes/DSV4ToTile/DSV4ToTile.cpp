@@ -23,6 +23,12 @@ public:
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    shapes = TileShapes::find(target);
+    if (!shapes) {
+      module.emitError() << "unknown target '" << target
+                         << "' for tile shapes: there are cpu and cuda";
+      return signalPassFailure();
+    }
     SmallVector<func::FuncOp> functions;
     for (auto func : module.getOps<func::FuncOp>())
       if (!func->hasAttr(tile::kEntryAttr) && !func.isDeclaration())
@@ -44,6 +50,8 @@ public:
   }
 
 private:
+  const TileShapes *shapes = nullptr;
+
   SmallVector<int64_t> defaultBuckets(ModuleOp module) {
     int64_t limit = 512;
     if (auto model =
@@ -97,7 +105,7 @@ private:
     port(0, "count.tokens");
     port(1, "count.rows");
 
-    Lowering lowering(kernels, b, maxTokens);
+    Lowering lowering(kernels, b, *shapes, maxTokens);
     lowering.bindCount(body->getArgument(0), body->getArgument(1));
     unsigned next = 2;
     bool takesStreams = inputs.size() == std::size(kInputs) + 1;
@@ -114,9 +122,10 @@ private:
       lowering.bind(arg, body->getArgument(next++), name == "rows");
     }
     for (auto [i, v] : llvm::enumerate(ret.getOperands())) {
-      std::string name = i < std::size(kOutputs)
-                             ? kOutputs[i].str()
-                             : "layers." + std::to_string(i - std::size(kOutputs));
+      std::string name =
+          i < std::size(kOutputs)
+              ? kOutputs[i].str()
+              : "layers." + std::to_string(i - std::size(kOutputs));
       port(next, name);
       schedule.setArgAttr(next, tile::kOutputAttr, b.getUnitAttr());
       if (!v.getDefiningOp())

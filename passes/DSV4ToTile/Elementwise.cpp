@@ -7,8 +7,6 @@ using namespace mlir;
 
 namespace fathom {
 
-static constexpr int64_t kChunk = 1024;
-
 /// [T, ...] as [T, W].
 static Value rows2D(Lowering &l, Value tensor) {
   Value m = l.buffer(tensor);
@@ -32,7 +30,8 @@ static void elementwise(Lowering &l, StringRef name, std::string params,
     operands.push_back(rows2D(l, v));
   operands.push_back(rows2D(l, result));
   auto type = cast<MemRefType>(operands.front().getType());
-  int64_t width = type.getDimSize(1), chunk = pow2Divisor(width, kChunk);
+  int64_t width = type.getDimSize(1),
+          chunk = pow2Divisor(width, l.shapes.elements);
   auto kernel = l.kernels.get(
       name, params, ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Value t = k.pid(0), c = k.muli(k.pid(1), chunk);
@@ -81,7 +80,7 @@ static void copyRows(Lowering &l, StringRef name, Value index, Value source,
   SmallVector<Value> operands{l.buffer(index), rows2D(l, source),
                               rows2D(l, result)};
   int64_t width = cast<MemRefType>(operands[1].getType()).getDimSize(1);
-  int64_t chunk = pow2Divisor(width, kChunk);
+  int64_t chunk = pow2Divisor(width, l.shapes.elements);
   auto kernel = l.kernels.get(
       name, "", ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Value i = k.pid(0), c = k.muli(k.pid(1), chunk);
@@ -112,7 +111,7 @@ static void overStreams(Lowering &l, StringRef name, Value e, Value h,
   operands.push_back(l.result(result, e));
   auto type = cast<MemRefType>(operands.back().getType());
   int64_t streams = type.getDimSize(1), width = type.getDimSize(2);
-  int64_t chunk = pow2Divisor(width, kChunk);
+  int64_t chunk = pow2Divisor(width, l.shapes.elements);
   auto kernel = l.kernels.get(
       name, "", ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Value t = k.pid(0), c = k.muli(k.pid(1), chunk), s = k.pid(2);

@@ -16,7 +16,8 @@ static bool lowerWindowRow(Lowering &l, SmallVector<Operation *> members) {
   auto insert = cast<dsv4::WindowInsertOp>(members.pop_back_val());
   auto type = cast<dsv4::CacheType>(insert.getCache().getType());
   int64_t width = type.getWidth();
-  if (!canInsertRow(type) || !RowChain::accepts(members, width))
+  if (!canInsertRow(l.shapes, type) ||
+      !RowChain::accepts(l.shapes, members, width))
     return false;
   Value x = members.front()->getOperand(0);
   RowChain chain(l, members);
@@ -56,11 +57,11 @@ struct Queries {
   };
   SmallVector<Projection> projections;
 
-  bool match(ArrayRef<Operation *> members);
+  bool match(const TileShapes &shapes, ArrayRef<Operation *> members);
 };
 } // namespace
 
-bool Queries::match(ArrayRef<Operation *> members) {
+bool Queries::match(const TileShapes &shapes, ArrayRef<Operation *> members) {
   for (Operation *op : members) {
     if (auto linear = dyn_cast<dsv4::LinearOp>(op)) {
       projections.push_back({linear, {}});
@@ -96,7 +97,8 @@ bool Queries::match(ArrayRef<Operation *> members) {
     if (linear.getX() != x)
       return false;
     auto type = cast<RankedTensorType>(linear.getResult().getType());
-    if (type.getRank() != 3 || !RowChain::accepts(p.steps, type.getDimSize(2)))
+    if (type.getRank() != 3 ||
+        !RowChain::accepts(shapes, p.steps, type.getDimSize(2)))
       return false;
   }
   return true;
@@ -122,10 +124,10 @@ struct Input {
 } // namespace
 
 /// 1 / sqrt(mean x^2 + eps) of `tokens` rows, summed as rms_norm sums.
-static Value inverseRms(KernelBuilder &k, int64_t width, double eps,
-                        int64_t tokens,
+static Value inverseRms(KernelBuilder &k, const TileShapes &shapes,
+                        int64_t width, double eps, int64_t tokens,
                         function_ref<Value(Value, int64_t)> load) {
-  int64_t w = pow2Divisor(width, 1024);
+  int64_t w = pow2Divisor(width, shapes.rowPiece);
   Value squares = k.loop(k.ci(0), k.ci(width), k.ci(w), k.full(0, {tokens, w}),
                          [&](Value c, ValueRange sums) -> SmallVector<Value> {
                            Value x = load(c, w);
@@ -158,8 +160,8 @@ static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
   auto weightType = cast<RankedTensorType>(linear.getWeight().getType());
   int64_t heads = type.getDimSize(1), width = type.getDimSize(2);
   int64_t tokens = l.tokenTile();
-  WeightTile w =
-      WeightTile::of(weightType.getShape(), weightType.getElementType(), width);
+  WeightTile w = WeightTile::of(l.shapes, weightType.getShape(),
+                                weightType.getElementType(), width);
   w.rows = width;
   w.ragged = false;
   std::string params = "t" + std::to_string(tokens) + input.params() + "_d" +
@@ -180,9 +182,9 @@ static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
         dsv4::RMSNormOp norm = input.norm;
         dsv4::FakeQuantizeOp quantise = input.quantise;
         if (norm)
-          inverse =
-              inverseRms(k, w.k, norm.getEps().convertToDouble(), tokens,
-                         [&](Value c, int64_t n) { return k.f32(load(c, n)); });
+          inverse = inverseRms(
+              k, l.shapes, w.k, norm.getEps().convertToDouble(), tokens,
+              [&](Value c, int64_t n) { return k.f32(load(c, n)); });
         auto loadX = [&](Value k0) -> Value {
           Value x = load(k0, w.chunk);
           if (!norm)
@@ -216,7 +218,7 @@ static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
 /// launch; for several the norm is a launch of its own.
 static bool lowerQueries(Lowering &l, ArrayRef<Operation *> members) {
   Queries q;
-  if (!q.match(members))
+  if (!q.match(l.shapes, members))
     return false;
   Input input;
   bool inProgram = l.tokenTile() == 1;
@@ -226,7 +228,7 @@ static bool lowerQueries(Lowering &l, ArrayRef<Operation *> members) {
     int64_t block = q.quantise.getBlock();
     inProgram &= int64_t(q.quantise.getChannels()) == width &&
                  llvm::isPowerOf2_64(block) &&
-                 pow2Divisor(width, WeightTile::kLongest) % block == 0;
+                 pow2Divisor(width, l.shapes.chunk) % block == 0;
   }
   if (inProgram) {
     input.norm = q.norm;

@@ -138,7 +138,8 @@ bool lowerCompressor(Lowering &l, dsv4::FusedOp group) {
   auto state = cast<dsv4::CacheType>(pool.getState().getType());
   auto rows = cast<RankedTensorType>(pool.getResult().getType());
   int64_t width = rows.getDimSize(1), ratio = pool.getRatio();
-  if (!canInsertRow(type) || !RowChain::accepts(steps, width))
+  if (!canInsertRow(l.shapes, type) ||
+      !RowChain::accepts(l.shapes, steps, width))
     return false;
   RowChain chain(l, steps);
   SmallVector<Value> operands{

@@ -76,10 +76,6 @@ private:
   unsigned idsArg = 0, countArg = 0;
 };
 
-/// Bytes of one matrix that a program reads: enough to hide what it does before
-/// and after, few enough for every thread to have several programs.
-constexpr int64_t kBlockBytes = 64 << 10;
-
 /// Adds the weight and, if there is one, the scale to the operands. A block has
 /// a multiple of `rows`, or as many rows as the format has with 0, and grows to
 /// `bytes`.
@@ -88,9 +84,9 @@ Part part(Lowering &l, SmallVectorImpl<Value> &operands, Value weight,
   auto type = cast<RankedTensorType>(weight.getType());
   Part p;
   p.tile = type.getRank() == 3
-               ? stackedTile(weight)
-               : WeightTile::of(type.getShape(), type.getElementType(),
-                                type.getDimSize(0));
+               ? stackedTile(l.shapes, weight)
+               : WeightTile::of(l.shapes, type.getShape(),
+                                type.getElementType(), type.getDimSize(0));
   if (rows) {
     p.tile.rows = rows;
     p.tile.ragged = false;
@@ -167,7 +163,7 @@ bool FusedExperts::match(dsv4::FusedOp group) {
     return false;
   residual = Residual::of(group);
   if (residual.post &&
-      (residual.post.getY() != combine.getResult() || !residual.fits()))
+      (residual.post.getY() != combine.getResult() || !residual.fits(l.shapes)))
     return false;
   if (residual.pre && !residual.post)
     return false;
@@ -183,7 +179,7 @@ bool FusedExperts::match(dsv4::FusedOp group) {
   hidden = x.getDimSize(1);
   chosen = cast<RankedTensorType>(op.getIds().getType()).getDimSize(1);
   sharedInner = cast<RankedTensorType>(act.getResult().getType()).getDimSize(1);
-  if (streamBlock(hidden) < 8)
+  if (streamBlock(l.shapes, hidden) < 8)
     return false;
   auto blocksFit = [](int64_t block, int64_t width) {
     return pow2Ceil(block) == block && block <= 128 && width % block == 0;
@@ -296,12 +292,12 @@ void FusedExperts::up() {
   int64_t rows = op.getHiddenBlock().value_or(0),
           sharedRows = quantise ? quantise.getBlock() : 0;
   Part routed[2] = {
-      part(l, operands, op.getW1(), op.getS1(), rows, kBlockBytes),
-      part(l, operands, op.getW3(), op.getS3(), rows, kBlockBytes)};
-  Part shared[2] = {
-      part(l, operands, w1.getWeight(), w1.getScale(), sharedRows, kBlockBytes),
-      part(l, operands, w3.getWeight(), w3.getScale(), sharedRows,
-           kBlockBytes)};
+      part(l, operands, op.getW1(), op.getS1(), rows, l.shapes.expertBytes),
+      part(l, operands, op.getW3(), op.getS3(), rows, l.shapes.expertBytes)};
+  Part shared[2] = {part(l, operands, w1.getWeight(), w1.getScale(), sharedRows,
+                         l.shapes.expertBytes),
+                    part(l, operands, w3.getWeight(), w3.getScale(), sharedRows,
+                         l.shapes.expertBytes)};
   int64_t split = shared[0].programs();
   std::string params = "t" + std::to_string(tiles.front()) + "_" +
                        number(op.getLimit().convertToDouble()) + "_" +
@@ -323,9 +319,10 @@ void FusedExperts::up() {
 void FusedExperts::down() {
   SmallVector<Value> operands{activation, sharedActivation, groups.offsets,
                               output,     sharedOutput,     l.count(op.getX())};
-  Part routed = part(l, operands, op.getW2(), op.getS2(), 0, kBlockBytes),
-       shared =
-           part(l, operands, w2.getWeight(), w2.getScale(), 0, kBlockBytes);
+  Part routed =
+           part(l, operands, op.getW2(), op.getS2(), 0, l.shapes.expertBytes),
+       shared = part(l, operands, w2.getWeight(), w2.getScale(), 0,
+                     l.shapes.expertBytes);
   int64_t split = shared.programs();
   auto rowsAt = [&](KernelBuilder &k, const Part &p, WeightOperand weight,
                     unsigned from, unsigned to, Value first, Value end,
@@ -372,7 +369,7 @@ void FusedExperts::downAndSum() {
   } else {
     operands.push_back(l.result(combine.getResult(), op.getX()));
   }
-  int64_t rows = streamBlock(hidden);
+  int64_t rows = streamBlock(l.shapes, hidden);
   Part routed = part(l, operands, op.getW2(), op.getS2(), rows, 0),
        shared = part(l, operands, w2.getWeight(), w2.getScale(), rows, 0);
   launch("moe_down", params, hidden / rows, operands, [&](KernelBuilder &k) {
@@ -402,7 +399,7 @@ void FusedExperts::sum() {
   SmallVector<Value> operands{output, groups.place, sharedOutput};
   unsigned first = operands.size();
   std::optional<StreamsUpdate> update;
-  int64_t count = l.tokenTile(), rows = streamBlock(hidden);
+  int64_t count = l.tokenTile(), rows = streamBlock(l.shapes, hidden);
   std::string params = std::to_string(chosen) + "_t" + std::to_string(count);
   if (residual.post) {
     update.emplace(l, residual);
@@ -456,9 +453,9 @@ void FusedExperts::run() {
   router = Router::of(l, routeOp);
   Value x = op.getX();
   if (l.maxTokens > 16)
-    tiles = {32, 16};
+    tiles.assign(std::begin(l.shapes.manyPairs), std::end(l.shapes.manyPairs));
   else
-    tiles = {one() ? 1 : 4};
+    tiles = {one() ? 1 : l.shapes.fewPairs};
   ids = l.flat(l.result(router->ids, x));
   if (!one()) {
     pairWeights = l.flat(l.result(router->weights, x));

@@ -39,8 +39,8 @@ struct Head {
 /// pre_j of the row's n streams, [n], in the order of sums of hc_head.
 static Value preOf(KernelBuilder &k, Value streams, Value fn, Value base,
                    Value scale, Value row, int64_t n, int64_t width,
-                   dsv4::HCHeadOp op) {
-  int64_t chunk = pow2Divisor(width, 256);
+                   dsv4::HCHeadOp op, const TileShapes &shapes) {
+  int64_t chunk = pow2Divisor(width, shapes.mixChunk);
   auto sums = k.loop(k.ci(0), k.ci(width), k.ci(chunk),
                      {k.full(0, {n, 1}), k.full(0, {1, chunk})},
                      [&](Value c, ValueRange acc) -> SmallVector<Value> {
@@ -85,9 +85,9 @@ bool lowerHead(Lowering &l, dsv4::FusedOp group) {
       "head", params, ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Value i = k.pid(0), row = k.loadIndex(k.arg(0), i);
         Value pre = preOf(k, k.arg(2), k.arg(3), k.arg(4), k.arg(5), row, n,
-                          n * width, h.mix);
+                          n * width, h.mix, l.shapes);
         Type element = type.getElementType();
-        int64_t w = pow2Divisor(width, 1024);
+        int64_t w = pow2Divisor(width, l.shapes.rowPiece);
         // The mixed row in pieces, once for its length and once to be stored.
         auto mixed = [&](Value c) {
           Value x = k.f32(k.load(k.arg(1), {row, k.ci(0), c}, {n, w}));

@@ -13,8 +13,8 @@ namespace fathom {
 static void linearAndUpdate(Lowering &l, dsv4::LinearOp linear,
                             const Residual &r) {
   auto weight = cast<RankedTensorType>(linear.getWeight().getType());
-  WeightTile w = WeightTile::of(weight.getShape(), weight.getElementType(),
-                                weight.getDimSize(0));
+  WeightTile w = WeightTile::of(l.shapes, weight.getShape(),
+                                weight.getElementType(), weight.getDimSize(0));
   // One token's input is quantised on its way into every program, which costs
   // less than a launch.
   Value input = linear.getX();
@@ -70,7 +70,7 @@ static void linearAndUpdate(Lowering &l, dsv4::LinearOp linear,
 
 bool lowerHyperConnection(Lowering &l, dsv4::FusedOp group) {
   Residual r = Residual::of(group);
-  if (!r.fits())
+  if (!r.fits(l.shapes))
     return false;
   dsv4::LinearOp linear;
   for (Operation &op : group.members())

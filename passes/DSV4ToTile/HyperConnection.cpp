@@ -18,7 +18,7 @@ static Value mix(Lowering &l, Value h, Value fn, double eps) {
           rows = pow2Ceil(n);
   Value z = l.workspace(h, 1, {n}, Float32Type::get(l.b.getContext()));
   SmallVector<Value> operands{flat, l.buffer(fn), z, l.count(h)};
-  int64_t tokens = l.tokenTile(), chunk = pow2Divisor(width, 256);
+  int64_t tokens = l.tokenTile(), chunk = pow2Divisor(width, l.shapes.mixChunk);
   auto kernel = l.kernels.get(
       "hc_mix", number(eps) + "_t" + std::to_string(tokens),
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
@@ -113,7 +113,7 @@ static void weightedSum(Lowering &l, Value pre, Value h, Value result) {
   SmallVector<Value> operands{pre, l.buffer(h), l.result(result, h)};
   auto type = cast<MemRefType>(operands[1].getType());
   int64_t n = type.getDimSize(1), width = type.getDimSize(2),
-          chunk = pow2Divisor(width, 1024);
+          chunk = pow2Divisor(width, l.shapes.elements);
   auto kernel = l.kernels.get(
       "hc_collect", "", ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Value t = k.pid(0), c = k.muli(k.pid(1), chunk), sum;
@@ -212,7 +212,7 @@ void lowerHCPost(Lowering &l, dsv4::HCPostOp op) {
                               l.result(op.getResult(), op.getH())};
   auto type = cast<MemRefType>(operands[1].getType());
   int64_t n = type.getDimSize(1), width = type.getDimSize(2),
-          chunk = pow2Divisor(width, 512);
+          chunk = pow2Divisor(width, l.shapes.elements / 2);
   auto kernel = l.kernels.get(
       "hc_post", "", ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Value t = k.pid(0), c = k.muli(k.pid(1), chunk), j = k.pid(2);

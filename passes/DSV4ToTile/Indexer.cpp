@@ -11,13 +11,11 @@ using namespace mlir;
 
 namespace fathom {
 
-static constexpr int64_t kKeys = 32, kStrip = 1024;
-
 namespace {
 /// Scores of one token: kernel arguments q, w, positions, slots, index cache.
 struct Scorer {
   dsv4::CacheType type;
-  int64_t heads, width, ratio;
+  int64_t heads, width, ratio, keys;
   double factor = 0; // what w is still to be scaled with; 0: nothing
 
   static constexpr unsigned kCache = 4;
@@ -29,9 +27,9 @@ struct Scorer {
     all.append(CacheReader::operands(l, op.getCache()));
     return all;
   }
-  Scorer(dsv4::IndexScoresOp op)
+  Scorer(const TileShapes &shapes, dsv4::IndexScoresOp op)
       : type(cast<dsv4::CacheType>(op.getCache().getType())),
-        ratio(op.getRatio()) {
+        ratio(op.getRatio()), keys(shapes.indexKeys) {
     auto q = cast<RankedTensorType>(op.getQ().getType());
     heads = q.getDimSize(1);
     width = q.getDimSize(2);
@@ -40,7 +38,7 @@ struct Scorer {
   Value visible(KernelBuilder &k, Value t) const {
     return k.divi(k.addi(k.loadIndex(k.arg(2), t), k.ci(1)), ratio);
   }
-  /// Calls store(block, scores [kKeys] f32) for the blocks from .. to, in
+  /// Calls store(block, scores [keys] f32) for the blocks from .. to, in
   /// chunks; scores of blocks at or beyond `to` are zero.
   SmallVector<Value>
   walk(KernelBuilder &k, Value t, Value from, Value to, ValueRange init,
@@ -66,15 +64,15 @@ SmallVector<Value> Scorer::walk(
   Value w = k.f32(k.load(k.arg(1), {t, k.ci(0)}, {padded}, bound));
   if (factor != 0)
     w = round(k.mul(w, factor));
-  SmallVector<int64_t> shape{kKeys, padded};
+  SmallVector<int64_t> shape{keys, padded};
   w = k.broadcast(w, {0}, shape);
-  CacheReader keys{type, kCache};
-  Value base = k.splat(k.toI32(k.muli(slot, type.getRows())), {kKeys});
-  return k.loop(from, to, k.ci(kKeys), init, [&](Value at, ValueRange carried) {
-    Value b = k.iadd(k.splat(k.toI32(at), {kKeys}), k.iota(kKeys));
-    Value valid = k.icmp(P::slt, b, k.splat(k.toI32(to), {kKeys}));
-    Value row = k.select(valid, k.iadd(b, base), k.fullI32(-1, {kKeys}));
-    Value s = k.dot(tile::DotForm::NT, keys.read(k, row, 0, width), query,
+  CacheReader cache{type, kCache};
+  Value base = k.splat(k.toI32(k.muli(slot, type.getRows())), {keys});
+  return k.loop(from, to, k.ci(keys), init, [&](Value at, ValueRange carried) {
+    Value b = k.iadd(k.splat(k.toI32(at), {keys}), k.iota(keys));
+    Value valid = k.icmp(P::slt, b, k.splat(k.toI32(to), {keys}));
+    Value row = k.select(valid, k.iadd(b, base), k.fullI32(-1, {keys}));
+    Value s = k.dot(tile::DotForm::NT, cache.read(k, row, 0, width), query,
                     k.full(0, shape));
     s = round(k.mul(k.max(round(s), k.full(0, shape)), w));
     return store(at, round(k.reduce(tile::ReduceKind::Add, s, 1)), carried);
@@ -82,16 +80,16 @@ SmallVector<Value> Scorer::walk(
 }
 
 void lowerIndexScores(Lowering &l, dsv4::IndexScoresOp op) {
-  Scorer scorer(op);
+  Scorer scorer(l.shapes, op);
   SmallVector<Value> operands = Scorer::operands(l, op, op.getW());
   unsigned out = operands.size();
   operands.push_back(l.result(op.getScores(), op.getQ()));
-  int64_t rows = scorer.type.getRows();
+  int64_t rows = scorer.type.getRows(), strip = l.shapes.indexStrip;
   auto kernel = l.kernels.get(
       "index_scores", std::to_string(scorer.ratio) + "_" + std::to_string(rows),
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
-        Value t = k.pid(0), from = k.muli(k.pid(1), kStrip);
-        Value to = k.mini(scorer.visible(k, t), k.addi(from, k.ci(kStrip)));
+        Value t = k.pid(0), from = k.muli(k.pid(1), strip);
+        Value to = k.mini(scorer.visible(k, t), k.addi(from, k.ci(strip)));
         k.when(k.cmpi(arith::CmpIPredicate::slt, from, to), [&] {
           scorer.walk(k, t, from, to, {},
                       [&](Value at, Value s, ValueRange) -> SmallVector<Value> {
@@ -102,7 +100,7 @@ void lowerIndexScores(Lowering &l, dsv4::IndexScoresOp op) {
       });
   Lowering::Grid grid;
   grid.like = op.getQ();
-  grid.others[0] = llvm::divideCeil(rows, kStrip);
+  grid.others[0] = llvm::divideCeil(rows, strip);
   l.launch(kernel, grid, operands);
 }
 
@@ -161,7 +159,7 @@ namespace {
 /// The kernels of a group. Scores are kept as integers in their order.
 struct Indexer {
   const Scorer &scorer;
-  int64_t chosen, part, parts;
+  int64_t chosen, part, parts, tile;
 
   /// Part `s` of token t: its scores, in a tile [part].
   Value partScores(KernelBuilder &k, Value t, Value from, Value to) const {
@@ -173,7 +171,7 @@ struct Indexer {
   }
   Selection selection(KernelBuilder &k, Value order, Value from,
                       Value to) const {
-    int64_t w = std::min<int64_t>(256, part);
+    int64_t w = std::min(tile, part);
     Value count = k.subi(to, from);
     return {k, count, w, [=, &k](Value c) {
               Value i = k.iadd(k.splat(k.toI32(c), {w}), k.iota(w));
@@ -237,7 +235,7 @@ void Indexer::merge(KernelBuilder &k) const {
       k.cmpi(P::sle, visible, k.ci(chosen)),
       [&] { chooseAll(k, t, visible, chosen, out); },
       [&] {
-        int64_t w = std::min<int64_t>(256, pow2Ceil(chosen));
+        int64_t w = std::min(tile, pow2Ceil(chosen));
         Value used = k.divi(k.addi(visible, k.ci(part - 1)), part);
         Value count = k.muli(used, chosen);
         Value first = k.muli(t, parts * chosen), end = k.addi(first, count);
@@ -268,21 +266,23 @@ void Indexer::merge(KernelBuilder &k) const {
 
 /// How many blocks a program scores. A single token shares them out; many
 /// tokens keep the candidates few.
-static int64_t partSize(int64_t maxTokens, int64_t chosen, int64_t rows) {
-  int64_t least = maxTokens == 1 ? 1024 : 16384;
+static int64_t partSize(const Lowering &l, int64_t chosen, int64_t rows) {
+  int64_t least =
+      l.maxTokens == 1 ? l.shapes.fewCandidates : l.shapes.manyCandidates;
   return std::min(std::max(least, 2 * pow2Ceil(chosen)),
-                  std::max(pow2Ceil(rows), kKeys));
+                  std::max(pow2Ceil(rows), l.shapes.indexKeys));
 }
 
 void emitIndexer(Lowering &l, dsv4::IndexScoresOp op, dsv4::SelectTopKOp select,
                  dsv4::ScaleOp scale) {
-  Scorer scorer(op);
+  Scorer scorer(l.shapes, op);
   if (scale)
     scorer.factor = scale.getFactor().convertToDouble();
   int64_t rows = scorer.type.getRows(), chosen = select.getK();
   Value result = l.flat(l.result(select.getIndices(), op.getQ()));
-  int64_t part = partSize(l.maxTokens, chosen, rows);
-  Indexer indexer{scorer, chosen, part, int64_t(llvm::divideCeil(rows, part))};
+  int64_t part = partSize(l, chosen, rows);
+  Indexer indexer{scorer, chosen, part, int64_t(llvm::divideCeil(rows, part)),
+                  l.shapes.selectionTile};
   Lowering::Grid grid;
   grid.like = op.getQ();
   std::string params = std::to_string(chosen) + "_" +

@@ -9,19 +9,21 @@ using namespace mlir;
 
 namespace fathom {
 
-WeightTile WeightTile::of(Shape shape, Type element, int64_t rowUnit,
-                          int64_t tokens) {
+WeightTile WeightTile::of(const TileShapes &shapes, Shape shape, Type element,
+                          int64_t rowUnit, int64_t tokens) {
   WeightTile w;
   w.format = element.isInteger(8)             ? Format::FP4
              : isa<Float8E4M3FNType>(element) ? Format::FP8
                                               : Format::Plain;
   w.n = shape[0];
   w.k = shape[1] * (w.format == Format::FP4 ? 2 : 1);
-  w.chunk = pow2Divisor(w.k, kLongest);
-  int64_t even = pow2Divisor(rowUnit, tokens > 16 ? 128 : 32);
+  w.chunk = pow2Divisor(w.k, shapes.chunk);
+  int64_t even =
+      pow2Divisor(rowUnit, tokens > 16 ? shapes.manyRows : shapes.fewRows);
   // Small odd matrices waste less on a ragged block than on single rows.
-  w.rows =
-      rowUnit == w.n && even < 8 ? std::min<int64_t>(32, pow2Ceil(w.n)) : even;
+  w.rows = rowUnit == w.n && even < shapes.leastRows
+               ? std::min(shapes.fewRows, pow2Ceil(w.n))
+               : even;
   w.ragged = w.n % w.rows != 0;
   return w;
 }
@@ -107,7 +109,7 @@ static void lowerProduct(Lowering &l, Value like, const Product &p, int64_t z) {
   auto weightType = cast<RankedTensorType>(p.weight.getType());
   int64_t n = weightType.getDimSize(0), perZ = p.grouped ? n / z : n;
   int64_t tokens = l.tokenTile();
-  WeightTile w = WeightTile::of(weightType.getShape(),
+  WeightTile w = WeightTile::of(l.shapes, weightType.getShape(),
                                 weightType.getElementType(), perZ, tokens);
   auto kernel = l.kernels.get(
       p.name, (p.grouped ? "grouped_t" : "t") + std::to_string(tokens),

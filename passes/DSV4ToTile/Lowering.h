@@ -5,6 +5,7 @@
 #pragma once
 
 #include "passes/DSV4ToTile/KernelBuilder.h"
+#include "passes/DSV4ToTile/TileShapes.h"
 
 #include "llvm/ADT/StringMap.h"
 
@@ -30,8 +31,9 @@ private:
 
 class Lowering {
 public:
-  Lowering(KernelCache &kernels, OpBuilder &builder, int64_t maxTokens)
-      : kernels(kernels), b(builder), maxTokens(maxTokens) {}
+  Lowering(KernelCache &kernels, OpBuilder &builder, const TileShapes &shapes,
+           int64_t maxTokens)
+      : kernels(kernels), b(builder), shapes(shapes), maxTokens(maxTokens) {}
 
   /// A buffer and what its leading dimension counts.
   struct Buffer {
@@ -78,6 +80,7 @@ public:
 
   KernelCache &kernels;
   OpBuilder &b;
+  const TileShapes &shapes;
   int64_t maxTokens;
   unsigned launches = 0;
   /// Of the operation that is being lowered: launches carry it, so that tools
@@ -87,7 +90,9 @@ public:
   void setLocation(Location place) { location = place; }
   /// Tokens that one program of a matrix kernel takes.
   int64_t tokenTile() const {
-    return maxTokens == 1 ? 1 : maxTokens <= 16 ? 16 : 64;
+    return maxTokens == 1    ? 1
+           : maxTokens <= 16 ? shapes.fewTokens
+                             : shapes.manyTokens;
   }
 
 private:

@@ -113,10 +113,10 @@ Value tableEntry(KernelBuilder &k, Value table, Value index) {
                                       index);
 }
 
-WeightTile stackedTile(Value stacked) {
+WeightTile stackedTile(const TileShapes &shapes, Value stacked) {
   auto type = cast<RankedTensorType>(stacked.getType());
-  return WeightTile::of(type.getShape().drop_front(), type.getElementType(),
-                        type.getDimSize(1));
+  return WeightTile::of(shapes, type.getShape().drop_front(),
+                        type.getElementType(), type.getDimSize(1));
 }
 
 Value tokensFirst(KernelBuilder &k, Value acc) {
@@ -152,7 +152,7 @@ Value quantiseBlocks(KernelBuilder &k, Value x, int64_t block, Type carrier) {
 static void gateUp(Experts &x) {
   Lowering &l = x.l;
   dsv4::ExpertsOp op = x.op;
-  WeightTile w = stackedTile(op.getW1());
+  WeightTile w = stackedTile(l.shapes, op.getW1());
   bool scaled = bool(op.getS1());
   SmallVector<Value> operands{x.x,
                               x.ids,
@@ -232,7 +232,7 @@ static void quantiseActivation(Experts &x, int64_t block) {
 static void down(Experts &x) {
   Lowering &l = x.l;
   dsv4::ExpertsOp op = x.op;
-  WeightTile w = stackedTile(op.getW2());
+  WeightTile w = stackedTile(l.shapes, op.getW2());
   bool scaled = bool(op.getS2());
   SmallVector<Value> operands{x.activation, x.ids, l.buffer(op.getW2()),
                               x.output};
@@ -274,7 +274,7 @@ static void collect(Experts &x) {
     operands.push_back(x.place);
   operands.push_back(l.result(x.op.getResult(), x.op.getX()));
   unsigned out = operands.size() - 1;
-  int64_t chunk = pow2Divisor(x.hidden, 512);
+  int64_t chunk = pow2Divisor(x.hidden, l.shapes.elements / 2);
   auto kernel = l.kernels.get(
       "experts_sum", std::to_string(x.chosen), ValueRange(operands).getTypes(),
       [&](KernelBuilder &k) {
@@ -305,7 +305,9 @@ void lowerExperts(Lowering &l, dsv4::ExpertsOp op) {
   x.inner = w1.getDimSize(1);
   x.hidden = xType.getDimSize(1);
   x.chosen = cast<RankedTensorType>(op.getIds().getType()).getDimSize(1);
-  x.tokens = l.maxTokens == 1 ? 1 : l.maxTokens <= 16 ? 4 : 16;
+  x.tokens = l.maxTokens == 1    ? 1
+             : l.maxTokens <= 16 ? l.shapes.fewPairs
+                                 : l.shapes.manyPairs[1];
   x.x = l.buffer(op.getX());
   x.ids = l.flat(l.buffer(op.getIds()));
   x.pairWeights = l.flat(l.buffer(op.getWeights()));

@@ -52,7 +52,7 @@ Groups groupPairs(Lowering &l, Value like, Value ids, int64_t experts,
 /// Buffer `index` of a table.
 Value tableEntry(KernelBuilder &k, Value table, Value index);
 /// The walk over one matrix of a stack.
-WeightTile stackedTile(Value stacked);
+WeightTile stackedTile(const TileShapes &shapes, Value stacked);
 
 /// silu(min(g, limit)) clip(u, -limit, limit), times weight [tokens] if given,
 /// for gu = {g, u} as walkK gives them; rounded to `carrier` where the

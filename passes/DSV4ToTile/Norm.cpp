@@ -13,7 +13,7 @@ namespace fathom {
 /// x as [T, H, d] (H = 1 for a matrix), with the heads that one program takes.
 struct Heads {
   SmallVector<Value> operands; // x, extra..., result
-  int64_t heads, width, block;
+  int64_t heads, width, block, piece;
   Heads(Lowering &l, Value x, ValueRange extra, Value result) {
     operands.push_back(three(l, l.buffer(x)));
     operands.append(extra.begin(), extra.end());
@@ -21,7 +21,8 @@ struct Heads {
     auto type = cast<MemRefType>(operands.front().getType());
     heads = type.getDimSize(1);
     width = type.getDimSize(2);
-    block = std::min<int64_t>(pow2Ceil(heads), 16);
+    block = std::min(pow2Ceil(heads), l.shapes.rowHeads);
+    piece = l.shapes.rowPiece;
   }
   static Value three(Lowering &l, Value m) {
     auto type = cast<MemRefType>(m.getType());
@@ -68,7 +69,7 @@ struct Heads {
 /// each square, rounded to `rounding` if it is not f32.
 static Value inverseRms(KernelBuilder &k, const Heads &v, Value t, Value h,
                         double eps, Type rounding) {
-  int64_t w = pow2Divisor(v.width, 1024);
+  int64_t w = pow2Divisor(v.width, v.piece);
   auto round = [&](Value x) { return k.f32(k.to(x, rounding)); };
   Value squares =
       k.loop(k.ci(0), k.ci(v.width), k.ci(w), k.full(0, {v.block, w}),
@@ -89,7 +90,7 @@ void lowerRMSNorm(Lowering &l, dsv4::RMSNormOp op) {
       [&](KernelBuilder &k) {
         Value t = k.pid(0), h = k.muli(k.pid(1), v.block);
         Value inverse = inverseRms(k, v, t, h, eps, k.b.getF32Type());
-        k.chunks(v.width, 1024, [&](Value c, int64_t w) {
+        k.chunks(v.width, v.piece, [&](Value c, int64_t w) {
           Value x = v.load(k, t, h, c, w, v.width);
           Value y = k.mul(x, k.broadcast(inverse, {1}, {v.block, w}));
           Value weight = k.f32(k.load(k.arg(1), c, {w}));

@@ -5,15 +5,13 @@ using namespace mlir;
 
 namespace fathom {
 
-/// Wider rows are summed in pieces by the operation alone.
-static constexpr int64_t kWidest = 1024;
-
 static int64_t ropeWidth(dsv4::RopeOp op) {
   return 2 * cast<RankedTensorType>(op.getCos().getType()).getDimSize(1);
 }
 
-bool RowChain::accepts(Operation *op, int64_t width) {
-  if (!llvm::isPowerOf2_64(width) || width > kWidest)
+bool RowChain::accepts(const TileShapes &shapes, Operation *op, int64_t width) {
+  // Wider rows are summed in pieces by the operation alone.
+  if (!llvm::isPowerOf2_64(width) || width > shapes.rowPiece)
     return false;
   if (auto rope = dyn_cast<dsv4::RopeOp>(op)) {
     int64_t rotated = ropeWidth(rope);
@@ -163,9 +161,9 @@ Value RowChain::apply(KernelBuilder &k, Value x, Value t, Value count,
   return x;
 }
 
-bool canInsertRow(dsv4::CacheType type) {
+bool canInsertRow(const TileShapes &shapes, dsv4::CacheType type) {
   int64_t width = type.getWidth(), rope = type.getRope();
-  if (!llvm::isPowerOf2_64(width) || width > kWidest)
+  if (!llvm::isPowerOf2_64(width) || width > shapes.rowPiece)
     return false;
   switch (type.getFormat()) {
   case dsv4::CacheFormat::F32:

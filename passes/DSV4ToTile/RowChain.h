@@ -14,9 +14,12 @@ namespace fathom {
 class RowChain {
 public:
   /// Whether `op` can be a step on rows of `width`.
-  static bool accepts(mlir::Operation *op, int64_t width);
-  static bool accepts(llvm::ArrayRef<mlir::Operation *> ops, int64_t width) {
-    return llvm::all_of(ops, [&](auto *op) { return accepts(op, width); });
+  static bool accepts(const TileShapes &shapes, mlir::Operation *op,
+                      int64_t width);
+  static bool accepts(const TileShapes &shapes,
+                      llvm::ArrayRef<mlir::Operation *> ops, int64_t width) {
+    return llvm::all_of(ops,
+                        [&](auto *op) { return accepts(shapes, op, width); });
   }
 
   RowChain(Lowering &l, llvm::ArrayRef<mlir::Operation *> ops);
@@ -37,7 +40,7 @@ private:
 
 /// Stores a row [1, width], on the grid of the cache's format already, as row
 /// `row`; the components are arguments from `first` on.
-bool canInsertRow(dsv4::CacheType type);
+bool canInsertRow(const TileShapes &shapes, dsv4::CacheType type);
 void insertRow(KernelBuilder &k, dsv4::CacheType type, unsigned first, Value x,
                Value row);
 

@@ -41,13 +41,15 @@ Residual Residual::of(dsv4::FusedOp group) {
 
 /// Channels that the second kernel takes at once; the router's chunk, so that
 /// its sums have the order of the operation by itself.
-static int64_t finishChunk(int64_t width) {
-  return pow2Divisor(width, WeightTile::kLongest);
+static int64_t finishChunk(const TileShapes &shapes, int64_t width) {
+  return pow2Divisor(width, shapes.chunk);
 }
 
-int64_t streamBlock(int64_t width) { return pow2Divisor(width, 64); }
+int64_t streamBlock(const TileShapes &shapes, int64_t width) {
+  return pow2Divisor(width, shapes.streamChannels);
+}
 
-bool Residual::fits() const {
+bool Residual::fits(const TileShapes &shapes) const {
   dsv4::HCPostOp post = this->post;
   dsv4::HCPreOp pre = this->pre;
   if ((!post && !pre) || (post && expand))
@@ -55,7 +57,7 @@ bool Residual::fits() const {
   auto type =
       cast<RankedTensorType>((pre ? pre.getH() : post.getH()).getType());
   int64_t n = type.getDimSize(1), width = type.getDimSize(2);
-  if (pow2Ceil(n) != n || streamBlock(width) < 8)
+  if (pow2Ceil(n) != n || streamBlock(shapes, width) < 8)
     return false;
   if (!pre)
     return true;
@@ -65,7 +67,7 @@ bool Residual::fits() const {
     int64_t block = q.getBlock();
     if (q.getFormat() != dsv4::QuantFormat::E4M3 ||
         int64_t(q.getChannels()) != width || pow2Ceil(block) != block ||
-        finishChunk(width) % block != 0)
+        finishChunk(shapes, width) % block != 0)
       return false;
   }
   return true;
@@ -84,7 +86,7 @@ StreamsUpdate::StreamsUpdate(Lowering &l, const Residual &r) {
   auto type = cast<RankedTensorType>(h.getType());
   n = type.getDimSize(1);
   width = type.getDimSize(2);
-  blockSize = streamBlock(width);
+  blockSize = streamBlock(l.shapes, width);
   if (embeds) {
     operands = {l.result(h, embed.getIds()), l.buffer(embed.getTable()),
                 l.buffer(embed.getIds())};
@@ -296,10 +298,10 @@ Finish::Finish(Lowering &l, const Residual &r, Value shares) : l(l), r(r) {
     dsv4::GateOp gate = r.gate;
     auto weight = cast<RankedTensorType>(gate.getWeight().getType());
     int64_t experts = weight.getDimSize(0);
-    router =
-        WeightTile::of(weight.getShape(), weight.getElementType(), experts);
+    router = WeightTile::of(l.shapes, weight.getShape(),
+                            weight.getElementType(), experts);
     if (!router->ragged)
-      router->rows = pow2Divisor(experts, 64);
+      router->rows = pow2Divisor(experts, l.shapes.routerRows);
     gateWeight = add(l.buffer(gate.getWeight()));
     scores = add(l.result(gate.getScores(), h));
   }
@@ -386,7 +388,7 @@ void Finish::write(KernelBuilder &k) {
     }
     return k.f32(k.to(sum, carrier));
   };
-  int64_t w = pow2Divisor(width, 1024); // as rms_norm by itself
+  int64_t w = pow2Divisor(width, l.shapes.rowPiece); // as rms_norm by itself
   Value squares = k.loop(k.ci(0), k.ci(width), k.ci(w), k.full(0, {w}),
                          [&](Value c, ValueRange sum) -> SmallVector<Value> {
                            Value x = mixed(c, w);
@@ -399,7 +401,7 @@ void Finish::write(KernelBuilder &k) {
                       k.sqrt(k.add(mean, norm.getEps().convertToDouble()))),
                 {0});
 
-  int64_t chunk = router ? router->chunk : finishChunk(width);
+  int64_t chunk = router ? router->chunk : finishChunk(l.shapes, width);
   SmallVector<Value> init;
   if (router)
     init.push_back(k.full(0, {router->rows, 1}));

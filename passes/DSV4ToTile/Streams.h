@@ -22,12 +22,12 @@ struct Residual {
   /// Those of `group` that belong to its last `hc_pre`.
   static Residual of(dsv4::FusedOp group);
   /// Whether the kernels below can do them.
-  bool fits() const;
+  bool fits(const TileShapes &shapes) const;
 };
 
 /// Channels of one program, hence of one partial sum of a mix: depends on the
 /// width alone.
-int64_t streamBlock(int64_t width);
+int64_t streamBlock(const TileShapes &shapes, int64_t width);
 
 /// Post-mix of a block of channels, and its share of the next mix: the sums
 /// over the block's channels of all streams, one for each coefficient and one

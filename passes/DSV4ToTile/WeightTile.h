@@ -12,10 +12,6 @@ namespace fathom {
 /// never on the number of tokens: the order of sums is the same in every
 /// specialisation, and no sum knows how many rows a block has.
 struct WeightTile {
-  /// The longest chunk. Between chunks sums go through memory and activations
-  /// are packed anew, so that it should be long; a tile of 64 tokens must stay
-  /// in the second-level cache.
-  static constexpr int64_t kLongest = 2048;
   enum class Format { Plain, FP8, FP4 };
   Format format;
   int64_t n, k, rows, chunk;
@@ -25,8 +21,8 @@ struct WeightTile {
   /// `shape` and `element` of the stored weight; `rowUnit`: a block of rows may
   /// not straddle multiples of it (output groups). `tokens` of a program: for
   /// many, blocks are taller, so that tokens are read and permuted less often.
-  static WeightTile of(Shape shape, Type element, int64_t rowUnit,
-                       int64_t tokens = 1);
+  static WeightTile of(const TileShapes &shapes, Shape shape, Type element,
+                       int64_t rowUnit, int64_t tokens = 1);
 
   int64_t blocks() const { return llvm::divideCeil(n, rows); }
   /// acc [rows, tokens] + W[row .. row+rows, k0 .. k0+chunk] x^T, x [tokens,

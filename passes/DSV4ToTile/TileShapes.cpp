@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "passes/DSV4ToTile/TileShapes.h"
+
+namespace fathom {
+
+/// Between chunks sums go through memory and activations are packed anew, so
+/// that chunks should be long; a tile of 64 tokens must stay in the
+/// second-level cache.
+static constexpr TileShapes kCPU = {
+    /*name=*/"cpu",
+    /*chunk=*/2048,
+    /*fewRows=*/32,
+    /*manyRows=*/128,
+    /*leastRows=*/8,
+    /*routerRows=*/64,
+    /*fewTokens=*/16,
+    /*manyTokens=*/64,
+    /*fewPairs=*/4,
+    /*manyPairs=*/{32, 16},
+    /*expertBytes=*/64 << 10,
+    /*streamChannels=*/64,
+    /*mixChunk=*/256,
+    /*cacheRows=*/32,
+    /*leastHeads=*/4, // less fills no vector
+    /*fewHeads=*/8,
+    /*manyHeads=*/16,
+    /*indexKeys=*/32,
+    /*indexStrip=*/1024,
+    /*fewCandidates=*/1024,
+    /*manyCandidates=*/16384,
+    /*selectionTile=*/256,
+    /*rowPiece=*/1024,
+    /*rowHeads=*/16,
+    /*elements=*/1024,
+};
+
+/// Tensor cores take 64 or 128 rows, and what a program holds must fit into the
+/// registers of 8 warps.
+static constexpr TileShapes kCUDA = {
+    /*name=*/"cuda",
+    /*chunk=*/128,
+    /*fewRows=*/128,
+    /*manyRows=*/128,
+    /*leastRows=*/64,
+    /*routerRows=*/64,
+    /*fewTokens=*/16,
+    /*manyTokens=*/64,
+    /*fewPairs=*/16,
+    /*manyPairs=*/{64, 16},
+    /*expertBytes=*/1 << 20,
+    /*streamChannels=*/64,
+    /*mixChunk=*/128,
+    /*cacheRows=*/64,
+    /*leastHeads=*/8,
+    /*fewHeads=*/16,
+    /*manyHeads=*/16,
+    /*indexKeys=*/64,
+    /*indexStrip=*/1024,
+    /*fewCandidates=*/1024,
+    /*manyCandidates=*/16384,
+    /*selectionTile=*/256,
+    /*rowPiece=*/1024,
+    /*rowHeads=*/4,
+    /*elements=*/1024,
+};
+
+const TileShapes *TileShapes::find(llvm::StringRef target) {
+  for (const TileShapes *shapes : {&kCPU, &kCUDA})
+    if (target == shapes->name)
+      return shapes;
+  return nullptr;
+}
+
+} // namespace fathom

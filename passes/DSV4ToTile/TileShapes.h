@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What a target wants of the tiles of a program: the one place that knows.
+// Everything here may depend on the target, on the model and, where it says so,
+// on the tokens of a step; what decides an order of sums never on tokens.
+#pragma once
+
+#include "llvm/ADT/StringRef.h"
+
+#include <cstdint>
+
+namespace fathom {
+
+struct TileShapes {
+  const char *name;
+
+  //===-- Products with weights ------------------------------------------===//
+
+  /// Longest chunk of K. Decides an order of sums.
+  int64_t chunk;
+  /// Rows of a block of weights, of a program for up to 16 tokens and for more.
+  int64_t fewRows, manyRows;
+  /// Least rows of a block where a matrix has room for them; blocks then may
+  /// lie partly beyond the matrix.
+  int64_t leastRows;
+  /// Rows of the router's block where its scores end a longer kernel.
+  int64_t routerRows;
+  /// Tokens that a program takes of up to 16 and of more.
+  int64_t fewTokens, manyTokens;
+  /// Tokens of an expert taken at once, likewise; for more first as many as in
+  /// `manyPairs[0]`.
+  int64_t fewPairs, manyPairs[2];
+  /// A program of an expert reads as many rows as make this many bytes, if they
+  /// are no more than 128: enough to hide what it does before and after, few
+  /// enough for every thread to have several programs.
+  int64_t expertBytes;
+  /// Channels of a program that ends with the streams, hence of one share of
+  /// the next mix. Decides an order of sums.
+  int64_t streamChannels;
+  /// Longest chunk of a mix by itself. Decides an order of sums.
+  int64_t mixChunk;
+
+  //===-- Attention ------------------------------------------------------===//
+
+  /// Rows of a cache that a step of attention takes. Decides an order of sums.
+  int64_t cacheRows;
+  /// Heads of a program: least, for one token of a model with few heads, else.
+  int64_t leastHeads, fewHeads, manyHeads;
+  /// Keys that a step of the indexer takes, and of a program that scores alone.
+  int64_t indexKeys, indexStrip;
+  /// Least blocks that a program chooses from, for one token and for more.
+  int64_t fewCandidates, manyCandidates;
+  /// Entries of a list that a selection looks at together.
+  int64_t selectionTile;
+
+  //===-- Rows -----------------------------------------------------------===//
+
+  /// Widest row that a program keeps in one tile, and the widest piece of a
+  /// wider one. Decides an order of sums.
+  int64_t rowPiece;
+  /// Heads, or rows of heads, that a program of a norm takes.
+  int64_t rowHeads;
+  /// Widest piece of a row where no sum goes over it.
+  int64_t elements;
+
+  /// Null for a target that is not known.
+  static const TileShapes *find(llvm::StringRef target);
+};
+
+} // namespace fathom
