@@ -260,7 +260,6 @@ static Error selfCheck(StringRef text) {
 }
 
 Expected<uint64_t> writePackage(StringRef package, format::Manifest manifest,
-                                StringRef target,
                                 ArrayRef<CompiledLibrary> libraries,
                                 StringRef checkpoint,
                                 ArrayRef<PackageFile> more) {
@@ -270,11 +269,13 @@ Expected<uint64_t> writePackage(StringRef package, format::Manifest manifest,
   extra->insert(extra->end(), more.begin(), more.end());
   for (const auto &file : *extra)
     manifest.extraFiles.push_back(file.first);
-  for (const CompiledLibrary &library : libraries)
-    manifest.libraries.push_back(
-        {library.file, target.str(), library.isa,
-         format::blake3Hex(library.bytes.data(), library.bytes.size()),
-         library.bytes.size(), library.scratchBytes});
+  for (const CompiledLibrary &library : libraries) {
+    format::Library about = library.about;
+    about.blake3 =
+        format::blake3Hex(library.bytes.data(), library.bytes.size());
+    about.bytes = library.bytes.size();
+    manifest.libraries.push_back(std::move(about));
+  }
   std::string content = format::contentText(manifest);
   manifest.contentBlake3 = format::blake3Hex(content.data(), content.size());
   std::string text = format::manifestText(manifest);
@@ -305,9 +306,15 @@ Expected<uint64_t> writePackage(StringRef package, format::Manifest manifest,
     total += bytes.size();
     return writeFile(ready, name, bytes);
   };
-  for (const CompiledLibrary &library : libraries)
-    if (Error error = put(library.file, library.bytes))
+  for (const CompiledLibrary &library : libraries) {
+    SmallString<256> folder(ready);
+    sys::path::append(folder, sys::path::parent_path(library.about.file));
+    if (std::error_code error = sys::fs::create_directories(folder))
+      return systemError("cannot create a folder of the package", folder,
+                         error.value());
+    if (Error error = put(library.about.file, library.bytes))
       return std::move(error);
+  }
   for (const auto &file : *extra)
     if (Error error = put(file.first, file.second))
       return std::move(error);

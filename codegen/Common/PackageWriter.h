@@ -39,7 +39,6 @@ using PackageFile = std::pair<std::string, std::string>;
 /// written. On error nothing is left and what was there is as before.
 llvm::Expected<uint64_t> writePackage(llvm::StringRef package,
                                       format::Manifest manifest,
-                                      llvm::StringRef target,
                                       llvm::ArrayRef<CompiledLibrary> libraries,
                                       llvm::StringRef checkpoint,
                                       llvm::ArrayRef<PackageFile> more = {});

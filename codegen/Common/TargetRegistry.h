@@ -5,29 +5,43 @@
 #ifndef FATHOM_CODEGEN_COMMON_TARGETREGISTRY_H
 #define FATHOM_CODEGEN_COMMON_TARGETREGISTRY_H
 
+#include "runtime/format/Manifest.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/Support/Error.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 namespace fathom {
 
-/// The code of one level ("x86-64-v3"): a file of the package.
+/// A file of code and what the manifest says of it; size and hash are the
+/// package writer's matter.
 struct CompiledLibrary {
-  std::string file; // without directory
-  std::string isa;
+  format::Library about;
   std::string bytes;
-  uint64_t scratchBytes = 0; // that a kernel call needs, at most
+};
+
+struct TargetOptions {
+  /// Of those that the target knows, in its order.
+  std::vector<std::string> levels;
+  /// The target's assembler or its folder, as the user named it; may be empty.
+  std::string assembler;
+  /// Whose code device code holds where it holds code of the host.
+  std::string hostArchitecture = "x86_64";
+  /// Is told how far a long compilation is; may be empty.
+  std::function<void(size_t done, size_t of)> progress;
 };
 
 class TargetBackend {
 public:
   virtual ~TargetBackend() = default;
-  /// As on the command line and in manifests: "cpu".
+  /// As on the command line, in manifests, and as the lowering to tile programs
+  /// knows it: "cpu".
   virtual llvm::StringRef name() const = 0;
   /// One line for --help.
   virtual llvm::StringRef description() const = 0;
@@ -36,16 +50,25 @@ public:
   virtual std::vector<std::string> defaultLevels() const = 0;
   /// Dialects and external models that compile() needs in its context.
   virtual void registerDialects(mlir::DialectRegistry &registry) const = 0;
+  /// What the manifest says of the target. Fails where a tool is missing that
+  /// compile() needs: asked for before minutes of work.
+  virtual llvm::Expected<format::Target>
+  describe(const TargetOptions &options) const {
+    format::Target target;
+    target.name = name().str();
+    return target;
+  }
   /// Compiles all tile.kernel operations of `module` once for every level.
   /// Leaves the module as it was. Errors: diagnostics on the module's
   /// operations, or the error returned.
   virtual llvm::Expected<std::vector<CompiledLibrary>>
-  compile(mlir::ModuleOp module, llvm::ArrayRef<std::string> levels) const = 0;
-  /// The scratch memory that a kernel call of the libraries needs, at most, as
-  /// compile() would find it, without making code.
+  compile(mlir::ModuleOp module, const TargetOptions &options) const = 0;
+  /// The scratch memory on the host that a kernel call of the libraries needs,
+  /// at most, as compile() would find it, without making code.
   virtual llvm::Expected<uint64_t>
-  scratchBytes(mlir::ModuleOp module,
-               llvm::ArrayRef<std::string> levels) const = 0;
+  scratchBytes(mlir::ModuleOp module, const TargetOptions &options) const {
+    return 0;
+  }
 };
 
 /// The targets of this build. Plain object, filled by the tool: no globals.

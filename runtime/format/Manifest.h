@@ -7,13 +7,15 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace fathom::format {
 
 /// An unknown major is refused, an unknown minor is accepted.
-constexpr int kMajor = 2;
+constexpr int kMajor = 3;
 constexpr int kMinor = 0;
 
 /// How a kernel of a CPU library is called. `args[i]` is a pointer or a count
@@ -39,10 +41,35 @@ struct Limits {
   int64_t maxContext = 0, maxSequences = 0, maxStepTokens = 0;
 };
 
-/// Code for one instruction-set level. `blake3` is over the file's bytes, hex.
+/// The family of processors that tile programs and launches were made for. A
+/// package of another target than cpu holds code for the host, too, of the same
+/// kernels: it is what the emulated driver runs.
+struct Target {
+  std::string name = "cpu"; // "cpu" | "cuda"
+  /// Where device code holds code of the host, whose: "x86_64" | "aarch64".
+  std::string hostArchitecture;
+  std::string assembler; // and its version, where another program made the code
+};
+
+/// What a kernel became, as the target's own tools say.
+struct KernelReport {
+  uint64_t registers = 0, stackBytes = 0, sharedBytes = 0, instructions = 0;
+  uint64_t spillStores = 0, loopSpillStores = 0; // the latter in the main loop
+  uint64_t tmaInstructions = 0;
+  std::map<std::string, uint64_t> tensorInstructions; // "HGMMA" -> how many
+};
+
+/// A file of code. `blake3` is over the file's bytes, hex.
 struct Library {
-  std::string file, target /* "cpu" */, isa /* "x86-64-v3" */, blake3;
-  uint64_t bytes = 0, scratchBytes = 0;
+  std::string file;   // "host-x86-64-v3.so", "device/sm_90/KERNEL.cubin"
+  std::string target; // "cpu" | "cuda": who runs it
+  std::string isa;    // "x86-64-v3" | "sm_90"
+  std::string kernel; // the one that it holds; "": all of them
+  std::string blake3;
+  uint64_t bytes = 0, scratchBytes = 0; // the latter of a call on the CPU
+  /// Choices made when the kernel was compiled, "workerWarps" -> 8.
+  std::map<std::string, int64_t> configuration;
+  std::optional<KernelReport> report; // none: not known
 };
 
 /// A safetensors file of the checkpoint. `name` has no directory part. The
@@ -142,6 +169,7 @@ struct Entry {
 struct Manifest {
   int major = kMajor, minor = kMinor;
   std::string producer; // "fathom 0.1.0"
+  Target target;
   Model model;
   Limits limits;
   std::vector<Library> libraries;

@@ -109,17 +109,39 @@ inline nlohmann::json toJson(const Entry &entry) {
           {"specialisations", std::move(specialisations)}};
 }
 
+inline nlohmann::json toJson(const Library &l) {
+  nlohmann::json out = {{"file", l.file},
+                        {"target", l.target},
+                        {"isa", l.isa},
+                        {"kernel", l.kernel},
+                        {"blake3", l.blake3},
+                        {"bytes", l.bytes},
+                        {"scratchBytes", l.scratchBytes},
+                        {"configuration", nlohmann::json::object()}};
+  for (const auto &[name, value] : l.configuration)
+    out["configuration"][name] = value;
+  if (!l.report)
+    return out;
+  nlohmann::json tensor = nlohmann::json::object();
+  for (const auto &[name, count] : l.report->tensorInstructions)
+    tensor[name] = count;
+  out["report"] = {{"registers", l.report->registers},
+                   {"stackBytes", l.report->stackBytes},
+                   {"sharedBytes", l.report->sharedBytes},
+                   {"instructions", l.report->instructions},
+                   {"spillStores", l.report->spillStores},
+                   {"loopSpillStores", l.report->loopSpillStores},
+                   {"tmaInstructions", l.report->tmaInstructions},
+                   {"tensorInstructions", std::move(tensor)}};
+  return out;
+}
+
 inline nlohmann::json storageToJson(const Manifest &m, const char *what) {
   nlohmann::json out = nlohmann::json::array();
   std::string_view which(what);
   if (which == "libraries")
     for (const Library &l : m.libraries)
-      out.push_back({{"file", l.file},
-                     {"target", l.target},
-                     {"isa", l.isa},
-                     {"blake3", l.blake3},
-                     {"bytes", l.bytes},
-                     {"scratchBytes", l.scratchBytes}});
+      out.push_back(toJson(l));
   if (which == "files")
     for (const CheckpointFile &f : m.files)
       out.push_back({{"name", f.name},
@@ -160,6 +182,10 @@ inline nlohmann::json toJson(const Manifest &m) {
                         {"major", m.major},
                         {"minor", m.minor},
                         {"producer", m.producer},
+                        {"target",
+                         {{"name", m.target.name},
+                          {"hostArchitecture", m.target.hostArchitecture},
+                          {"assembler", m.target.assembler}}},
                         {"model", toJson(m.model)},
                         {"limits",
                          {{"maxContext", m.limits.maxContext},

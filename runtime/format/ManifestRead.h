@@ -9,8 +9,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <limits>
+#include <set>
 #include <string_view>
+#include <tuple>
 
 namespace fathom::format::detail {
 
@@ -80,6 +83,30 @@ inline bool isPlainFileName(const std::string &name) {
          name.find('/') == std::string::npos &&
          name.find('\\') == std::string::npos &&
          name.find('\0') == std::string::npos && name.size() <= 255;
+}
+
+/// "sm_90", "x86-64-v3", "workerWarps": letters, digits and joints.
+inline bool isWord(const std::string &text) {
+  return !text.empty() && text.size() <= 64 &&
+         text.find_first_not_of("abcdefghijklmnopqrstuvwxyz"
+                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789_-") == std::string::npos;
+}
+
+/// A file of the package: at most two folders down, nothing hidden, so that it
+/// cannot lead outside.
+inline bool isPackageFile(const std::string &name) {
+  size_t from = 0;
+  for (int depth = 0; depth < 3; ++depth) {
+    const size_t slash = name.find('/', from);
+    const std::string part = name.substr(from, slash - from);
+    if (!isPlainFileName(part) || part[0] == '.')
+      return false;
+    if (slash == std::string::npos)
+      return true;
+    from = slash + 1;
+  }
+  return false;
 }
 
 inline bool isHash(const std::string &text) {
@@ -300,11 +327,88 @@ struct Reader {
             text(j, "promptProfile", m.promptProfile, at));
   }
 
+  bool word(const json &o, const char *name, std::string &out,
+            const Place &at) {
+    return text(o, name, out, at) &&
+           (isWord(out) || fail(Place{&at, name}, "not a word of letters, "
+                                                  "digits, '_' and '-'"));
+  }
+
+  /// Reads object `name` of `o`: words and numbers from 0 to 2^31.
+  template <typename T>
+  bool numbers(const json &o, const char *name, std::map<std::string, T> &out,
+               const Place &at) {
+    const json *v = field(o, name, at);
+    if (!v)
+      return false;
+    const Place place{&at, name};
+    if (!v->is_object())
+      return fail(place,
+                  std::string("expected an object, found ") + v->type_name());
+    if (v->size() > 64)
+      return fail(place, "more than 64 fields");
+    for (const auto &item : v->items()) {
+      int64_t number = 0;
+      if (!isWord(item.key()))
+        return fail(place, "a name that is no word");
+      if (!toInt(item.value(), number, Place{&place, item.key().c_str()}, 0,
+                 kMaxCount))
+        return false;
+      out[item.key()] = static_cast<T>(number);
+    }
+    return true;
+  }
+
+  bool report(const json &j, KernelReport &r, const Place &at) {
+    return size(j, "registers", r.registers, at) &&
+           size(j, "stackBytes", r.stackBytes, at) &&
+           size(j, "sharedBytes", r.sharedBytes, at) &&
+           size(j, "instructions", r.instructions, at) &&
+           size(j, "spillStores", r.spillStores, at) &&
+           size(j, "loopSpillStores", r.loopSpillStores, at) &&
+           size(j, "tmaInstructions", r.tmaInstructions, at) &&
+           numbers(j, "tensorInstructions", r.tensorInstructions, at);
+  }
+
+  bool target(const json &j, Target &t, const Place &at) {
+    return word(j, "name", t.name, at) &&
+           oneOf(j, "hostArchitecture", t.hostArchitecture, at,
+                 {"", "x86_64", "aarch64"}) &&
+           text(j, "assembler", t.assembler, at);
+  }
+
   bool library(const json &j, Library &l, const Place &at) {
-    return fileName(j, "file", l.file, at) && text(j, "target", l.target, at) &&
-           text(j, "isa", l.isa, at) && hash(j, "blake3", l.blake3, at) &&
-           size(j, "bytes", l.bytes, at) &&
-           size(j, "scratchBytes", l.scratchBytes, at);
+    if (!text(j, "file", l.file, at) || !word(j, "target", l.target, at) ||
+        !word(j, "isa", l.isa, at) || !text(j, "kernel", l.kernel, at) ||
+        !hash(j, "blake3", l.blake3, at) || !size(j, "bytes", l.bytes, at) ||
+        !size(j, "scratchBytes", l.scratchBytes, at) ||
+        !numbers(j, "configuration", l.configuration, at))
+      return false;
+    if (!isPackageFile(l.file))
+      return fail(Place{&at, "file"},
+                  "'" + l.file + "' is not a file name within the package");
+    if (!l.kernel.empty() && !isSymbol(l.kernel))
+      return fail(Place{&at, "kernel"}, "not a symbol name");
+    if (!j.contains("report"))
+      return true;
+    l.report.emplace();
+    return report(*j.find("report"), *l.report, Place{&at, "report"});
+  }
+
+  /// Each file once, and one file for each kernel of a level.
+  bool libraries(const std::vector<Library> &all, const Place &at) {
+    std::set<std::string> files;
+    std::set<std::tuple<std::string, std::string, std::string>> held;
+    for (size_t i = 0; i < all.size(); ++i) {
+      const Library &l = all[i];
+      const Place here{&at, nullptr, i};
+      if (!files.insert(l.file).second)
+        return fail(Place{&here, "file"}, "'" + l.file + "' appears twice");
+      if (!held.insert({l.target, l.isa, l.kernel}).second)
+        return fail(here, "a second file for " + l.target + " " + l.isa +
+                              (l.kernel.empty() ? "" : " " + l.kernel));
+    }
+    return true;
   }
 
   bool checkpointFile(const json &j, CheckpointFile &f, const Place &at) {
@@ -499,6 +603,9 @@ struct Reader {
     const Place root{nullptr, "manifest"};
     if (!version(j, m, root) || !text(j, "producer", m.producer, root))
       return false;
+    const json *target = field(j, "target", root);
+    if (!target || !this->target(*target, m.target, Place{&root, "target"}))
+      return false;
     const json *model = field(j, "model", root);
     const json *limits = model ? field(j, "limits", root) : nullptr;
     const Place atModel{&root, "model"}, atLimits{&root, "limits"};
@@ -513,6 +620,7 @@ struct Reader {
                  [&](const json &v, Library &item, const Place &at) {
                    return library(v, item, at);
                  }) &&
+           libraries(m.libraries, Place{&root, "libraries"}) &&
            array(j, "files", m.files, root,
                  [&](const json &v, CheckpointFile &item, const Place &at) {
                    return checkpointFile(v, item, at);

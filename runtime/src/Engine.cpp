@@ -105,7 +105,7 @@ Status Engine::chooseLibrary(const std::string &wanted) {
   std::string has;
   for (size_t i = 0; i < content.libraries.size(); ++i) {
     const format::Library &library = content.libraries[i];
-    if (library.target != "cpu")
+    if (library.target != "cpu" || !library.kernel.empty())
       continue;
     has += (has.empty() ? "" : ", ") + library.isa;
     if (!wanted.empty() && library.isa != wanted)

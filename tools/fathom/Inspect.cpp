@@ -44,6 +44,37 @@ std::vector<CacheGroup> groupCaches(const format::Manifest &m) {
   return groups;
 }
 
+/// Files of one kernel each, of one level.
+struct DeviceCode {
+  std::string name; // "cuda sm_90"
+  uint64_t files = 0, bytes = 0;
+};
+
+std::vector<DeviceCode> deviceCode(const format::Manifest &m) {
+  std::vector<DeviceCode> all;
+  for (const format::Library &l : m.libraries) {
+    if (l.kernel.empty())
+      continue;
+    const std::string name = l.target + " " + l.isa;
+    auto it = std::find_if(all.begin(), all.end(),
+                           [&](const DeviceCode &c) { return c.name == name; });
+    if (it == all.end())
+      it = all.insert(all.end(), {name, 0, 0});
+    ++it->files;
+    it->bytes += l.bytes;
+  }
+  return all;
+}
+
+std::string targetText(const format::Target &t) {
+  std::string out = t.name;
+  if (!t.hostArchitecture.empty())
+    out += ", host " + t.hostArchitecture;
+  if (!t.assembler.empty())
+    out += ", assembled by " + t.assembler;
+  return out;
+}
+
 struct Totals {
   uint64_t checkpointBytes = 0, weightBytes = 0, cachePerSequence = 0,
            workspace = 0;
@@ -99,11 +130,15 @@ json describe(const std::string &package, const format::Manifest &m) {
   out["limits"] = {{"max_context", m.limits.maxContext},
                    {"max_sequences", m.limits.maxSequences},
                    {"max_step_tokens", m.limits.maxStepTokens}};
+  out["target"] = {{"name", m.target.name},
+                   {"host_architecture", m.target.hostArchitecture},
+                   {"assembler", m.target.assembler}};
   out["libraries"] = json::array();
   for (const format::Library &l : m.libraries)
     out["libraries"].push_back({{"file", l.file},
                                 {"target", l.target},
                                 {"isa", l.isa},
+                                {"kernel", l.kernel},
                                 {"bytes", l.bytes},
                                 {"scratch_bytes_per_thread", l.scratchBytes}});
   out["weights"] = {{"checkpoint_directory", m.checkpointDirectory},
@@ -183,9 +218,14 @@ std::string asText(const std::string &package, const format::Manifest &m) {
   line("limits", "context " + number(m.limits.maxContext) + ", sequences " +
                      number(m.limits.maxSequences) + ", tokens a step " +
                      number(m.limits.maxStepTokens));
+  line("target", targetText(m.target));
   for (const format::Library &l : m.libraries)
-    line("code", l.file + " (" + l.isa + "), " + bytesText(l.bytes) +
-                     ", scratch " + bytesText(l.scratchBytes) + " a thread");
+    if (l.kernel.empty())
+      line("code", l.file + " (" + l.isa + "), " + bytesText(l.bytes) +
+                       ", scratch " + bytesText(l.scratchBytes) + " a thread");
+  for (const DeviceCode &code : deviceCode(m))
+    line("code", code.name + ", " + number(code.files) + " kernels, " +
+                     bytesText(code.bytes));
   line("weights", number(m.weights.size()) + " tensors, " +
                       bytesText(totals.weightBytes) + ", in " +
                       number(m.files.size()) + " files in " +

@@ -29,10 +29,9 @@ public:
   }
 
   llvm::Expected<std::vector<CompiledLibrary>>
-  compile(mlir::ModuleOp module,
-          llvm::ArrayRef<std::string> levels) const override {
+  compile(mlir::ModuleOp module, const TargetOptions &target) const override {
     std::vector<CompiledLibrary> libraries;
-    for (const std::string &level : levels) {
+    for (const std::string &level : target.levels) {
       cpu::CPUOptions options;
       options.isa = level;
       // More threads make it faster up to a point and cost memory.
@@ -41,17 +40,21 @@ public:
           cpu::compileKernels(module, options);
       if (!library)
         return library.takeError();
-      libraries.push_back({"host-" + level + ".so", level,
-                           std::move(library->bytes), library->scratchBytes});
+      format::Library about;
+      about.file = "host-" + level + ".so";
+      about.target = "cpu";
+      about.isa = level;
+      about.scratchBytes = library->scratchBytes;
+      libraries.push_back({about, std::move(library->bytes)});
     }
     return libraries;
   }
 
   llvm::Expected<uint64_t>
   scratchBytes(mlir::ModuleOp module,
-               llvm::ArrayRef<std::string> levels) const override {
+               const TargetOptions &target) const override {
     uint64_t most = 0;
-    for (const std::string &level : levels) {
+    for (const std::string &level : target.levels) {
       cpu::CPUOptions options;
       options.isa = level;
       options.threads = std::clamp(std::thread::hardware_concurrency(), 1u, 8u);

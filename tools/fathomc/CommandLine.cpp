@@ -82,6 +82,20 @@ static void addModelOptions(CLI::App &command, CompileOptions &options,
   command.add_flag("-q,--quiet", options.quiet, "no progress lines");
 }
 
+static void addTarget(CLI::App &command, CompileOptions &options) {
+  command
+      .add_option("--target", options.target,
+                  "what to compile for: cpu, or a device and its "
+                  "architectures, such as cuda or cuda:sm_90,sm_100")
+      ->type_name("NAME[:LEVEL,...]")
+      ->capture_default_str();
+  command
+      .add_option("--cpu", options.levels,
+                  "instruction-set levels of the host, separated by commas, "
+                  "such as x86-64-v3 [all; with another target x86-64-v3]")
+      ->delimiter(',');
+}
+
 static void addCompile(CLI::App &app, CompileOptions &options) {
   CLI::App *compile = app.add_subcommand(
       "compile", "compile a checkpoint directory into a package");
@@ -90,13 +104,17 @@ static void addCompile(CLI::App &app, CompileOptions &options) {
   compile->add_option("-o,--output", options.output,
                       "the package to write, NAME.fathom; with --stop-after, "
                       "the file for the IR (default: standard output)");
-  compile->add_option("--target", options.target, "what to compile for")
-      ->capture_default_str();
+  addTarget(*compile, options);
   compile
-      ->add_option("--cpu", options.levels,
-                   "instruction-set levels, separated by commas, such as "
-                   "x86-64-v3")
-      ->delimiter(',');
+      ->add_option("--tileiras", options.assembler,
+                   "NVIDIA's assembler or its folder, for target cuda "
+                   "[$FATHOM_TILEIRAS, $CUDA_HOME/bin, PATH]")
+      ->type_name("PATH");
+  compile
+      ->add_option("--host-arch", options.hostArchitecture,
+                   "processor of the machine that the device sits in: device "
+                   "code may hold code for it [x86_64]")
+      ->check(CLI::IsMember({"x86_64", "aarch64"}));
   compile
       ->add_option("--golden", options.golden,
                    "a numpy archive of stored logits that the package carries "
@@ -162,11 +180,7 @@ static void addPlan(CLI::App &app, CompileOptions &options) {
       "  fathomc plan --preset v4-pro --context 131072 --device h200 --json\n\n"
       "With --device the exit code is 4 where the model does not fit.");
   addModelOptions(*plan, options, /*takesPreset=*/true);
-  plan->add_option("--target", options.target, "what to compile for")
-      ->capture_default_str();
-  plan->add_option("--cpu", options.levels,
-                   "instruction-set levels, separated by commas")
-      ->delimiter(',');
+  addTarget(*plan, options);
   plan->add_option("--device", options.device,
                    "fail unless the model fits this device of the table, or "
                    "this much memory, such as 96GB")

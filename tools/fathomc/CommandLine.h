@@ -20,13 +20,15 @@ struct CompileOptions {
   std::string checkpoint; // a directory; empty with a preset
   std::string preset;     // its name, or empty
   std::string output;     // the package; with stopAfter a file of IR, or empty
-  std::string target = "cpu";
+  std::string target = "cpu";   // NAME or NAME:LEVEL,LEVEL
+  std::string assembler;        // of the target; empty: it is looked for
+  std::string hostArchitecture; // whose code device code holds; or empty
   std::string numerics = "bf16";
   std::string promptProfile; // empty: found out from the checkpoint
   std::optional<int64_t> maxContext, maxSequences, maxStepTokens;
   bool layerOutputs = false;       // compile: streams after each layer
   std::string golden;              // compile: to travel with the package
-  std::vector<std::string> levels; // empty: the target's default
+  std::vector<std::string> levels; // of the host; empty: the target's default
   std::vector<std::string> disabledFusions;
   Phase stopAfter = Phase::All;
   std::string dumpDirectory; // empty: none

@@ -58,8 +58,15 @@ private:
 
   const TargetRegistry &targets;
   Progress progress;
+  bool chooseLevels(const TargetBackend &backend, llvm::StringRef option,
+                    TargetOptions &chosen);
+  bool compileFor(const TargetBackend &backend, TargetOptions &chosen);
+
   const TargetBackend *target = nullptr;
-  std::vector<std::string> levels;
+  TargetOptions targetOptions;
+  /// The host's code of the same kernels, in packages for another target.
+  const TargetBackend *host = nullptr;
+  TargetOptions hostOptions;
   std::vector<CompiledLibrary> libraries;
 };
 

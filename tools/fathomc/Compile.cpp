@@ -18,6 +18,7 @@
 
 #include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/SmallString.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
@@ -49,26 +50,60 @@ bool Compilation::fail(Error error) {
   return false;
 }
 
+/// Of packages for another target: what the host's code is for when nobody
+/// says. It is there to check a package without its device.
+static constexpr const char *kHostLevel = "x86-64-v3";
+
 bool Compilation::chooseTarget() {
-  target = targets.find(options.target);
+  // NAME, or NAME:LEVEL,LEVEL
+  auto [name, list] = StringRef(options.target).split(':');
+  target = targets.find(name);
+  host = targets.find("cpu");
   if (!target)
     return fail(makeError(FailureKind::Unsupported,
-                          "unsupported target " + quoted(options.target),
-                          "--target",
+                          "unsupported target " + quoted(name), "--target",
                           "this build compiles for: " + targets.names(),
                           "leave --target out, or name one of these"));
-  levels = options.levels;
-  std::string unknown = TargetRegistry::resolveLevels(*target, levels);
+  if (!list.empty())
+    for (StringRef level : split(list, ','))
+      targetOptions.levels.push_back(level.str());
+  targetOptions.assembler = options.assembler;
+  if (!options.hostArchitecture.empty())
+    targetOptions.hostArchitecture = options.hostArchitecture;
+  hostOptions.levels = options.levels;
+  if (target == host) {
+    if (targetOptions.levels.empty())
+      targetOptions.levels = options.levels;
+    host = nullptr;
+    if (!chooseLevels(*target, "--cpu", targetOptions))
+      return false;
+  } else {
+    if (hostOptions.levels.empty())
+      hostOptions.levels = {kHostLevel};
+    if (!chooseLevels(*target, "--target", targetOptions) ||
+        !chooseLevels(*host, "--cpu", hostOptions))
+      return false;
+  }
+  if (options.command != Command::Compile || options.stopAfter != Phase::All)
+    return true; // no code is made, no tool is needed
+  Expected<format::Target> described = target->describe(targetOptions);
+  if (!described)
+    return fail(described.takeError());
+  manifest.target = std::move(*described);
+  return true;
+}
+
+bool Compilation::chooseLevels(const TargetBackend &backend, StringRef option,
+                               TargetOptions &chosen) {
+  std::string unknown = TargetRegistry::resolveLevels(backend, chosen.levels);
   if (unknown.empty())
     return true;
-  std::string known;
-  for (const std::string &level : target->levels())
-    known += (known.empty() ? "" : ", ") + level;
   return fail(makeError(FailureKind::Unsupported,
                         "unsupported instruction-set level " + quoted(unknown),
-                        "--cpu",
-                        "target '" + options.target + "' has: " + known,
-                        "leave --cpu out, or name one of these"));
+                        option.str(),
+                        "target '" + backend.name().str() +
+                            "' has: " + join(backend.levels(), ", "),
+                        "leave it out, or name one of these"));
 }
 
 bool Compilation::chooseFusions() {
@@ -269,12 +304,22 @@ static bool isRefusal(StringRef text) {
 }
 
 bool Compilation::generate() {
-  progress.begin("codegen");
+  return compileFor(*target, targetOptions) &&
+         (!host || compileFor(*host, hostOptions));
+}
+
+bool Compilation::compileFor(const TargetBackend &backend,
+                             TargetOptions &chosen) {
+  progress.begin(host && &backend == host ? "host" : "codegen");
+  chosen.progress = [this](size_t done, size_t of) { progress.at(done, of); };
   DiagnosticReport report(context);
   Expected<std::vector<CompiledLibrary>> compiled =
-      target->compile(*module, levels);
+      backend.compile(*module, chosen);
   if (!compiled) {
-    std::string text = toString(compiled.takeError());
+    Error error = compiled.takeError();
+    if (error.isA<FrontendError>())
+      return fail(std::move(error));
+    std::string text = toString(std::move(error));
     if (isRefusal(text))
       return fail(makeError(FailureKind::Resources, "cannot generate code",
                             "codegen", text,
@@ -284,14 +329,13 @@ bool Compilation::generate() {
     code = report.finish("codegen", /*said=*/true);
     return false;
   }
-  libraries = std::move(*compiled);
   uint64_t bytes = 0;
-  std::string names;
-  for (const CompiledLibrary &library : libraries) {
+  for (const CompiledLibrary &library : *compiled)
     bytes += library.bytes.size();
-    names += (names.empty() ? "" : ", ") + library.isa;
-  }
-  progress.end(formatv("{0}: {1:F1} MB of code", names, bytes / 1e6).str());
+  progress.end(
+      formatv("{0}: {1:F1} MB of code", join(chosen.levels, ", "), bytes / 1e6)
+          .str());
+  std::move(compiled->begin(), compiled->end(), std::back_inserter(libraries));
   return true;
 }
 
@@ -317,7 +361,7 @@ void Compilation::printSummary(uint64_t packageBytes) {
   }
   json::Object summary{
       {"package", options.output},
-      {"target", options.target},
+      {"target", manifest.target.name},
       {"numerics", options.numerics},
       {"max_context", manifest.limits.maxContext},
       {"max_sequences", manifest.limits.maxSequences},
@@ -368,9 +412,8 @@ bool Compilation::write() {
                             "write it with numpy.savez_compressed"));
     more.emplace_back("golden.npz", std::move(*golden));
   }
-  Expected<uint64_t> bytes =
-      writePackage(options.output, manifest, options.target, libraries,
-                   options.checkpoint, more);
+  Expected<uint64_t> bytes = writePackage(options.output, manifest, libraries,
+                                          options.checkpoint, more);
   if (!bytes)
     return fail(bytes.takeError());
   progress.end(formatv("{0}, {1:F1} MB", options.output, *bytes / 1e6).str());
@@ -382,7 +425,7 @@ bool Compilation::write() {
 bool Compilation::measureScratch(uint64_t &bytes) {
   progress.begin("scratch");
   DiagnosticReport report(context);
-  Expected<uint64_t> measured = target->scratchBytes(*module, levels);
+  Expected<uint64_t> measured = target->scratchBytes(*module, targetOptions);
   if (!measured) {
     errs() << "fathomc: error: " << toString(measured.takeError()) << "\n";
     code = report.finish("codegen", /*said=*/true);

@@ -31,6 +31,8 @@ public:
   /// Ends the phase with a line "fathomc: PHASE  1.23 s  DETAIL".
   void end(const std::string &detail);
   void note(llvm::StringRef text);
+  /// A line now and then while a phase lasts longer than a few seconds.
+  void at(size_t done, size_t of);
   const std::vector<std::pair<std::string, double>> &seconds() const {
     return times;
   }
@@ -39,7 +41,7 @@ private:
   using Clock = std::chrono::steady_clock;
   bool quiet;
   std::string current;
-  Clock::time_point started;
+  Clock::time_point started, shown;
   std::vector<std::pair<std::string, double>> times;
 };
 

@@ -11,7 +11,18 @@ namespace fathom {
 
 void Progress::begin(StringRef phase) {
   current = phase.str();
-  started = Clock::now();
+  started = shown = Clock::now();
+}
+
+void Progress::at(size_t done, size_t of) {
+  constexpr auto kBetween = std::chrono::seconds(5);
+  if (quiet || Clock::now() - shown < kBetween)
+    return;
+  shown = Clock::now();
+  double seconds = std::chrono::duration<double>(shown - started).count();
+  errs() << "fathomc: " << left_justify(current, 8)
+         << llvm::format("%7.2f s  ", seconds) << done << " of " << of
+         << " kernels\n";
 }
 
 void Progress::end(const std::string &detail) {
@@ -20,7 +31,7 @@ void Progress::end(const std::string &detail) {
   times.emplace_back(current, seconds);
   if (!quiet)
     errs() << "fathomc: " << left_justify(current, 8)
-           << format("%7.2f s  ", seconds) << detail << "\n";
+           << llvm::format("%7.2f s  ", seconds) << detail << "\n";
 }
 
 void Progress::note(StringRef text) {

@@ -16,6 +16,9 @@ static void require(bool condition) {
 }
 
 static void requireConsistent(const Manifest &m) {
+  for (const Library &library : m.libraries)
+    require(!library.file.empty() && library.file[0] != '/' &&
+            ("/" + library.file + "/").find("/.") == std::string::npos);
   for (const Weight &weight : m.weights)
     require(weight.file < m.files.size() &&
             weight.bytes <= m.files[weight.file].bytes &&

@@ -455,7 +455,7 @@ TEST_F(EngineTest, OtherVersions) {
   Manifest m = fakeManifest();
   m.major = 7;
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "version 7.0");
-  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "reads version 2.0");
+  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "reads version 3.0");
   m.major = kMajor;
   m.minor = 12;
   EXPECT_OK(tryOpen(m));

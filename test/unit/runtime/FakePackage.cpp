@@ -166,9 +166,14 @@ Manifest fakeManifest() {
   m.model.eosTokens = {kVocabulary - 1};
   m.limits = {kContext, kSequences, kStepTokens};
   const std::string library = readWhole(FATHOM_FAKE_KERNELS);
-  m.libraries = {{"host-x86-64-v3.so", "cpu", "x86-64-v3",
-                  blake3Hex(library.data(), library.size()), library.size(),
-                  kContext * 4}};
+  Library host;
+  host.file = "host-x86-64-v3.so";
+  host.target = "cpu";
+  host.isa = "x86-64-v3";
+  host.blake3 = blake3Hex(library.data(), library.size());
+  host.bytes = library.size();
+  host.scratchBytes = kContext * 4;
+  m.libraries = {host};
   const std::string checkpoint = fakeCheckpoint();
   m.files = {{"w.safetensors", blake3Hex(checkpoint.data(), kHeaderBytes),
               checkpoint.size(), kHeaderBytes}};

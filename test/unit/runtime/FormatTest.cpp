@@ -5,6 +5,7 @@
 #include "runtime/format/ManifestJson.h"
 #include "test/unit/runtime/FakePackage.h"
 
+#include <fstream>
 #include <functional>
 #include <gtest/gtest.h>
 
@@ -114,9 +115,21 @@ TEST(Manifest, LaterMinorsMayAddFields) {
             "");
 }
 
+TEST(Manifest, InputsOfTheFuzzerAreRead) {
+  for (const char *name : {"minimal.json", "toy.json", "device.json"}) {
+    std::ifstream file(std::string(FATHOM_FUZZ_MANIFESTS) + "/" + name);
+    json j = json::parse(file, nullptr, false);
+    ASSERT_TRUE(j.is_object()) << name;
+    const std::string content = detail::contentText(j);
+    j["contentBlake3"] = blake3Hex(content.data(), content.size());
+    Manifest out;
+    EXPECT_EQ(parseManifest(j.dump(), out), "") << name;
+  }
+}
+
 TEST(Manifest, OtherMajorNamesBoth) {
   expectError("version 9.3", [](json &j) { j["major"] = 9, j["minor"] = 3; });
-  expectError("version 2.0", [](json &j) { j["major"] = 1; });
+  expectError("version 3.0", [](json &j) { j["major"] = 1; });
 }
 
 TEST(Manifest, NotJson) {
@@ -141,9 +154,10 @@ TEST(Manifest, EveryFieldIsNeededAndChecked) {
     const json value = item.value();
     const json::json_pointer at(pointer);
     const json &parent = good.at(at.parent_pointer());
+    const json &whole = good.at(at); // where `value` is null: an empty one
     for (const json &bad : {json(), json(-77), json(1.5), json("\x01"),
                             json::array(), json::object()}) {
-      if (bad == value || (bad == json::array() && value.is_null()))
+      if (bad == whole)
         continue;
       // Free texts take any text, and null stands for an empty array here.
       if (value.is_null() || (bad.is_string() && value.is_string()))
@@ -190,11 +204,94 @@ TEST(Manifest, RangesAndReferences) {
               [](json &j) { j["files"][0]["headerBytes"] = 500; });
   for (const char *name : {"../w", "a/b", "", ".", "..", "a\\b"}) {
     expectError("file name", [&](json &j) { j["files"][0]["name"] = name; });
-    expectError("file name",
-                [&](json &j) { j["libraries"][0]["file"] = name; });
     expectError("file name", [&](json &j) { j["extraFiles"] = {name}; });
   }
   expectError("BLAKE3", [](json &j) { j["libraries"][0]["blake3"] = "abc"; });
+}
+
+/// The toy with one kernel for a device.
+Manifest deviceManifest() {
+  Manifest m = fakeManifest();
+  m.target = {"cuda", "x86_64", "tileiras V13.5.1"};
+  Library cubin;
+  cubin.file = "device/sm_90/fake_logits.cubin";
+  cubin.target = "cuda";
+  cubin.isa = "sm_90";
+  cubin.kernel = "fake_logits";
+  cubin.blake3 = std::string(64, 'a');
+  cubin.bytes = 12;
+  cubin.configuration = {{"workerWarps", 8}, {"ctas", 1}};
+  cubin.report = KernelReport();
+  cubin.report->registers = 168;
+  cubin.report->tensorInstructions = {{"HGMMA", 8}};
+  m.libraries.push_back(cubin);
+  return m;
+}
+
+TEST(Manifest, DeviceLibraries) {
+  const Manifest m = sealed(deviceManifest());
+  Manifest back;
+  ASSERT_EQ(parseManifest(manifestText(m), back), "");
+  EXPECT_EQ(manifestText(back), manifestText(m));
+  EXPECT_EQ(back.target.name, "cuda");
+  EXPECT_EQ(back.target.hostArchitecture, "x86_64");
+  EXPECT_EQ(back.target.assembler, "tileiras V13.5.1");
+  EXPECT_EQ(back.libraries[1].kernel, "fake_logits");
+  EXPECT_EQ(back.libraries[1].configuration, m.libraries[1].configuration);
+  EXPECT_FALSE(back.libraries[0].report.has_value());
+  ASSERT_TRUE(back.libraries[1].report.has_value());
+  EXPECT_EQ(back.libraries[1].report->registers, 168u);
+  EXPECT_EQ(back.libraries[1].report->tensorInstructions.at("HGMMA"), 8u);
+}
+
+TEST(Manifest, DeviceLibrariesOfAnEnemy) {
+  auto expect = [](const std::string &part,
+                   const std::function<void(json &)> &change) {
+    json j = json::parse(manifestText(deviceManifest()));
+    change(j["libraries"][1]);
+    const std::string content = detail::contentText(j);
+    j["contentBlake3"] = blake3Hex(content.data(), content.size());
+    Manifest out;
+    const std::string error = parseManifest(j.dump(), out);
+    EXPECT_NE(error.find(part), std::string::npos)
+        << "expected '" << part << "', got '" << error << "'";
+  };
+  for (const char *name :
+       {"../w", "a/../w", "a/b/..", "", ".", "..", "a\\b", "/etc/passwd",
+        "a//b", "a/", "device/.hidden/k", "a/b/c/d"})
+    expect("file name", [&](json &j) { j["file"] = name; });
+  for (const char *name : {"", "sm 90", "../sm_90", "sm/90"})
+    expect("isa: not a word", [&](json &j) { j["isa"] = name; });
+  expect("target: not a word", [](json &j) { j["target"] = ""; });
+  expect("symbol", [](json &j) { j["kernel"] = "a b"; });
+  expect("appears twice", [](json &j) { j["file"] = "host-x86-64-v3.so"; });
+  expect("a second file for cpu x86-64-v3", [](json &j) {
+    j["target"] = "cpu", j["isa"] = "x86-64-v3", j["kernel"] = "";
+  });
+  expect("configuration.ctas",
+         [](json &j) { j["configuration"]["ctas"] = -1; });
+  expect("no word", [](json &j) { j["configuration"]["a b"] = 1; });
+  expect("more than 64", [](json &j) {
+    for (int i = 0; i < 65; ++i)
+      j["configuration"]["c" + std::to_string(i)] = 1;
+  });
+  expect("configuration: expected an object",
+         [](json &j) { j["configuration"] = json::array(); });
+  const json good = json::parse(manifestText(deviceManifest()));
+  const json report = good["libraries"][1]["report"];
+  for (const auto &item : report.items()) {
+    expect("missing", [&](json &j) { j["report"].erase(item.key()); });
+    expect(item.key(), [&](json &j) { j["report"][item.key()] = -1; });
+  }
+  expect("report", [](json &j) { j["report"] = nullptr; });
+  expect("HGMMA",
+         [](json &j) { j["report"]["tensorInstructions"]["HGMMA"] = 0.5; });
+}
+
+TEST(Manifest, Targets) {
+  expectError("target.hostArchitecture",
+              [](json &j) { j["target"]["hostArchitecture"] = "vax"; });
+  expectError("target.name", [](json &j) { j["target"]["name"] = "a/b"; });
 }
 
 TEST(Manifest, Launches) {
