@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "codegen/NVIDIA/CubinReport.h"
 
-#include "llvm/ADT/SmallString.h"
+#include "codegen/NVIDIA/Process.h"
+
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSwitch.h"
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/raw_ostream.h"
 
 using namespace llvm;
+using fathom::format::KernelReport;
 
 namespace fathom::nvidia {
 
-static bool numberAfter(StringRef text, StringRef key, int64_t &number) {
+static bool numberAfter(StringRef text, StringRef key, uint64_t &number) {
   size_t at = text.find(key);
   return at != StringRef::npos &&
          !text.drop_front(at + key.size()).consumeInteger(10, number);
 }
 
-bool parseResources(StringRef text, CubinReport &report) {
+bool parseResources(StringRef text, KernelReport &report) {
   return numberAfter(text, "REG:", report.registers) &&
          numberAfter(text, "STACK:", report.stackBytes) &&
          numberAfter(text, "SHARED:", report.sharedBytes);
@@ -60,7 +60,7 @@ static std::optional<Instruction> instructionIn(StringRef line) {
   return found;
 }
 
-void parseListing(StringRef text, CubinReport &report) {
+void parseListing(StringRef text, KernelReport &report) {
   std::vector<Instruction> all;
   StringMap<size_t> labels;
   SmallVector<StringRef> lines;
@@ -105,29 +105,16 @@ void parseListing(StringRef text, CubinReport &report) {
   report.loopSpillStores = to ? within(stores, from, to) : 0;
 }
 
-std::optional<CubinReport> inspectCubin(const Toolchain &toolchain,
-                                        StringRef cubin) {
-  if (toolchain.cuobjdump.empty() || toolchain.nvdisasm.empty())
-    return std::nullopt;
-  SmallString<128> path;
-  int fd = -1;
-  if (sys::fs::createTemporaryFile("fathom-kernel", "cubin", fd, path))
-    return std::nullopt;
-  raw_fd_ostream out(fd, /*shouldClose=*/true);
-  out << cubin;
-  out.close();
-  bool failed = out.has_error();
-  out.clear_error();
-  CubinReport report;
+std::optional<KernelReport> inspectCubin(const Toolchain &toolchain,
+                                         const std::string &file) {
+  KernelReport report;
   std::string text;
-  std::string file = path.str().str();
-  bool read =
-      !failed &&
-      runTool(toolchain.cuobjdump, {"--dump-resource-usage", file}, 60, text) &&
-      parseResources(text, report) &&
-      runTool(toolchain.nvdisasm, {"-c", file}, 60, text);
-  sys::fs::remove(path);
-  if (!read)
+  constexpr unsigned kSeconds = 300; // a listing may have megabytes
+  if (!toolchain.canInspect() ||
+      !runTool(toolchain.cuobjdump, {"--dump-resource-usage", file}, kSeconds,
+               text) ||
+      !parseResources(text, report) ||
+      !runTool(toolchain.nvdisasm, {"-c", file}, kSeconds, text))
     return std::nullopt;
   parseListing(text, report);
   return report;

@@ -57,6 +57,8 @@ struct KernelReport {
   uint64_t spillStores = 0, loopSpillStores = 0; // the latter in the main loop
   uint64_t tmaInstructions = 0;
   std::map<std::string, uint64_t> tensorInstructions; // "HGMMA" -> how many
+  /// What the assembler says of slower code, a line each.
+  std::vector<std::string> notices;
 };
 
 /// A file of code. `blake3` is over the file's bytes, hex.

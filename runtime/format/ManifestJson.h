@@ -132,7 +132,8 @@ inline nlohmann::json toJson(const Library &l) {
                    {"spillStores", l.report->spillStores},
                    {"loopSpillStores", l.report->loopSpillStores},
                    {"tmaInstructions", l.report->tmaInstructions},
-                   {"tensorInstructions", std::move(tensor)}};
+                   {"tensorInstructions", std::move(tensor)},
+                   {"notices", l.report->notices}};
   return out;
 }
 

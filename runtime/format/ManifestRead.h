@@ -367,7 +367,11 @@ struct Reader {
            size(j, "spillStores", r.spillStores, at) &&
            size(j, "loopSpillStores", r.loopSpillStores, at) &&
            size(j, "tmaInstructions", r.tmaInstructions, at) &&
-           numbers(j, "tensorInstructions", r.tensorInstructions, at);
+           numbers(j, "tensorInstructions", r.tensorInstructions, at) &&
+           array(j, "notices", r.notices, at,
+                 [&](const json &v, std::string &item, const Place &place) {
+                   return toText(v, item, place);
+                 });
   }
 
   bool target(const json &j, Target &t, const Place &at) {

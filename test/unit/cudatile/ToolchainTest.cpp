@@ -2,7 +2,7 @@
 //
 // The assembler as a child process, played by a shell script that does what
 // the target's name says.
-#include "codegen/NVIDIA/Toolchain.h"
+#include "codegen/NVIDIA/Assembler.h"
 #include "codegen/NVIDIA/CubinReport.h"
 #include "frontends/Support/FrontendError.h"
 
@@ -25,7 +25,9 @@ constexpr const char *kScript = R"(#!/bin/sh
 case $1 in
   --list-versions) printf '13.1\n13.2\nVERSION\n'; exit 0 ;;
   --version) echo 'tools, release 13.5, V13.5.1'; exit 0 ;;
-  --gpu-name=good) { printf 'cubin of '; cat "$4"; } >"$3" ;;
+  --gpu-name=good)
+    { printf 'cubin of '; cat "$4"; } >"$3"
+    printf -- '--- !Failure\nPass: Tensor-core\nName: RemarkTensorCoreMMA\nArgs:\n  - Instruction: FMA\n' >"${7#*=}" ;;
   --gpu-name=refuses) echo 'error: no such thing'; exit 5 ;;
   --gpu-name=dies) kill -ILL $$ ;;
   --gpu-name=hangs) exec sleep 60 ;;
@@ -58,7 +60,9 @@ protected:
     llvm::sys::fs::setPermissions(path("tileiras"), llvm::sys::fs::all_all);
   }
   Assembly run(const std::string &target, const std::string &cache = "") {
-    Assembly jobs[] = {{"k", target, "bytes", "", "", false}};
+    Assembly jobs[1];
+    jobs[0].target = target;
+    jobs[0].bytecode = "bytes";
     AssemblyOptions options;
     options.timeoutSeconds = target == "hangs" ? 1 : 60;
     options.cache = cache;
@@ -107,13 +111,22 @@ TEST_F(ToolchainTest, Assembles) {
 
 TEST_F(ToolchainTest, SeveralAtOnce) {
   std::vector<Assembly> jobs;
-  for (int i = 0; i < 9; ++i)
-    jobs.push_back(
-        {"k", i % 3 ? "good" : "refuses", std::to_string(i), "", "", false});
+  for (int i = 0; i < 9; ++i) {
+    Assembly &job = jobs.emplace_back();
+    job.target = i % 3 ? "good" : "refuses";
+    job.bytecode = std::to_string(i);
+  }
   AssemblyOptions options;
   options.parallel = 4;
   Toolchain tools{path("tileiras"), "V13.5.1", "", ""};
+  size_t told = 0;
+  options.progress = [&](size_t done, size_t of) {
+    EXPECT_GT(done, told);
+    EXPECT_EQ(of, 9u);
+    told = done;
+  };
   EXPECT_FALSE(bool(assemble(jobs, tools, options)));
+  EXPECT_EQ(told, 9u);
   for (int i = 0; i < 9; ++i)
     EXPECT_EQ(jobs[i].cubin, i % 3 ? "cubin of " + std::to_string(i) : "");
 }
@@ -124,6 +137,8 @@ TEST_F(ToolchainTest, Remembers) {
   EXPECT_TRUE(run("good", cache).cached);
   EXPECT_EQ(run("good", cache).cubin, "cubin of bytes");
   EXPECT_FALSE(run("refuses", cache).cached);
+  ASSERT_EQ(run("good", cache).remarks.size(), 1u);
+  EXPECT_EQ(run("good", cache).remarks[0].arg("Instruction"), "FMA");
   std::error_code error;
   for (llvm::sys::fs::directory_iterator at(cache, error), end;
        at != end && !error; at.increment(error))
@@ -134,8 +149,83 @@ TEST_F(ToolchainTest, Remembers) {
   EXPECT_EQ(run("good", "/proc/nowhere").cubin, "cubin of bytes");
 }
 
+TEST_F(ToolchainTest, SaysWhatWasMade) {
+  for (const char *tool : {"cuobjdump", "nvdisasm"}) {
+    write(path(tool), tool == llvm::StringRef("nvdisasm")
+                          ? "#!/bin/sh\n[ -f \"$2\" ] || exit 1\n"
+                            "echo '        /*0000*/  STL [R1], R4 ;'\n"
+                          : "#!/bin/sh\necho 'REG:7 STACK:8 SHARED:9'\n");
+    llvm::sys::fs::setPermissions(path(tool), llvm::sys::fs::all_all);
+  }
+  Toolchain tools{path("tileiras"), "V13.5.1", path("cuobjdump"),
+                  path("nvdisasm")};
+  for (bool cached : {false, true}) {
+    Assembly jobs[1];
+    jobs[0].target = "good";
+    AssemblyOptions options;
+    options.cache = path("cache");
+    EXPECT_FALSE(bool(assemble(jobs, tools, options)));
+    EXPECT_EQ(jobs[0].cached, cached);
+    ASSERT_TRUE(jobs[0].report.has_value());
+    EXPECT_EQ(jobs[0].report->registers, 7u);
+    EXPECT_EQ(jobs[0].report->spillStores, 1u);
+    EXPECT_EQ(notices(jobs[0].remarks, 90),
+              std::vector<std::string>{"matrix product on FMA instructions, "});
+  }
+  // A cubin that was not looked at is not the one that was.
+  EXPECT_FALSE(run("good", path("cache")).cached);
+}
+
+TEST(Remarks, OnesThatTellOfSlowerCode) {
+  std::vector<Remark> remarks = parseRemarks(R"(--- !Passed
+Pass:            Tensor-core
+Name:            RemarkTensorCoreMMA
+DebugLoc:        { File: '<unknown file>', Line: 0, Column: 0 }
+Args:
+  - Instruction: Tensor-core SM80
+  - Shape:       '[16, 8, 16]'
+...
+--- !Failure
+Pass:            Tensor-core
+Name:            RemarkTensorCoreMMA
+Args:
+  - Instruction: FMA
+  - Shape:       '[4, 4, 16]'
+...
+--- !Failure
+Pass:            Tensor-core
+Name:            RemarkTensorCoreMMA
+Args:
+  - Instruction: FMA
+  - Shape:       '[4, 4, 16]'
+...
+--- !Missed
+Pass:            Memory
+Name:            RemarkMemoryTmaLoadFailed
+Args:
+  - Shape:       '[64, 64]'
+  - Reason:      stride not 16-byte aligned
+...
+--- !Passed
+Name:            RemarkMemoryLoadInstructionSelected
+)");
+  ASSERT_EQ(remarks.size(), 5u);
+  EXPECT_EQ(remarks[0].kind, "Passed");
+  EXPECT_EQ(remarks[3].arg("Reason"), "stride not 16-byte aligned");
+  EXPECT_EQ(remarks[3].arg("absent"), "");
+  std::vector<std::string> slow{
+      "matrix product on FMA instructions, 4x4x16 (2 times)",
+      "load without TMA, 64x64: stride not 16-byte aligned"};
+  EXPECT_EQ(notices(remarks, 80), slow);
+  EXPECT_EQ(notices(remarks, 120), slow);
+  slow.insert(slow.begin(), "matrix product on the instructions of sm_80");
+  EXPECT_EQ(notices(remarks, 90), slow);
+  EXPECT_TRUE(parseRemarks("").empty());
+  EXPECT_TRUE(parseRemarks("no yaml\n  - a: b\n").empty());
+}
+
 TEST(CubinReport, Resources) {
-  CubinReport report;
+  format::KernelReport report;
   EXPECT_TRUE(parseResources("Resource usage:\n Function t:\n  REG:168 "
                              "STACK:16 SHARED:33844 LOCAL:0\n",
                              report));
@@ -146,7 +236,7 @@ TEST(CubinReport, Resources) {
 }
 
 TEST(CubinReport, SpillsInsideTheMainLoop) {
-  CubinReport report;
+  format::KernelReport report;
   parseListing(R"(.text.t:
         /*0000*/                   LDC R1, c[0x0][0x37c] ;
         /*0010*/                   STL [R1], R4 ;
@@ -166,5 +256,5 @@ TEST(CubinReport, SpillsInsideTheMainLoop) {
   EXPECT_EQ(report.loopSpillStores, 1);
   EXPECT_EQ(report.tmaInstructions, 1);
   EXPECT_EQ(report.tensorInstructions,
-            (std::map<std::string, int64_t>{{"HGMMA", 1}}));
+            (std::map<std::string, uint64_t>{{"HGMMA", 1}}));
 }

@@ -224,6 +224,7 @@ Manifest deviceManifest() {
   cubin.report = KernelReport();
   cubin.report->registers = 168;
   cubin.report->tensorInstructions = {{"HGMMA", 8}};
+  cubin.report->notices = {"load without TMA"};
   m.libraries.push_back(cubin);
   return m;
 }
@@ -242,6 +243,8 @@ TEST(Manifest, DeviceLibraries) {
   ASSERT_TRUE(back.libraries[1].report.has_value());
   EXPECT_EQ(back.libraries[1].report->registers, 168u);
   EXPECT_EQ(back.libraries[1].report->tensorInstructions.at("HGMMA"), 8u);
+  EXPECT_EQ(back.libraries[1].report->notices,
+            std::vector<std::string>{"load without TMA"});
 }
 
 TEST(Manifest, DeviceLibrariesOfAnEnemy) {

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "codegen/NVIDIA/Assembler.h"
+
+#include "codegen/NVIDIA/CubinReport.h"
+#include "codegen/NVIDIA/Process.h"
+#include "frontends/Support/FrontendError.h"
+#include "runtime/format/Blake3.h"
+
+#include "llvm/ADT/SmallString.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+
+using namespace llvm;
+
+namespace fathom::nvidia {
+
+//===-- What is known of a cubin, as text --------------------------------===//
+
+static json::Value toJSON(const Assembly &job) {
+  json::Array remarks;
+  for (const Remark &remark : job.remarks) {
+    json::Object args;
+    for (const auto &[name, value] : remark.args)
+      args[name] = value;
+    remarks.push_back(json::Object{{"kind", remark.kind},
+                                   {"name", remark.name},
+                                   {"args", std::move(args)}});
+  }
+  json::Object out{{"remarks", std::move(remarks)}};
+  if (!job.report)
+    return out;
+  const format::KernelReport &r = *job.report;
+  json::Object tensor;
+  for (const auto &[name, count] : r.tensorInstructions)
+    tensor[name] = count;
+  out["report"] = json::Object{{"registers", r.registers},
+                               {"stackBytes", r.stackBytes},
+                               {"sharedBytes", r.sharedBytes},
+                               {"instructions", r.instructions},
+                               {"spillStores", r.spillStores},
+                               {"loopSpillStores", r.loopSpillStores},
+                               {"tmaInstructions", r.tmaInstructions},
+                               {"tensorInstructions", std::move(tensor)}};
+  return out;
+}
+
+static bool fromJSON(const json::Value &value, Remark &remark,
+                     json::Path path) {
+  json::ObjectMapper map(value, path);
+  return map && map.map("kind", remark.kind) && map.map("name", remark.name) &&
+         map.map("args", remark.args);
+}
+
+static bool readReport(const json::Value &value, format::KernelReport &report,
+                       json::Path path) {
+  json::ObjectMapper map(value, path);
+  return map && map.map("registers", report.registers) &&
+         map.map("stackBytes", report.stackBytes) &&
+         map.map("sharedBytes", report.sharedBytes) &&
+         map.map("instructions", report.instructions) &&
+         map.map("spillStores", report.spillStores) &&
+         map.map("loopSpillStores", report.loopSpillStores) &&
+         map.map("tmaInstructions", report.tmaInstructions) &&
+         map.map("tensorInstructions", report.tensorInstructions);
+}
+
+static bool readKnowledge(StringRef text, Assembly &job) {
+  Expected<json::Value> value = json::parse(text);
+  if (!value) {
+    consumeError(value.takeError());
+    return false;
+  }
+  json::Path::Root root;
+  json::ObjectMapper map(*value, root);
+  if (!map || !map.map("remarks", job.remarks))
+    return false;
+  const json::Value *report = value->getAsObject()->get("report");
+  return !report || readReport(*report, job.report.emplace(), root);
+}
+
+//===-- The cache --------------------------------------------------------===//
+
+std::string defaultCache() {
+  const char *given = std::getenv("FATHOM_CACHE_DIR");
+  if (given && *given)
+    return given;
+  SmallString<256> folder;
+  if (!sys::path::cache_directory(folder))
+    return "";
+  sys::path::append(folder, "fathom");
+  return folder.str().str();
+}
+
+static std::string hashOf(StringRef bytes) {
+  return format::blake3Hex(bytes.data(), bytes.size());
+}
+
+static std::string cacheEntry(const Assembly &job, const Toolchain &toolchain,
+                              const AssemblyOptions &options) {
+  SmallString<256> path(options.cache);
+  // The first line counts what is kept of a kernel.
+  std::string key = "2\n" + toolchain.version + '\n' +
+                    (toolchain.canInspect() ? "inspected\n" : "\n") +
+                    job.target + '\n' + options.hostArchitecture + '\n' +
+                    job.bytecode;
+  sys::path::append(path, hashOf(key) + ".cubin");
+  return path.str().str();
+}
+
+/// An entry is the hash of the rest, a line of JSON, and the cubin: a damaged
+/// one is none.
+static bool fromCache(Assembly &job, const std::string &path) {
+  std::string bytes = readBytes(path);
+  constexpr size_t kHash = 64;
+  if (bytes.size() <= kHash)
+    return false;
+  StringRef rest = StringRef(bytes).drop_front(kHash);
+  if (hashOf(rest) != StringRef(bytes).take_front(kHash))
+    return false;
+  auto [known, cubin] = rest.split('\n');
+  if (cubin.empty() || !readKnowledge(known, job))
+    return false;
+  job.cubin = cubin.str();
+  job.cached = true;
+  return true;
+}
+
+/// Another process may write the same entry: each writes its own file, and a
+/// cache that cannot be written is no cache.
+static void toCache(const Assembly &job, const std::string &path) {
+  if (sys::fs::create_directories(sys::path::parent_path(path)))
+    return;
+  SmallString<256> fresh;
+  int fd = -1;
+  if (sys::fs::createUniqueFile(path + ".%%%%%%%%", fd, fresh))
+    return;
+  std::string rest;
+  raw_string_ostream(rest) << toJSON(job) << '\n' << job.cubin;
+  raw_fd_ostream out(fd, /*shouldClose=*/true);
+  out << hashOf(rest) << rest;
+  out.close();
+  bool failed = out.has_error();
+  out.clear_error();
+  if (failed || sys::fs::rename(fresh, path))
+    sys::fs::remove(fresh);
+}
+
+//===-- Assembling -------------------------------------------------------===//
+
+/// One kernel in files named by `prefix`, which are gone afterwards. False: the
+/// file could not be written.
+static bool assembleOne(Assembly &job, const std::string &prefix,
+                        const Toolchain &toolchain,
+                        const AssemblyOptions &options) {
+  const std::string source = prefix + ".tilebc", cubin = prefix + ".cubin",
+                    remarks = prefix + ".yaml";
+  bool written = writeBytes(source, job.bytecode);
+  if (written) {
+    std::vector<std::string> arguments{"--gpu-name=" + job.target,
+                                       "-o",
+                                       cubin,
+                                       source,
+                                       "--remarks=all",
+                                       "--remark-format=yaml",
+                                       "--remarks-output-file=" + remarks};
+    if (!options.hostArchitecture.empty())
+      arguments.push_back("--host-arch=" + options.hostArchitecture);
+    std::string output;
+    if (runTool(toolchain.tileiras, arguments, options.timeoutSeconds, output))
+      job.cubin = readBytes(cubin);
+    if (job.cubin.empty()) {
+      job.refusal = lastWords(output);
+      if (job.refusal.empty())
+        job.refusal = "it wrote no cubin";
+    } else {
+      job.remarks = parseRemarks(readBytes(remarks));
+      job.report = inspectCubin(toolchain, cubin);
+    }
+  }
+  for (const std::string &file : {source, cubin, remarks})
+    sys::fs::remove(file);
+  return written;
+}
+
+Error assemble(MutableArrayRef<Assembly> jobs, const Toolchain &toolchain,
+               const AssemblyOptions &options) {
+  SmallString<128> folder;
+  if (std::error_code error =
+          sys::fs::createUniqueDirectory("fathom-cuda", folder))
+    return makeError(FailureKind::Resources, "cannot create a folder for files",
+                     "TMPDIR", error.message(),
+                     "name a folder that can be written in TMPDIR");
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::atomic<size_t> next{0};
+  size_t done = 0;
+  bool noSpace = false;
+  auto work = [&] {
+    for (size_t i; (i = next++) < jobs.size();) {
+      Assembly &job = jobs[i];
+      std::string entry;
+      if (!options.cache.empty())
+        entry = cacheEntry(job, toolchain, options);
+      bool good = true;
+      if (entry.empty() || !fromCache(job, entry)) {
+        good = assembleOne(job, (folder + "/" + Twine(i)).str(), toolchain,
+                           options);
+        if (!entry.empty() && !job.cubin.empty())
+          toCache(job, entry);
+      }
+      std::lock_guard<std::mutex> lock(mutex);
+      ++done;
+      if (!good) {
+        noSpace = true;
+        next = jobs.size();
+      }
+      changed.notify_one();
+    }
+    std::lock_guard<std::mutex> lock(mutex);
+    changed.notify_one();
+  };
+  std::vector<std::thread> threads;
+  const size_t count = std::min<size_t>(std::max(1u, options.parallel),
+                                        std::max<size_t>(1, jobs.size()));
+  for (size_t i = 0; i < count; ++i)
+    threads.emplace_back(work);
+  {
+    std::unique_lock<std::mutex> lock(mutex);
+    size_t told = 0;
+    while (done < jobs.size() && !noSpace) {
+      changed.wait(lock);
+      if (options.progress && told != done) {
+        told = done;
+        options.progress(done, jobs.size());
+      }
+    }
+  }
+  for (std::thread &thread : threads)
+    thread.join();
+  sys::fs::remove_directories(folder);
+  if (noSpace)
+    return makeError(FailureKind::Resources, "cannot write a temporary file",
+                     quoted(folder.str()), "no space or no permission",
+                     "free some space, or name another folder in TMPDIR");
+  return Error::success();
+}
+
+} // namespace fathom::nvidia

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Bytecode to cubins, several at once, kept by the hash of what they are made
+// from together with what is known of them.
+#pragma once
+
+#include "codegen/NVIDIA/Remarks.h"
+#include "codegen/NVIDIA/Toolchain.h"
+#include "runtime/format/Manifest.h"
+
+#include "llvm/ADT/ArrayRef.h"
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace fathom::nvidia {
+
+struct Assembly {
+  std::string name, target; // of the kernel; "sm_90"
+  std::string bytecode;
+  // Results: the cubin and what it became, or why there is none.
+  std::string cubin, refusal;
+  std::vector<Remark> remarks;
+  std::optional<format::KernelReport> report; // without notices
+  bool cached = false;
+};
+
+struct AssemblyOptions {
+  unsigned parallel = 1;
+  unsigned timeoutSeconds = 60;
+  std::string hostArchitecture; // "x86_64"; empty: the assembler's default
+  /// Where results are kept; empty: nowhere.
+  std::string cache;
+  /// Is told after every job; may be empty. Called by the caller's thread.
+  std::function<void(size_t done, size_t of)> progress;
+};
+
+/// $FATHOM_CACHE_DIR, or fathom/ in the user's cache folder; empty if neither.
+std::string defaultCache();
+
+/// Fills in the results. An error is the machine's refusal (no folder for
+/// files, no process); what the assembler refuses is in `refusal`.
+llvm::Error assemble(llvm::MutableArrayRef<Assembly> jobs,
+                     const Toolchain &toolchain,
+                     const AssemblyOptions &options);
+
+} // namespace fathom::nvidia

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "codegen/NVIDIA/Process.h"
+
+#include "llvm/ADT/SmallString.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Program.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+using namespace llvm;
+
+extern char **environ;
+
+namespace fathom::nvidia {
+
+/// Our environment without what would make the assembler load the libraries of
+/// another toolkit, with which it fails without a word.
+static std::vector<StringRef> childEnvironment() {
+  std::vector<StringRef> kept;
+  for (char **at = environ; *at; ++at) {
+    StringRef entry(*at);
+    if (!entry.starts_with("CUDA_HOME=") && !entry.starts_with("CUDA_PATH="))
+      kept.push_back(entry);
+  }
+  return kept;
+}
+
+/// How it ended, if not well.
+static std::string run(const std::string &program,
+                       ArrayRef<std::string> arguments, const std::string &log,
+                       unsigned timeoutSeconds) {
+  std::vector<StringRef> all{program};
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  std::vector<StringRef> environment = childEnvironment();
+  std::optional<StringRef> redirects[] = {StringRef(""), StringRef(log),
+                                          StringRef(log)};
+  std::string message;
+  bool failed = false;
+  sys::ProcessInfo process = sys::ExecuteNoWait(
+      program, all, ArrayRef(environment), redirects, 0, &message, &failed);
+  if (failed)
+    return message.empty() ? "it cannot be started" : message;
+  const auto started = std::chrono::steady_clock::now();
+  for (;;) {
+    sys::ProcessInfo now =
+        sys::Wait(process, /*SecondsToWait=*/0, &message, nullptr,
+                  /*Polling=*/true);
+    if (now.Pid != 0)
+      return now.ReturnCode == 0 ? ""
+             : message.empty()
+                 ? "it ended with status " + std::to_string(now.ReturnCode)
+                 : "it died: " + message;
+    if (std::chrono::steady_clock::now() - started >=
+        std::chrono::seconds(timeoutSeconds)) {
+      ::kill(process.Pid, SIGKILL);
+      sys::Wait(process, std::nullopt, nullptr);
+      return "it took more than " + std::to_string(timeoutSeconds) + " s";
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+bool runTool(const std::string &program, ArrayRef<std::string> arguments,
+             unsigned timeoutSeconds, std::string &output) {
+  SmallString<128> log;
+  if (std::error_code error =
+          sys::fs::createTemporaryFile("fathom-tool", "txt", log)) {
+    output = error.message();
+    return false;
+  }
+  std::string failure =
+      run(program, arguments, log.str().str(), timeoutSeconds);
+  output = readBytes(log.str().str());
+  sys::fs::remove(log);
+  if (failure.empty())
+    return true;
+  if (!output.empty() && output.back() != '\n')
+    output += '\n';
+  output += failure;
+  return false;
+}
+
+std::string lastWords(StringRef output) {
+  auto [said, how] = output.rtrim().rsplit('\n');
+  if (how.empty()) // a single line
+    return said.str();
+  said = said.rtrim();
+  StringRef line = said.rsplit('\n').second;
+  return (how + ": " + (line.empty() ? said : line)).str();
+}
+
+std::string readBytes(const std::string &path) {
+  auto file = MemoryBuffer::getFile(path);
+  return file ? (*file)->getBuffer().str() : "";
+}
+
+bool writeBytes(const std::string &path, StringRef bytes) {
+  std::error_code error;
+  raw_fd_ostream out(path, error);
+  if (error)
+    return false;
+  out << bytes;
+  out.close();
+  error = out.error();
+  out.clear_error();
+  return !error;
+}
+
+} // namespace fathom::nvidia

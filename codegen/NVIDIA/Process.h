@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// NVIDIA's tools as child processes: they may be missing, refuse, die or hang,
+// and none of that may take the compiler along. Threads may call at once.
+#pragma once
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+
+#include <string>
+
+namespace fathom::nvidia {
+
+/// Runs a program with its output in a string. False: it failed, and `output`
+/// ends with how.
+bool runTool(const std::string &program, llvm::ArrayRef<std::string> arguments,
+             unsigned timeoutSeconds, std::string &output);
+
+/// The last line of what a tool that failed said, and how it ended.
+std::string lastWords(llvm::StringRef output);
+
+/// "" where it cannot be read.
+std::string readBytes(const std::string &path);
+/// False: no space, no permission.
+bool writeBytes(const std::string &path, llvm::StringRef bytes);
+
+} // namespace fathom::nvidia
