@@ -33,6 +33,8 @@ struct TargetOptions {
   std::string assembler;
   /// Whose code device code holds where it holds code of the host.
   std::string hostArchitecture = "x86_64";
+  /// A file of choices for kernels that goes before the target's own; or empty.
+  std::string configurations;
   /// Is told how far a long compilation is; may be empty.
   std::function<void(size_t done, size_t of)> progress;
 };
@@ -57,6 +59,12 @@ public:
     format::Target target;
     target.name = name().str();
     return target;
+  }
+  /// Notes on the kernels what compile() will choose, for the eye and to be
+  /// changed by hand.
+  virtual llvm::Error annotate(mlir::ModuleOp module,
+                               const TargetOptions &options) const {
+    return llvm::Error::success();
   }
   /// Compiles all tile.kernel operations of `module` once for every level.
   /// Leaves the module as it was. Errors: diagnostics on the module's

@@ -48,6 +48,7 @@ static json::Value toJSON(const Assembly &job) {
                                {"spillStores", r.spillStores},
                                {"loopSpillStores", r.loopSpillStores},
                                {"tmaInstructions", r.tmaInstructions},
+                               {"wideLoads", r.wideLoads},
                                {"tensorInstructions", std::move(tensor)}};
   return out;
 }
@@ -69,9 +70,11 @@ static bool readReport(const json::Value &value, format::KernelReport &report,
          map.map("spillStores", report.spillStores) &&
          map.map("loopSpillStores", report.loopSpillStores) &&
          map.map("tmaInstructions", report.tmaInstructions) &&
+         map.map("wideLoads", report.wideLoads) &&
          map.map("tensorInstructions", report.tensorInstructions);
 }
 
+/// A report that lacks what we want to know by now is none.
 static bool readKnowledge(StringRef text, Assembly &job) {
   Expected<json::Value> value = json::parse(text);
   if (!value) {
@@ -83,7 +86,9 @@ static bool readKnowledge(StringRef text, Assembly &job) {
   if (!map || !map.map("remarks", job.remarks))
     return false;
   const json::Value *report = value->getAsObject()->get("report");
-  return !report || readReport(*report, job.report.emplace(), root);
+  if (report && !readReport(*report, job.report.emplace(), root))
+    job.report.reset();
+  return true;
 }
 
 //===-- The cache --------------------------------------------------------===//
@@ -106,11 +111,9 @@ static std::string hashOf(StringRef bytes) {
 static std::string cacheEntry(const Assembly &job, const Toolchain &toolchain,
                               const AssemblyOptions &options) {
   SmallString<256> path(options.cache);
-  // The first line counts what is kept of a kernel.
-  std::string key = "2\n" + toolchain.version + '\n' +
-                    (toolchain.canInspect() ? "inspected\n" : "\n") +
-                    job.target + '\n' + options.hostArchitecture + '\n' +
-                    job.bytecode;
+  // The first line counts the forms that entries had.
+  std::string key = "3\n" + toolchain.version + '\n' + job.target + '\n' +
+                    options.hostArchitecture + '\n' + job.bytecode;
   sys::path::append(path, hashOf(key) + ".cubin");
   return path.str().str();
 }
@@ -154,6 +157,16 @@ static void toCache(const Assembly &job, const std::string &path) {
 }
 
 //===-- Assembling -------------------------------------------------------===//
+
+/// Of a cubin that was kept before it could be looked at.
+static bool inspectAgain(Assembly &job, const std::string &prefix,
+                         const Toolchain &toolchain) {
+  const std::string cubin = prefix + ".cubin";
+  if (writeBytes(cubin, job.cubin))
+    job.report = inspectCubin(toolchain, cubin);
+  sys::fs::remove(cubin);
+  return job.report.has_value();
+}
 
 /// One kernel in files named by `prefix`, which are gone afterwards. False: the
 /// file could not be written.
@@ -209,13 +222,16 @@ Error assemble(MutableArrayRef<Assembly> jobs, const Toolchain &toolchain,
       std::string entry;
       if (!options.cache.empty())
         entry = cacheEntry(job, toolchain, options);
-      bool good = true;
+      const std::string prefix = (folder + "/" + Twine(i)).str();
+      bool good = true, fresh = false;
       if (entry.empty() || !fromCache(job, entry)) {
-        good = assembleOne(job, (folder + "/" + Twine(i)).str(), toolchain,
-                           options);
-        if (!entry.empty() && !job.cubin.empty())
-          toCache(job, entry);
+        good = assembleOne(job, prefix, toolchain, options);
+        fresh = !job.cubin.empty();
+      } else if (!job.report && toolchain.canInspect()) {
+        fresh = inspectAgain(job, prefix, toolchain);
       }
+      if (fresh && !entry.empty())
+        toCache(job, entry);
       std::lock_guard<std::mutex> lock(mutex);
       ++done;
       if (!good) {

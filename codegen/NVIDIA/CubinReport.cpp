@@ -36,6 +36,7 @@ namespace {
 struct Instruction {
   StringRef opcode; // "STL", without suffixes
   StringRef target; // a label that it branches to
+  bool wide = false; // loads 8 bytes or more a thread from global memory
 };
 } // namespace
 
@@ -54,6 +55,10 @@ static std::optional<Instruction> instructionIn(StringRef line) {
   found.opcode = rest.take_while([](char c) { return isAlnum(c) || c == '_'; });
   if (found.opcode.empty())
     return std::nullopt;
+  StringRef whole = rest.take_until([](char c) { return c == ' '; });
+  found.wide = (found.opcode == "LDG" || found.opcode == "LDGSTS") &&
+               (whole.contains(".64") || whole.contains(".128") ||
+                whole.contains(".256"));
   if (size_t at = rest.find(".L_x_"); at != StringRef::npos)
     found.target = rest.drop_front(at).take_while(
         [](char c) { return isAlnum(c) || c == '_' || c == '.'; });
@@ -71,12 +76,14 @@ void parseListing(StringRef text, KernelReport &report) {
     else if (auto found = instructionIn(line))
       all.push_back(*found);
 
-  std::vector<size_t> tensor, stores;
+  std::vector<size_t> tensor, stores, wide;
   for (auto [i, instruction] : enumerate(all)) {
     if (isTensor(instruction.opcode)) {
       tensor.push_back(i);
       ++report.tensorInstructions[instruction.opcode.str()];
     }
+    if (instruction.wide)
+      wide.push_back(i);
     if (instruction.opcode == "STL")
       stores.push_back(i);
     if (instruction.opcode == "UTMALDG" || instruction.opcode == "UTMASTG")
@@ -88,13 +95,16 @@ void parseListing(StringRef text, KernelReport &report) {
   auto within = [](const std::vector<size_t> &places, size_t from, size_t to) {
     return count_if(places, [&](size_t i) { return from <= i && i <= to; });
   };
+  // Of kernels without products every loop counts.
   size_t from = 0, to = 0;
+  SmallVector<bool> inLoop(all.size(), false);
   for (auto [i, instruction] : enumerate(all)) {
     if (instruction.opcode != "BRA")
       continue;
     auto label = labels.find(instruction.target);
     if (label == labels.end() || label->second >= i)
       continue;
+    std::fill(inLoop.begin() + label->second, inLoop.begin() + i + 1, true);
     size_t least = std::max<size_t>(1, tensor.size() / 4);
     if (size_t(within(tensor, label->second, i)) >= least &&
         (to == 0 || i - label->second < to - from)) {
@@ -102,7 +112,15 @@ void parseListing(StringRef text, KernelReport &report) {
       to = i;
     }
   }
-  report.loopSpillStores = to ? within(stores, from, to) : 0;
+  auto inside = [&](const std::vector<size_t> &places) -> uint64_t {
+    if (to)
+      return within(places, from, to);
+    return tensor.empty()
+               ? count_if(places, [&](size_t i) { return inLoop[i]; })
+               : 0;
+  };
+  report.loopSpillStores = inside(stores);
+  report.wideLoads = inside(wide);
 }
 
 std::optional<KernelReport> inspectCubin(const Toolchain &toolchain,

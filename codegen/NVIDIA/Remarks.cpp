@@ -63,8 +63,9 @@ static std::string notice(const Remark &remark, int number) {
     return "";
   }
   if (StringRef(remark.name).contains("TmaLoadFailed"))
-    return "load without TMA, " + shapeText(remark.arg("Shape")) + ": " +
-           remark.arg("Reason");
+    return "a load without TMA: " + remark.arg("Reason");
+  if (remark.name == "RegisterPressure")
+    return "more registers wanted than there are";
   return "";
 }
 

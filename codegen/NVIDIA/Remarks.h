@@ -27,7 +27,8 @@ std::vector<Remark> parseRemarks(llvm::StringRef yaml);
 
 /// Those that tell of slower code, one line each, equal ones counted:
 /// "matrix product on FMA instructions, 16x16x64 (2 times)". `number`: of the
-/// architecture.
+/// architecture. The assembler tells of the first case of a kind in a kernel
+/// only, so that no remark does not mean no such case.
 std::vector<std::string> notices(llvm::ArrayRef<Remark> remarks, int number);
 
 } // namespace fathom::nvidia

@@ -29,6 +29,10 @@ const Target *findTarget(llvm::StringRef name);
 /// How a kernel is compiled for a target; zero leaves a choice to tileiras.
 struct Configuration {
   int workerWarps = 0, ctas = 0, occupancy = 0;
+  bool operator==(const Configuration &o) const {
+    return workerWarps == o.workerWarps && ctas == o.ctas &&
+           occupancy == o.occupancy;
+  }
 };
 
 } // namespace fathom::nvidia

@@ -56,6 +56,7 @@ struct KernelReport {
   uint64_t registers = 0, stackBytes = 0, sharedBytes = 0, instructions = 0;
   uint64_t spillStores = 0, loopSpillStores = 0; // the latter in the main loop
   uint64_t tmaInstructions = 0;
+  uint64_t wideLoads = 0; // in the main loop, of 8 bytes or more a thread
   std::map<std::string, uint64_t> tensorInstructions; // "HGMMA" -> how many
   /// What the assembler says of slower code, a line each.
   std::vector<std::string> notices;

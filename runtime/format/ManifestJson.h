@@ -132,6 +132,7 @@ inline nlohmann::json toJson(const Library &l) {
                    {"spillStores", l.report->spillStores},
                    {"loopSpillStores", l.report->loopSpillStores},
                    {"tmaInstructions", l.report->tmaInstructions},
+                   {"wideLoads", l.report->wideLoads},
                    {"tensorInstructions", std::move(tensor)},
                    {"notices", l.report->notices}};
   return out;

@@ -367,6 +367,7 @@ struct Reader {
            size(j, "spillStores", r.spillStores, at) &&
            size(j, "loopSpillStores", r.loopSpillStores, at) &&
            size(j, "tmaInstructions", r.tmaInstructions, at) &&
+           size(j, "wideLoads", r.wideLoads, at) &&
            numbers(j, "tensorInstructions", r.tensorInstructions, at) &&
            array(j, "notices", r.notices, at,
                  [&](const json &v, std::string &item, const Place &place) {

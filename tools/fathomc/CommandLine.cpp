@@ -96,6 +96,15 @@ static void addTarget(CLI::App &command, CompileOptions &options) {
       ->delimiter(',');
 }
 
+static void addAssembler(CLI::App &command, CompileOptions &options) {
+  command
+      .add_option("--tileiras", options.assembler,
+                  "NVIDIA's assembler or its folder, for target cuda "
+                  "[$FATHOM_TILEIRAS, $CUDA_HOME/bin, PATH, the folder of the "
+                  "Python packages that tools/setup installs]")
+      ->type_name("PATH");
+}
+
 static void addCompile(CLI::App &app, CompileOptions &options) {
   CLI::App *compile = app.add_subcommand(
       "compile", "compile a checkpoint directory into a package");
@@ -105,16 +114,18 @@ static void addCompile(CLI::App &app, CompileOptions &options) {
                       "the package to write, NAME.fathom; with --stop-after, "
                       "the file for the IR (default: standard output)");
   addTarget(*compile, options);
-  compile
-      ->add_option("--tileiras", options.assembler,
-                   "NVIDIA's assembler or its folder, for target cuda "
-                   "[$FATHOM_TILEIRAS, $CUDA_HOME/bin, PATH]")
-      ->type_name("PATH");
+  addAssembler(*compile, options);
   compile
       ->add_option("--host-arch", options.hostArchitecture,
                    "processor of the machine that the device sits in: device "
                    "code may hold code for it [x86_64]")
       ->check(CLI::IsMember({"x86_64", "aarch64"}));
+  compile
+      ->add_option("--configurations", options.configurations,
+                   "choices for kernels that go before those built in, as "
+                   "fathomc tune writes them")
+      ->check(CLI::ExistingFile)
+      ->type_name("FILE.json");
   compile
       ->add_option("--golden", options.golden,
                    "a numpy archive of stored logits that the package carries "
@@ -228,6 +239,61 @@ static void addPresets(CLI::App &app, CompileOptions &options) {
   skeleton->callback([&options] { options.command = Command::Skeleton; });
 }
 
+static void addKernels(CLI::App &app, CompileOptions &options) {
+  CLI::App *kernels = app.add_subcommand(
+      "kernels", "list the kernels of a package: registers, stack, spills, "
+                 "shared memory, tensor and TMA instructions, configuration");
+  kernels->footer(
+      "Of kernels for a GPU everything comes from NVIDIA's disassemblers, as "
+      "far as they were there\nwhen the package was compiled. Spills in the "
+      "loop are stores of registers to memory inside the\nmain loop; they and "
+      "a stack cost time. Of kernels for a CPU only the names are known.\n\n"
+      "Examples:\n"
+      "  fathomc kernels flash.fathom\n"
+      "  fathomc kernels flash.fathom --json");
+  kernels->add_option("PACKAGE", options.package, "NAME.fathom")->required();
+  kernels->add_flag("--json", options.json, "print JSON");
+  kernels->callback([&options] { options.command = Command::Kernels; });
+}
+
+static void addTune(CLI::App &app, CompileOptions &options) {
+  CLI::App *tune = app.add_subcommand(
+      "tune", "choose how the kernels of a model are compiled for GPUs (worker "
+              "warps, CTAs, occupancy) and write the choices to a file");
+  tune->footer(
+      "With --static no device is needed: kernels are assembled in each way of "
+      "a small space until one\nspills nothing, uses the target's tensor "
+      "instructions where it multiplies, and TMA; or the best of\nall ways is "
+      "taken. The same kernels and the same tileiras give the same choices. "
+      "Choices that the\nfile has for other kernels stay.\n"
+      "Measuring needs a device of the architecture: compile once with each "
+      "file, compare with\nfathom bench, and hand the better file to fathomc "
+      "compile --configurations.\n\n"
+      "Examples:\n"
+      "  fathomc tune --static --preset v4-flash --target cuda:sm_90 -o "
+      "flash.json\n"
+      "  fathomc tune --static models/nano --numerics published -o "
+      "codegen/NVIDIA/Configurations.json");
+  addModelOptions(*tune, options, /*takesPreset=*/true);
+  tune->add_flag("--static", "choose by what the assembler makes of each way")
+      ->required();
+  addTarget(*tune, options);
+  addAssembler(*tune, options);
+  tune->add_option("-o,--output", options.output,
+                   "the file of choices; what it has for other kernels stays")
+      ->type_name("FILE.json")
+      ->required();
+  tune->add_flag("--exhaustive", options.exhaustive,
+                 "try every way of every kernel, and take the fewest "
+                 "instructions of the clean ones");
+  tune->add_option("--timeout", options.timeoutSeconds,
+                   "seconds after which a way is given up")
+      ->type_name("N")
+      ->check(CLI::Range(1u, 86400u))
+      ->capture_default_str();
+  tune->callback([&options] { options.command = Command::Tune; });
+}
+
 int parseCommandLine(int argc, char **argv, CompileOptions &options) {
   try {
     CLI::App app{"Fathom's compiler: DeepSeek-V4 checkpoints to packages that "
@@ -241,6 +307,8 @@ int parseCommandLine(int argc, char **argv, CompileOptions &options) {
     addExplain(app, options);
     addPlan(app, options);
     addPresets(app, options);
+    addKernels(app, options);
+    addTune(app, options);
     try {
       app.parse(argc, argv);
     } catch (const CLI::Success &request) {
@@ -254,9 +322,12 @@ int parseCommandLine(int argc, char **argv, CompileOptions &options) {
       std::cerr << "fathomc: error: " << what << "\n  help: " << help << "\n";
       return 2;
     };
+    if (options.command == Command::Tune && options.target == "cpu")
+      options.target = "cuda"; // nothing is chosen for a CPU
     bool takesModel = options.command == Command::Compile ||
                       options.command == Command::Explain ||
-                      options.command == Command::Plan;
+                      options.command == Command::Plan ||
+                      options.command == Command::Tune;
     if (takesModel && options.checkpoint.empty() && options.preset.empty())
       return usage(
           "the checkpoint directory is empty",

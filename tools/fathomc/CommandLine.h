@@ -13,7 +13,7 @@
 namespace fathom {
 
 enum class Phase { Import, Fuse, Tile, Plan, All };
-enum class Command { Compile, Explain, Plan, Skeleton, List };
+enum class Command { Compile, Explain, Plan, Skeleton, List, Kernels, Tune };
 
 struct CompileOptions {
   Command command = Command::Compile;
@@ -23,6 +23,7 @@ struct CompileOptions {
   std::string target = "cpu";   // NAME or NAME:LEVEL,LEVEL
   std::string assembler;        // of the target; empty: it is looked for
   std::string hostArchitecture; // whose code device code holds; or empty
+  std::string configurations;   // a file of choices for kernels; or empty
   std::string numerics = "bf16";
   std::string promptProfile; // empty: found out from the checkpoint
   std::optional<int64_t> maxContext, maxSequences, maxStepTokens;
@@ -34,6 +35,12 @@ struct CompileOptions {
   std::string dumpDirectory; // empty: none
   bool json = false, quiet = false;
   bool fusionTable = false; // explain: only the table, as Markdown
+
+  std::string package; // kernels
+
+  // tune
+  bool exhaustive = false;
+  unsigned timeoutSeconds = 120; // of one assembly
 
   // plan and explain
   std::string device;   // of Devices.h; empty: the command's own choice

@@ -14,6 +14,12 @@ int listPresets(const CompileOptions &options);
 /// config.json, index and safetensors of a preset: true headers over holes.
 int writePresetSkeleton(const CompileOptions &options);
 
+/// What the kernels of a package became.
+int listKernels(const CompileOptions &options);
+
+/// Chooses how kernels are compiled for GPUs and writes the choices to a file.
+int tuneCheckpoint(Compilation &run);
+
 /// The memory of a model, where it fits, and what to change where it does not.
 int planCheckpoint(Compilation &run);
 

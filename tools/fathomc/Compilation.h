@@ -43,6 +43,9 @@ public:
   std::vector<std::string> notices;
   mlir::OwningOpRef<mlir::ModuleOp> module;
   format::Manifest manifest;
+  const TargetBackend *target = nullptr;
+  TargetOptions targetOptions;
+  Progress progress;
   int code = 0;
 
 private:
@@ -57,13 +60,10 @@ private:
   void printSummary(uint64_t packageBytes);
 
   const TargetRegistry &targets;
-  Progress progress;
   bool chooseLevels(const TargetBackend &backend, llvm::StringRef option,
                     TargetOptions &chosen);
   bool compileFor(const TargetBackend &backend, TargetOptions &chosen);
 
-  const TargetBackend *target = nullptr;
-  TargetOptions targetOptions;
   /// The host's code of the same kernels, in packages for another target.
   const TargetBackend *host = nullptr;
   TargetOptions hostOptions;

@@ -42,8 +42,8 @@ static mlir::DialectRegistry makeRegistry(const TargetRegistry &targets) {
 
 Compilation::Compilation(const CompileOptions &options,
                          const TargetRegistry &targets)
-    : options(options), context(makeRegistry(targets)), targets(targets),
-      progress(options.quiet) {}
+    : options(options), context(makeRegistry(targets)), progress(options.quiet),
+      targets(targets) {}
 
 bool Compilation::fail(Error error) {
   code = reportError(std::move(error), errs(), "fathomc");
@@ -68,6 +68,7 @@ bool Compilation::chooseTarget() {
     for (StringRef level : split(list, ','))
       targetOptions.levels.push_back(level.str());
   targetOptions.assembler = options.assembler;
+  targetOptions.configurations = options.configurations;
   if (!options.hostArchitecture.empty())
     targetOptions.hostArchitecture = options.hostArchitecture;
   hostOptions.levels = options.levels;
@@ -261,10 +262,14 @@ bool Compilation::fuse() {
 bool Compilation::lower() {
   progress.begin("tile");
   if (!runPasses("tile", [&](mlir::OpPassManager &passes) {
-        passes.addPass(createDSV4ToTilePass());
+        DSV4ToTilePassOptions shapes;
+        shapes.target = target->name().str();
+        passes.addPass(createDSV4ToTilePass(shapes));
         addLaunchPasses(passes, options.disabledFusions);
       }))
     return false;
+  if (Error error = target->annotate(*module, targetOptions))
+    return fail(std::move(error));
   auto kernels = module->getOps<tile::KernelOp>();
   progress.end(
       formatv("{0} kernels", std::distance(kernels.begin(), kernels.end()))
@@ -451,6 +456,8 @@ int runCommand(const CompileOptions &options, const TargetRegistry &targets) {
     return listPresets(options);
   if (options.command == Command::Skeleton)
     return writePresetSkeleton(options);
+  if (options.command == Command::Kernels)
+    return listKernels(options);
   Compilation run(options, targets);
   if (!run.chooseTarget() || !run.chooseFusions())
     return run.code;
@@ -459,6 +466,8 @@ int runCommand(const CompileOptions &options, const TargetRegistry &targets) {
     return explainCheckpoint(run);
   case Command::Plan:
     return planCheckpoint(run);
+  case Command::Tune:
+    return tuneCheckpoint(run);
   default:
     return compileCheckpoint(run);
   }

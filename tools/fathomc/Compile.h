@@ -20,8 +20,9 @@ namespace fathom {
 /// Exit code of the tool; everything there is to say has been said.
 int runCommand(const CompileOptions &options, const TargetRegistry &targets);
 
-/// The registry's CPU entry.
+/// The registry's entries.
 std::unique_ptr<TargetBackend> createCPUTarget();
+std::unique_ptr<TargetBackend> createCUDATarget();
 
 /// Progress lines (standard error) and the seconds of each phase.
 class Progress {

@@ -34,5 +34,6 @@ int main(int argc, char **argv) {
     return code;
   fathom::TargetRegistry targets;
   targets.add(fathom::createCPUTarget());
+  targets.add(fathom::createCUDATarget());
   return fathom::runCommand(options, targets);
 }

@@ -172,8 +172,20 @@ TEST_F(ToolchainTest, SaysWhatWasMade) {
     EXPECT_EQ(notices(jobs[0].remarks, 90),
               std::vector<std::string>{"matrix product on FMA instructions, "});
   }
-  // A cubin that was not looked at is not the one that was.
-  EXPECT_FALSE(run("good", path("cache")).cached);
+  // One that was kept before it could be looked at is looked at later.
+  EXPECT_FALSE(run("good", path("cache")).report.has_value());
+  for (int time = 0; time < 2; ++time) {
+    Assembly jobs[1];
+    jobs[0].target = "good";
+    jobs[0].bytecode = "bytes";
+    AssemblyOptions options;
+    options.cache = path("cache");
+    // The second time from what the first one kept.
+    EXPECT_FALSE(bool(assemble(jobs, tools, options)));
+    EXPECT_TRUE(jobs[0].cached);
+    EXPECT_TRUE(jobs[0].report.has_value());
+    llvm::sys::fs::remove(path("nvdisasm"));
+  }
 }
 
 TEST(Remarks, OnesThatTellOfSlowerCode) {
@@ -215,7 +227,7 @@ Name:            RemarkMemoryLoadInstructionSelected
   EXPECT_EQ(remarks[3].arg("absent"), "");
   std::vector<std::string> slow{
       "matrix product on FMA instructions, 4x4x16 (2 times)",
-      "load without TMA, 64x64: stride not 16-byte aligned"};
+      "a load without TMA: stride not 16-byte aligned"};
   EXPECT_EQ(notices(remarks, 80), slow);
   EXPECT_EQ(notices(remarks, 120), slow);
   slow.insert(slow.begin(), "matrix product on the instructions of sm_80");
@@ -245,16 +257,36 @@ TEST(CubinReport, SpillsInsideTheMainLoop) {
 .L_x_2:
         /*0030*/                   UTMALDG.2D [UR8], [UR4] ;
         /*0040*/              @!P1 STL.64 [R1+0x8], R4 ;
+        /*0048*/                   LDG.E.128 R8, desc[UR6][R2.64] ;
+        /*004c*/                   LDG.E.U8 R8, desc[UR6][R2.64] ;
         /*0050*/                   HGMMA.64x16x16.F32.BF16 R24, gdesc[UR4], R24 ;
         /*0060*/               @P0 BRA `(.L_x_2) ;
         /*0070*/                   BRA `(.L_x_1) ;
+        /*0078*/                   LDGSTS.E.BYPASS.128 [R8], desc[UR6][R2.64] ;
         /*0080*/                   EXIT ;
 )",
                report);
-  EXPECT_EQ(report.instructions, 9);
+  EXPECT_EQ(report.instructions, 12);
+  EXPECT_EQ(report.wideLoads, 1);
   EXPECT_EQ(report.spillStores, 2);
   EXPECT_EQ(report.loopSpillStores, 1);
   EXPECT_EQ(report.tmaInstructions, 1);
   EXPECT_EQ(report.tensorInstructions,
             (std::map<std::string, uint64_t>{{"HGMMA", 1}}));
+}
+
+TEST(CubinReport, WithoutProductsEveryLoopCounts) {
+  format::KernelReport report;
+  parseListing(R"(        /*0010*/                   STL [R1], R4 ;
+.L_x_1:
+        /*0020*/                   STL [R1], R4 ;
+        /*0030*/               @P0 BRA `(.L_x_1) ;
+.L_x_2:
+        /*0040*/                   LDG.E.64 R8, desc[UR6][R2.64] ;
+        /*0050*/               @P0 BRA `(.L_x_2) ;
+)",
+               report);
+  EXPECT_EQ(report.spillStores, 2u);
+  EXPECT_EQ(report.loopSpillStores, 1u);
+  EXPECT_EQ(report.wideLoads, 1u);
 }

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Tile kernels to cubins, one for each kernel and architecture.
+#pragma once
+
+#include "codegen/NVIDIA/Assembler.h"
+#include "codegen/NVIDIA/Configurations.h"
+
+#include "mlir/IR/BuiltinOps.h"
+
+namespace fathom::nvidia {
+
+/// On a kernel: architecture -> {workerWarps, ctas, occupancy}.
+constexpr const char *kConfigurationsAttr = "tile.configurations";
+
+struct CUDAOptions {
+  std::vector<std::string> architectures;
+  Toolchain toolchain;
+  AssemblyOptions assembly;
+};
+
+struct CompiledKernel {
+  std::string kernel, architecture, cubin;
+  Configuration configuration;
+  std::optional<format::KernelReport> report;
+};
+
+/// Kernels of the same operations on tiles of the same shapes, whatever the
+/// sizes of their buffers, have the same class: 16 hex digits.
+std::string kernelClass(mlir::Operation *kernel);
+
+/// Whether the kernel multiplies matrices.
+bool hasProducts(mlir::Operation *kernel);
+
+/// Notes on every kernel of `module` how it is compiled. Choices that are there
+/// already are kept.
+void chooseConfigurations(mlir::ModuleOp module,
+                          llvm::ArrayRef<std::string> architectures,
+                          const Configurations &known);
+
+/// Compiles every tile.kernel of `module` for every architecture, as its
+/// attribute says, or in the first way that the assembler accepts. Sorted by
+/// architecture, as given, and then in the order of the module.
+llvm::Expected<std::vector<CompiledKernel>>
+compileKernels(mlir::ModuleOp module, const CUDAOptions &options);
+
+} // namespace fathom::nvidia

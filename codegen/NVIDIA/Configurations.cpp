@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "codegen/NVIDIA/Configurations.h"
+
+#include "frontends/Support/FrontendError.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace llvm;
+
+namespace fathom::nvidia {
+
+static constexpr const char kBuiltIn[] =
+#include "codegen/NVIDIA/Configurations.inc"
+    ;
+
+SmallVector<Configuration, 0> configurationSpace(const Target &target) {
+  // 8 warps halve what each must hold, and keep the warps that drive memory and
+  // tensor cores busy; two CTAs share what they load where the hardware can.
+  SmallVector<Configuration, 0> space;
+  for (int warps : {8, 16, 4, 0})
+    space.push_back({warps, 1, 0});
+  for (int occupancy : {1, 2})
+    space.push_back({8, 1, occupancy});
+  if (target.hasTMA)
+    for (int warps : {8, 16, 4})
+      space.push_back({warps, 2, 0});
+  return space;
+}
+
+static Error badFile(const std::string &where, const std::string &why) {
+  return makeError(FailureKind::BadFile, "a file of configurations is damaged",
+                   where, why, "write it anew with fathomc tune --static");
+}
+
+static bool isOneOf(int64_t value, std::initializer_list<int> allowed) {
+  return is_contained(allowed, value);
+}
+
+/// [worker warps, CTAs, occupancy]
+static bool readChoice(const json::Value &value, Configuration &out) {
+  const json::Array *list = value.getAsArray();
+  if (!list || list->size() != 3)
+    return false;
+  int64_t numbers[3];
+  for (int i = 0; i < 3; ++i) {
+    std::optional<int64_t> number = (*list)[i].getAsInteger();
+    if (!number)
+      return false;
+    numbers[i] = *number;
+  }
+  if (!isOneOf(numbers[0], {0, 1, 2, 4, 8, 16, 32}) ||
+      !isOneOf(numbers[1], {0, 1, 2, 4, 8, 16}) || numbers[2] < 0 ||
+      numbers[2] > 32)
+    return false;
+  out = {int(numbers[0]), int(numbers[1]), int(numbers[2])};
+  return true;
+}
+
+Expected<Configurations> Configurations::parse(StringRef text,
+                                               const std::string &where) {
+  Expected<json::Value> value = json::parse(text);
+  if (!value)
+    return badFile(where, toString(value.takeError()));
+  const json::Object *root = value->getAsObject();
+  if (!root || root->getInteger("schema_version") != 1)
+    return badFile(where, "its schema_version is not 1");
+  const json::Object *kernels = root->getObject("kernels");
+  if (!kernels)
+    return badFile(where, "it has no object 'kernels'");
+  Configurations all;
+  for (const auto &[name, entry] : *kernels) {
+    const json::Object *choices = entry.getAsObject();
+    if (!choices || name.str().size() != 16 || !all_of(name.str(), isHexDigit))
+      return badFile(where, quoted(name.str()) + " is no class of kernels");
+    Choices &known = all.classes[name.str()];
+    for (const auto &[key, choice] : *choices) {
+      if (key.str() == "example") {
+        known.example = choice.getAsString().value_or("").str();
+        continue;
+      }
+      if (!findTarget(key.str()) ||
+          !readChoice(choice, known.byTarget[key.str()]))
+        return badFile(where, quoted(name.str()) + " has no proper choice of " +
+                                  quoted(key.str()));
+    }
+  }
+  return all;
+}
+
+Expected<Configurations> Configurations::builtIn() {
+  return parse(kBuiltIn, "built in");
+}
+
+std::string Configurations::text() const {
+  std::string out;
+  raw_string_ostream os(out);
+  os << "{\"schema_version\": 1,\n\"kernels\": {";
+  StringRef before = "\n";
+  for (const auto &[name, choices] : classes) {
+    os << before << "\"" << name
+       << "\": {\"example\": " << json::Value(choices.example);
+    for (const auto &[target, c] : choices.byTarget)
+      os << ", \"" << target << "\": [" << c.workerWarps << "," << c.ctas << ","
+         << c.occupancy << "]";
+    os << "}";
+    before = ",\n";
+  }
+  os << "\n}}\n";
+  return out;
+}
+
+const Configuration *Configurations::find(const std::string &kernelClass,
+                                          const std::string &target) const {
+  auto known = classes.find(kernelClass);
+  if (known == classes.end())
+    return nullptr;
+  auto choice = known->second.byTarget.find(target);
+  return choice == known->second.byTarget.end() ? nullptr : &choice->second;
+}
+
+void Configurations::set(const std::string &kernelClass,
+                         const std::string &example, const std::string &target,
+                         const Configuration &choice) {
+  Choices &known = classes[kernelClass];
+  // The first name in the order of letters, in whatever order they come.
+  if (known.example.empty() || example < known.example)
+    known.example = example;
+  known.byTarget[target] = choice;
+}
+
+void Configurations::merge(const Configurations &other) {
+  for (const auto &[name, choices] : other.classes)
+    for (const auto &[target, choice] : choices.byTarget)
+      set(name, choices.example, target, choice);
+}
+
+} // namespace fathom::nvidia

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// How kernels are compiled for each architecture: choices that were made ahead
+// of time, by kernels' classes, and what is tried where none was.
+#pragma once
+
+#include "codegen/NVIDIA/Target.h"
+
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/Support/Error.h"
+
+#include <map>
+#include <string>
+
+namespace fathom::nvidia {
+
+/// Worker warps, CTAs and occupancy, best guess first: what is tried.
+llvm::SmallVector<Configuration, 0> configurationSpace(const Target &target);
+
+class Configurations {
+public:
+  /// The file that this compiler was built with, Configurations.json.
+  static llvm::Expected<Configurations> builtIn();
+  /// `where`: its name, for messages.
+  static llvm::Expected<Configurations> parse(llvm::StringRef json,
+                                              const std::string &where);
+  /// The file's text, sorted: equal choices, equal bytes.
+  std::string text() const;
+
+  /// Null where nothing was chosen.
+  const Configuration *find(const std::string &kernelClass,
+                            const std::string &target) const;
+  /// `example`: a kernel of this class, for people.
+  void set(const std::string &kernelClass, const std::string &example,
+           const std::string &target, const Configuration &choice);
+  /// Those of `other`, too; where both have one, that of `other`.
+  void merge(const Configurations &other);
+
+private:
+  struct Choices {
+    std::string example;
+    std::map<std::string, Configuration> byTarget;
+  };
+  std::map<std::string, Choices> classes;
+};
+
+} // namespace fathom::nvidia

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Chooses configurations without a device: by what the assembler makes of them.
+#pragma once
+
+#include "codegen/NVIDIA/CUDABackend.h"
+
+#include <tuple>
+
+namespace fathom::nvidia {
+
+/// How bad a kernel is, worst things first; zeros but for the last: as good as
+/// it can be told without a device.
+struct StaticScore {
+  bool refused = true;
+  uint64_t slowProducts = 0; // on other instructions than the target's best
+  uint64_t loopSpills = 0;
+  bool withoutTMA = false; // though the kernel multiplies
+  uint64_t spills = 0;
+  uint64_t stackBytes = 0;
+  uint64_t work = 0; // instructions of all warps
+
+  bool clean() const {
+    return !refused && !slowProducts && !loopSpills && !withoutTMA && !spills &&
+           !stackBytes;
+  }
+  bool operator<(const StaticScore &o) const {
+    auto key = [](const StaticScore &s) {
+      return std::make_tuple(s.refused, s.slowProducts, s.loopSpills,
+                             s.withoutTMA, s.spills, s.stackBytes, s.work);
+    };
+    return key(*this) < key(o);
+  }
+};
+
+StaticScore scoreOf(const Assembly &result, const Target &target,
+                    const Configuration &configuration, bool hasProducts);
+
+struct TuneOptions {
+  /// All of the space for every kernel, not only until one is clean.
+  bool exhaustive = false;
+  /// Is told what was chosen; may be empty.
+  std::function<void(const std::string &line)> told;
+};
+
+/// A choice for every class of kernels in `module` and every architecture. The
+/// same kernels and tools give the same choices.
+llvm::Expected<Configurations> tuneStatically(mlir::ModuleOp module,
+                                              const CUDAOptions &options,
+                                              const TuneOptions &tune);
+
+} // namespace fathom::nvidia

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// NVIDIA's GPUs as a target of the registry.
+#include "tools/fathomc/CUDAOptions.h"
+#include "tools/fathomc/Compile.h"
+
+#include "frontends/Support/FrontendError.h"
+#include "frontends/Support/InputFile.h"
+
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+
+#include <algorithm>
+#include <thread>
+
+namespace fathom {
+
+/// Where tools/setup puts the Python packages, seen from this program.
+static std::string wheelFolder() {
+  static int here;
+  std::string program = llvm::sys::fs::getMainExecutable(nullptr, &here);
+  llvm::SmallString<256> folder(
+      llvm::sys::path::parent_path(llvm::sys::path::parent_path(program)));
+  llvm::sys::path::append(folder, "cuda", "bin");
+  return folder.str().str();
+}
+
+llvm::Expected<nvidia::CUDAOptions> cudaOptions(const TargetOptions &options) {
+  nvidia::CUDAOptions cuda;
+  cuda.architectures = options.levels;
+  llvm::Expected<nvidia::Toolchain> tools =
+      nvidia::findToolchain(options.assembler, wheelFolder());
+  if (!tools)
+    return tools.takeError();
+  cuda.toolchain = std::move(*tools);
+  cuda.assembly.parallel =
+      std::clamp(std::thread::hardware_concurrency(), 1u, 64u);
+  // Some kernels take a minute each on a machine that is busy.
+  cuda.assembly.timeoutSeconds = 600;
+  cuda.assembly.hostArchitecture = options.hostArchitecture;
+  cuda.assembly.cache = nvidia::defaultCache();
+  cuda.assembly.progress = options.progress;
+  return cuda;
+}
+
+llvm::Expected<nvidia::Configurations>
+readConfigurations(const std::string &path) {
+  if (!llvm::sys::fs::exists(path))
+    return nvidia::Configurations();
+  llvm::Expected<std::string> text = readTextFile(path, uint64_t(64) << 20);
+  if (!text)
+    return text.takeError();
+  return nvidia::Configurations::parse(*text, quoted(path));
+}
+
+namespace {
+
+class CUDATarget : public TargetBackend {
+public:
+  llvm::StringRef name() const override { return "cuda"; }
+  llvm::StringRef description() const override {
+    return "NVIDIA GPUs from Ampere on";
+  }
+  std::vector<std::string> levels() const override {
+    std::vector<std::string> names;
+    for (const nvidia::Target &target : nvidia::targets())
+      names.push_back(target.name);
+    return names;
+  }
+  std::vector<std::string> defaultLevels() const override {
+    return {"sm_90", "sm_100"};
+  }
+  /// The dialects of tile kernels are all that is needed.
+  void registerDialects(mlir::DialectRegistry &registry) const override {}
+
+  llvm::Expected<format::Target>
+  describe(const TargetOptions &options) const override {
+    llvm::Expected<nvidia::CUDAOptions> cuda = cudaOptions(options);
+    if (!cuda)
+      return cuda.takeError();
+    return format::Target{name().str(), options.hostArchitecture,
+                          "tileiras " + cuda->toolchain.version};
+  }
+
+  llvm::Error annotate(mlir::ModuleOp module,
+                       const TargetOptions &options) const override {
+    llvm::Expected<nvidia::Configurations> known =
+        nvidia::Configurations::builtIn();
+    if (!known)
+      return known.takeError();
+    if (!options.configurations.empty()) {
+      llvm::Expected<nvidia::Configurations> given =
+          readConfigurations(options.configurations);
+      if (!given)
+        return given.takeError();
+      known->merge(*given);
+    }
+    nvidia::chooseConfigurations(module, options.levels, *known);
+    return llvm::Error::success();
+  }
+
+  llvm::Expected<std::vector<CompiledLibrary>>
+  compile(mlir::ModuleOp module, const TargetOptions &options) const override {
+    llvm::Expected<nvidia::CUDAOptions> cuda = cudaOptions(options);
+    if (!cuda)
+      return cuda.takeError();
+    llvm::Expected<std::vector<nvidia::CompiledKernel>> kernels =
+        nvidia::compileKernels(module, *cuda);
+    if (!kernels)
+      return kernels.takeError();
+    std::vector<CompiledLibrary> libraries;
+    for (nvidia::CompiledKernel &kernel : *kernels) {
+      format::Library about;
+      about.file =
+          "device/" + kernel.architecture + "/" + kernel.kernel + ".cubin";
+      about.target = name().str();
+      about.isa = kernel.architecture;
+      about.kernel = kernel.kernel;
+      const nvidia::Configuration &c = kernel.configuration;
+      about.configuration = {{"workerWarps", c.workerWarps},
+                             {"ctas", c.ctas},
+                             {"occupancy", c.occupancy}};
+      about.report = std::move(kernel.report);
+      libraries.push_back({std::move(about), std::move(kernel.cubin)});
+    }
+    return libraries;
+  }
+};
+
+} // namespace
+
+std::unique_ptr<TargetBackend> createCUDATarget() {
+  return std::make_unique<CUDATarget>();
+}
+
+} // namespace fathom
