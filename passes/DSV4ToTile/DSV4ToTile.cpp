@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include "passes/DSV4ToTile/Lowering.h"
+#include "passes/DSV4ToTile/Greedy.h"
 
 namespace fathom {
 #define GEN_PASS_DEF_DSV4TOTILEPASS
@@ -44,6 +44,8 @@ public:
         if (failed(specialise(func, size, kernels)))
           return signalPassFailure();
     }
+    if (auto step = module.lookupSymbol<func::FuncOp>("step"))
+      addGreedy(step, sizes.back(), kernels);
     for (func::FuncOp func : functions)
       func.erase();
     numKernels += kernels.size();
@@ -51,6 +53,20 @@ public:
 
 private:
   const TileShapes *shapes = nullptr;
+
+  /// After the entry whose logits it reads.
+  void addGreedy(func::FuncOp step, int64_t maxTokens, KernelCache &kernels) {
+    if (step.getNumResults() == 0)
+      return;
+    auto logits = dyn_cast<RankedTensorType>(step.getResultTypes().front());
+    if (!logits || logits.getRank() != 2)
+      return;
+    OpBuilder b(&getContext());
+    b.setInsertionPoint(step);
+    Location loc = NameLoc::get(b.getStringAttr("greedy"));
+    addGreedySchedule(b, loc, kernels, *shapes, logits.getDimSize(1),
+                      maxTokens);
+  }
 
   SmallVector<int64_t> defaultBuckets(ModuleOp module) {
     int64_t limit = 512;

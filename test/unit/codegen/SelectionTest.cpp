@@ -42,7 +42,7 @@ static std::string kernelText(int rows, int k, int64_t maxTokens) {
   mlir::Block &body = source.getBody().front();
   auto b = mlir::OpBuilder::atBlockBegin(&body);
   KernelCache kernels(*module);
-  Lowering lowering(kernels, b, maxTokens);
+  Lowering lowering(kernels, b, *TileShapes::find("cpu"), maxTokens);
   Value count = mlir::arith::ConstantIndexOp::create(b, source.getLoc(), 1);
   lowering.bindCount(count, count);
   for (mlir::BlockArgument arg : source.getArguments())
