@@ -51,6 +51,20 @@ inline uint64_t streamRowBytes(const Entry &entry) {
   return 0;
 }
 
+/// What a step is handed, in one piece so that it is one copy to a device:
+/// counts (tokens, rows and 1), then an i32 a token for each of the rest.
+struct InputLayout {
+  static constexpr uint64_t tokens = 0, rowCount = 16, one = 32, ids = 64;
+  uint64_t positions, slots, rows, bytes;
+  explicit InputLayout(int64_t maxTokens) {
+    const uint64_t each = (uint64_t(maxTokens) * 4 + 63) / 64 * 64;
+    positions = ids + each;
+    slots = positions + each;
+    rows = slots + each;
+    bytes = rows + each;
+  }
+};
+
 /// Fills `plan`; false where a sum does not fit what a process can address
 /// (46 bits), which a hostile manifest can bring about. `scratchBytes`: of all
 /// threads together.
@@ -75,9 +89,7 @@ inline bool planMemory(const Manifest &m, const SessionSizes &sizes,
       product(plan.cacheBytesPerSequence, uint64_t(sizes.sequences));
   plan.logitsBytes = product(uint64_t(sizes.logitRows),
                              product(uint64_t(m.model.vocabularySize), 4));
-  // Token ids, positions, slots and rows of a step.
   const uint64_t stepTokens = uint64_t(m.limits.maxStepTokens);
-  plan.stagingBytes = product(stepTokens, 4 * 4);
   bool hasMtp = false;
   uint64_t stepRow = 0;
   for (const Entry &entry : m.entries) {
@@ -86,6 +98,8 @@ inline bool planMemory(const Manifest &m, const SessionSizes &sizes,
     const bool isStep = entry.name == "step";
     if (!isStep && entry.name.rfind("mtp.", 0) != 0)
       continue; // of a later minor version: not run
+    for (const Specialisation &s : entry.specialisations)
+      add(plan.stagingBytes, InputLayout(s.maxTokens).bytes);
     hasMtp |= !isStep;
     if (isStep)
       stepRow = streamRowBytes(entry);
@@ -132,9 +146,10 @@ inline Remedy remedyFor(const Manifest &m, const SessionSizes &sizes,
   if (plan.cacheBytesPerSequence)
     remedy.sequences = int64_t(room / plan.cacheBytesPerSequence);
   const double slope = cacheBytesPerToken(m);
-  const double base = double(plan.cacheBytesPerSequence) -
-                      slope * double(m.limits.maxContext);
-  const double each = double(room) / double(std::max<int64_t>(1, sizes.sequences));
+  const double base =
+      double(plan.cacheBytesPerSequence) - slope * double(m.limits.maxContext);
+  const double each =
+      double(room) / double(std::max<int64_t>(1, sizes.sequences));
   if (slope > 0 && each > base)
     remedy.context = int64_t((each - base) / slope);
   return remedy;
@@ -164,12 +179,12 @@ inline std::string whyNot(const Manifest &m, const SessionSizes &sizes,
                           const MemoryPlan &plan, uint64_t memory) {
   if (plan.peakBytes() <= memory)
     return "";
-  std::string text = "it needs " + sizeText(plan.peakBytes()) + " (weights " +
-                     sizeText(plan.weightBytes) + ", caches " +
-                     sizeText(plan.cacheBytes) + ", the rest " +
-                     sizeText(plan.peakBytes() - plan.weightBytes -
-                              plan.cacheBytes) +
-                     ") and there are " + sizeText(memory);
+  std::string text =
+      "it needs " + sizeText(plan.peakBytes()) + " (weights " +
+      sizeText(plan.weightBytes) + ", caches " + sizeText(plan.cacheBytes) +
+      ", the rest " +
+      sizeText(plan.peakBytes() - plan.weightBytes - plan.cacheBytes) +
+      ") and there are " + sizeText(memory);
   if (plan.weightBytes >= memory)
     return text + ": the weights alone do not fit";
   const Remedy remedy = remedyFor(m, sizes, plan, memory);

@@ -73,6 +73,14 @@ typedef struct fathom_engine_options {
   uint64_t memory_bytes;  /* a session is refused where it and the weights
                              need more; 0: what the machine has */
   int32_t huge_pages;     /* 1: ask for huge pages for caches and workspace */
+  const char *driver;     /* what executes: "host", "cuda", or "emulated", which
+                             treats the CPU as if it were a device with memory
+                             of its own and checks every access; NULL: as the
+                             package was compiled */
+  int32_t device;         /* which of several */
+  /* Told of the bytes of weights that a device has received so far. */
+  void (*progress)(void *context, uint64_t done, uint64_t total);
+  void *progress_context;
 } fathom_engine_options;
 
 /* Loads a package directory, checks its hashes and those of the checkpoint's
@@ -88,7 +96,9 @@ void fathom_engine_destroy(fathom_engine *engine);
 typedef struct fathom_model_info {
   const char *architecture;
   const char *numerics; /* published | bf16 | f32 */
-  const char *isa;      /* of the loaded kernels, e.g. x86-64-v3 */
+  const char *isa;      /* of the loaded kernels, e.g. x86-64-v3 or sm_90 */
+  const char *driver;   /* host, cuda, emulated */
+  const char *device;   /* which one, in its driver's words */
   const char *producer;
   int64_t vocabulary_size, hidden_size, layers, mtp_layers;
   int64_t max_context, max_sequences, max_step_tokens; /* compiled limits */
@@ -101,8 +111,9 @@ typedef struct fathom_model_info {
 } fathom_model_info;
 void fathom_engine_info(const fathom_engine *engine, fathom_model_info *info);
 
-/* Bytes per second at which the engine's threads read its mapped weights,
- * measured for about `seconds`. */
+/* Bytes per second at which the engine's threads read its mapped weights, or
+ * at which a device reads and writes its own memory, measured for about
+ * `seconds`. */
 FATHOM_CHECK fathom_status fathom_engine_read_bandwidth(
     fathom_engine *engine, double seconds, double *bytes_per_second);
 
@@ -118,8 +129,9 @@ typedef struct fathom_session_options {
                              fathom_mtp; 0: max_step_tokens */
 } fathom_session_options;
 
-/* Address space that a session takes. Caches and logits become resident as
- * they are touched, a page at a time. */
+/* Memory that a session takes where the driver computes. On the CPU it is
+ * address space: caches and logits become resident as they are touched, a page
+ * at a time. */
 typedef struct fathom_session_memory {
   uint64_t weight_bytes;             /* mapped, read by the kernels */
   uint64_t cache_bytes_per_sequence; /* at max_context as compiled */
@@ -189,6 +201,19 @@ FATHOM_CHECK fathom_status fathom_step(fathom_session *session,
                                        const fathom_tokens *sequences,
                                        size_t sequence_count, float *logits,
                                        const float **rows);
+
+/* Goes on with each of `count` sequences by itself: feeds ids[i] to slots[i],
+ * then the token whose logit is the largest (of equal ones the lowest id), and
+ * so on for `steps` steps. chosen[i * steps + k] is the token that step k led
+ * to; the last one has not been fed. The device is asked for nothing in between,
+ * so ends of sequences are the caller's to find: call for a few steps at a
+ * time. A session records the schedule for each number of sequences when it
+ * first occurs; from then on such steps, and fathom_step calls of one token a
+ * sequence, allocate nothing and launch one thing. */
+FATHOM_CHECK fathom_status fathom_generate(fathom_session *session,
+                                           const int32_t *slots,
+                                           const int32_t *ids, size_t count,
+                                           int64_t steps, int32_t *chosen);
 
 /* The streams after a layer for the tokens of the last fathom_step call, of at
  * most kept_tokens tokens, in their order: rows of `row_bytes` bytes, BF16 or

@@ -90,7 +90,9 @@ void fathom_engine_info(const fathom_engine *handle, fathom_model_info *info) {
   const fathom::format::Manifest &m = engine.manifest();
   info->architecture = m.model.architecture.c_str();
   info->numerics = m.model.numerics.c_str();
-  info->isa = engine.library().isa.c_str();
+  info->isa = engine.isa().c_str();
+  info->driver = engine.driver().table->name;
+  info->device = engine.deviceName().c_str();
   info->producer = m.producer.c_str();
   info->vocabulary_size = m.model.vocabularySize;
   info->hidden_size = m.model.hiddenSize;
@@ -113,8 +115,7 @@ fathom_status fathom_engine_read_bandwidth(fathom_engine *engine,
   return guarded([&]() -> Status {
     if (!engine || !bytes_per_second)
       return missing("an argument");
-    *bytes_per_second = engine->engine->readBandwidth(seconds);
-    return Status();
+    return engine->engine->readBandwidth(seconds, *bytes_per_second);
   });
 }
 
@@ -244,6 +245,16 @@ fathom_status fathom_mtp(fathom_session *session, int32_t layer,
                                             std::to_string(layers));
     return session->session->feed(layer + 1, sequences, sequence_count, logits,
                                   rows);
+  });
+}
+
+fathom_status fathom_generate(fathom_session *session, const int32_t *slots,
+                              const int32_t *ids, size_t count, int64_t steps,
+                              int32_t *chosen) {
+  return guarded([&]() -> Status {
+    if (!session)
+      return missing("session");
+    return session->session->generate(slots, ids, count, steps, chosen);
   });
 }
 

@@ -1,40 +1,124 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What a device must offer to run a package: one small table. `self` is the
-// driver's own state. Sessions know nothing else about a device, so that a
-// package's launch records run unchanged on every driver.
+// What a device must offer to run a package: one table. `self` is the driver's
+// own state. Engine, Plan and Session know nothing else about a device, so that
+// a package's launch records run unchanged on every driver.
+//
+// Memory of a device is not the host's: it is reached by copy and fill alone,
+// unless `sharesHostMemory` says that both are one. Everything that names a
+// stream is queued there and may run later; what two streams share is ordered
+// by events. Host memory of a queued copy must stay as it is until the stream
+// has been synchronised.
 #pragma once
 
 #include "runtime/src/Status.h"
 
+#include <cstddef>
 #include <cstdint>
 
 namespace fathom::rt {
 
+/// Device buffers that are allocated together; the name is for messages.
+struct BufferRequest {
+  std::string name;
+  uint64_t bytes = 0;
+};
+
+enum class CopyKind : uint8_t { ToDevice, ToHost, WithinDevice };
+
+/// What an argument of a launch stands for.
+enum class ArgKind : uint8_t {
+  Constant, // a buffer that no kernel writes: a weight
+  Buffer,   // any other buffer
+  Table,    // an array of 64-bit addresses of constants
+  Count     // with countsInMemory the address of an i32, else its value
+};
+
+/// A kernel with its arguments, in the order of the package's record.
+struct LaunchRecord {
+  void *kernel;
+  const char *name; // for messages
+  const uint64_t *args;
+  const ArgKind *kinds;
+  uint32_t argCount;
+  int64_t grid[3]; // programs, x fastest; none is empty
+};
+
 struct DriverTable {
   const char *name;
+  /// Device memory is host memory: pointers mean the same on both sides,
+  /// weights are used where they are mapped, inputs are written in place.
+  bool sharesHostMemory;
+  /// Arguments must stay the same from step to step, counts therefore lie in
+  /// device memory, and sequences of launches can be recorded.
+  bool recordsGraphs;
 
-  /// Zeroed memory that becomes resident as it is touched, aligned to a page,
-  /// with at least 64 readable bytes after its end.
-  Status (*allocate)(void *self, uint64_t bytes, void **memory);
-  void (*release)(void *self, void *memory, uint64_t bytes);
+  void (*destroy)(void *self);
+  /// Which device it is, for people: "NVIDIA H100 80GB HBM3, sm_90".
+  std::string (*describe)(void *self);
+  /// How well it runs code of an instruction-set level or architecture: higher
+  /// is better, 0 not at all.
+  int (*rank)(void *self, const std::string &isa);
+  /// For refusals: "this CPU runs up to x86-64-v4".
+  std::string (*runs)(void *self);
+  /// Bytes that this process may take on the device.
+  Status (*memory)(void *self, uint64_t *bytes);
 
-  /// Between host memory and the device's, either way.
-  Status (*copy)(void *self, void *to, const void *from, uint64_t bytes);
+  /// Zeroed buffers, each aligned to 256 bytes (the host's to a page, with at
+  /// least 64 readable bytes after its end). All or none.
+  Status (*allocate)(void *self, const BufferRequest *requests, size_t count,
+                     void **memory);
+  /// What one call of allocate gave.
+  void (*release)(void *self, const BufferRequest *requests, size_t count,
+                  void *const *memory);
+  /// Host memory from which copies are fast, page aligned and zeroed.
+  Status (*allocateHost)(void *self, uint64_t bytes, void **memory);
+  void (*releaseHost)(void *self, void *memory, uint64_t bytes);
 
-  /// Loads code from a file; lives until the driver is destroyed.
-  Status (*loadImage)(void *self, const char *path);
-  /// A kernel of the loaded images by name, or an error.
-  Status (*findKernel)(void *self, const char *name, void **kernel);
-  /// Per-thread scratch that launches may use from now on.
-  Status (*reserveScratch)(void *self, uint64_t bytesPerThread);
+  Status (*createStream)(void *self, void **stream);
+  void (*destroyStream)(void *self, void *stream);
+  Status (*createEvent)(void *self, void **event);
+  void (*destroyEvent)(void *self, void *event);
+  Status (*recordEvent)(void *self, void *event, void *stream);
+  /// What is queued from now on waits for what was queued before the event.
+  Status (*waitEvent)(void *self, void *stream, void *event);
+  /// Between two events that have both happened.
+  Status (*elapsed)(void *self, void *from, void *to, uint64_t *nanoseconds);
+  /// Returns when everything queued has finished, with its errors.
+  Status (*synchronise)(void *self, void *stream);
 
-  /// Runs grid[0] * grid[1] * grid[2] independent programs, x fastest. Launches
-  /// run in the order in which they are given.
-  Status (*launch)(void *self, void *kernel, const uint64_t *args,
-                   const int64_t grid[3]);
-  /// Returns when every launch has finished.
-  Status (*synchronise)(void *self);
+  Status (*copy)(void *self, CopyKind kind, void *to, const void *from,
+                 uint64_t bytes, void *stream);
+  Status (*fill)(void *self, void *to, uint8_t value, uint64_t bytes,
+                 void *stream);
+
+  /// Loads code: a file whose bytes are given, too. Lives as long as the
+  /// driver.
+  Status (*loadImage)(void *self, const char *path, const std::string &bytes,
+                      void **image);
+  Status (*findKernel)(void *self, void *image, const char *name,
+                       void **kernel);
+  /// Memory that each thread of the driver may use in a launch; `total`: what
+  /// it takes of the memory above.
+  Status (*reserveScratch)(void *self, uint64_t bytesPerThread,
+                           uint64_t *total);
+
+  /// Runs grid[0] * grid[1] * grid[2] independent programs.
+  Status (*launch)(void *self, const LaunchRecord &record, void *stream);
+
+  /// What is queued on the stream between these two is not run but becomes a
+  /// graph, which can be queued as often as wanted. Where `recordsGraphs`.
+  Status (*beginRecording)(void *self, void *stream);
+  Status (*endRecording)(void *self, void *stream, void **graph);
+  Status (*replay)(void *self, void *graph, void *stream);
+  void (*destroyGraph)(void *self, void *graph);
+
+  /// Runs body(context, begin, end, thread) over [0, count) on the driver's
+  /// host threads, if it has any; else null.
+  void (*parallel)(void *self,
+                   void (*body)(void *context, int64_t begin, int64_t end,
+                                int thread),
+                   void *context, int64_t count);
 };
 
 struct Driver {

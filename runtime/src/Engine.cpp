@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "runtime/src/Engine.h"
 
-#include "runtime/drivers/host/Cpu.h"
 #include "runtime/format/ManifestJson.h"
+#include "runtime/format/MemoryPlan.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <sched.h>
 #include <fstream>
+#include <sched.h>
 #include <sys/stat.h>
+#include <thread>
 #include <unistd.h>
 
 namespace fathom::rt {
@@ -23,8 +24,8 @@ int availableCpus() {
 
 uint64_t availableMemory() {
   const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-  uint64_t bytes = pages > 0 && size > 0 ? uint64_t(pages) * uint64_t(size)
-                                         : ~uint64_t(0);
+  uint64_t bytes =
+      pages > 0 && size > 0 ? uint64_t(pages) * uint64_t(size) : ~uint64_t(0);
   for (const char *path : {"/sys/fs/cgroup/memory.max",
                            "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
     std::ifstream file(path);
@@ -42,20 +43,14 @@ Status Engine::create(const std::string &package,
     return Status(FATHOM_USAGE, std::to_string(options.threads) +
                                     " threads; give 1 to 1024, or 0 for as "
                                     "many as there are CPUs");
-  Placement placement;
-  if (Status s = parsePlacement(options.pin, options.numa,
-                                options.huge_pages != 0, placement);
-      s.failed())
-    return s;
   auto engine = std::make_shared<Engine>();
   engine->packageDirectory = package;
-  engine->memory = options.memory_bytes ? options.memory_bytes
-                                        : availableMemory();
   engine->threadCount = options.threads ? options.threads : availableCpus();
   if (Status s = engine->loadManifest(); s.failed())
     return s;
-  if (Status s = engine->chooseLibrary(options.isa ? options.isa : "");
-      s.failed())
+  if (Status s = engine->openDriver(options); s.failed())
+    return s;
+  if (Status s = engine->chooseCode(options.isa ? options.isa : ""); s.failed())
     return s;
   if (Status s = engine->checkEntries(); s.failed())
     return s;
@@ -65,14 +60,21 @@ Status Engine::create(const std::string &package,
           engine->mapWeights(options.checkpoint ? options.checkpoint : "");
       s.failed())
     return s;
-  if (Status s = engine->host.start(engine->threadCount, placement); s.failed())
-    return s;
   if (Status s = engine->loadKernels(); s.failed())
     return s;
-  if (options.prefault)
-    engine->prefault();
+  if (Status s = engine->placeWeights(options); s.failed())
+    return s;
   out = std::move(engine);
   return Status();
+}
+
+Engine::~Engine() {
+  if (!device.table)
+    return;
+  if (!deviceBuffers.empty())
+    device.table->release(device.self, deviceRequests.data(),
+                          deviceRequests.size(), deviceBuffers.data());
+  device.table->destroy(device.self);
 }
 
 Status Engine::loadManifest() {
@@ -97,73 +99,6 @@ Status Engine::loadManifest() {
   if (std::string error = format::parseManifest(text, content); !error.empty())
     return Status(FATHOM_BAD_FILE, "'" + path + "': " + error);
   return Status();
-}
-
-Status Engine::chooseLibrary(const std::string &wanted) {
-  const int cpu = cpuRank();
-  int best = 0;
-  std::string has;
-  for (size_t i = 0; i < content.libraries.size(); ++i) {
-    const format::Library &library = content.libraries[i];
-    if (library.target != "cpu" || !library.kernel.empty())
-      continue;
-    has += (has.empty() ? "" : ", ") + library.isa;
-    if (!wanted.empty() && library.isa != wanted)
-      continue;
-    const int rank = isaRank(library.isa);
-    if (rank > best && rank <= cpu) {
-      best = rank;
-      chosen = i;
-    }
-  }
-  if (best)
-    return Status();
-  const std::string where = "'" + packageDirectory + "'";
-  if (has.empty())
-    return Status(FATHOM_UNSUPPORTED, where + " has no code for a CPU");
-  if (cpu == 0)
-    return Status(FATHOM_UNSUPPORTED,
-                  where + " needs at least x86-64-v3, and this CPU lacks " +
-                      missingForV3());
-  return Status(FATHOM_UNSUPPORTED,
-                where + " has code for " + has + ", this CPU runs up to " +
-                    isaName(cpu) +
-                    (wanted.empty() ? "" : ", and " + wanted + " was asked") +
-                    "; compile the model again for this machine");
-}
-
-Status Engine::loadKernels() {
-  const format::Library &wanted = library();
-  const std::string path = joinPath(packageDirectory, wanted.file);
-  std::string bytes;
-  if (Status s = readFile(path, wanted.bytes, bytes); s.failed())
-    return s;
-  if (bytes.size() != wanted.bytes ||
-      format::blake3Hex(bytes.data(), bytes.size()) != wanted.blake3)
-    return Status(FATHOM_BAD_FILE,
-                  "'" + path +
-                      "' was altered after the package was written (its "
-                      "BLAKE3 is not the one in the manifest); compile the "
-                      "model again");
-  Driver device = driver();
-  // A path without a slash would be searched for in the system's folders.
-  const std::string exact =
-      path.find('/') == std::string::npos ? "./" + path : path;
-  if (Status s = device.table->loadImage(device.self, exact.c_str());
-      s.failed())
-    return s;
-  for (const format::Entry &entry : content.entries)
-    for (const format::Specialisation &s : entry.specialisations)
-      for (const format::Launch &launch : s.launches) {
-        auto [it, added] = kernels.emplace(launch.kernel, nullptr);
-        if (!added)
-          continue;
-        if (Status status = device.table->findKernel(
-                device.self, launch.kernel.c_str(), &it->second);
-            status.failed())
-          return status;
-      }
-  return device.table->reserveScratch(device.self, wanted.scratchBytes);
 }
 
 Status Engine::mapWeights(const std::string &checkpoint) {
@@ -195,17 +130,26 @@ Status Engine::mapWeights(const std::string &checkpoint) {
                         "the model again");
     files.push_back(std::move(mapped));
   }
+  return Status();
+}
+
+Status Engine::placeWeights(const fathom_engine_options &options) {
   // The manifest's reader checked that every range lies within its file.
   weights.reserve(content.weights.size());
   for (const format::Weight &weight : content.weights)
     weights.push_back(files[weight.file].data() + weight.offset);
+  if (!device.table->sharesHostMemory)
+    return uploadWeights(options);
   for (const format::WeightTable &table : content.tables) {
     std::vector<const void *> pointers;
     pointers.reserve(table.weights.size());
     for (uint32_t index : table.weights)
       pointers.push_back(weights[index]);
-    tables.push_back(std::move(pointers));
+    hostTables.push_back(std::move(pointers));
+    tables.push_back(hostTables.back().data());
   }
+  if (options.prefault)
+    prefault();
   return Status();
 }
 
@@ -264,6 +208,29 @@ Status mapPorts(const format::Entry &entry, int64_t vocabulary, PortMap &out) {
   return Status();
 }
 
+/// Entry "greedy": logits and the last inputs in, the next ones out.
+Status mapGreedyPorts(const format::Entry &entry, int64_t vocabulary,
+                      PortMap &out) {
+  using format::Count;
+  for (size_t i = 0; i < entry.inputs.size(); ++i)
+    if (!place(entry.inputs[i], int(i), "logits", "F32", Count::Rows,
+               uint64_t(vocabulary) * 4, out.logitsIn) &&
+        !place(entry.inputs[i], int(i), "positions", "I32", Count::Tokens, 4,
+               out.positions))
+      return badEntry(entry, "has an input '" + entry.inputs[i].name +
+                                 "' that this runtime cannot provide");
+  for (size_t i = 0; i < entry.outputs.size(); ++i)
+    if (!place(entry.outputs[i], int(i), "ids", "I32", Count::Tokens, 4,
+               out.idsOut) &&
+        !place(entry.outputs[i], int(i), "positions", "I32", Count::Tokens, 4,
+               out.positionsOut))
+      return badEntry(entry, "has an output '" + entry.outputs[i].name +
+                                 "' that this runtime cannot take");
+  if (out.logitsIn < 0 || out.idsOut < 0 || out.positionsOut < 0)
+    return badEntry(entry, "lacks one of logits, ids and positions");
+  return Status();
+}
+
 } // namespace
 
 Status Engine::checkEntries() {
@@ -279,8 +246,15 @@ Status Engine::checkEntries() {
         mtp[j] = static_cast<int>(i);
         known = true;
       }
+    if (entry.name == "greedy") {
+      greedy = static_cast<int>(i);
+      if (Status s =
+              mapGreedyPorts(entry, content.model.vocabularySize, portMaps[i]);
+          s.failed())
+        return s;
+    }
     if (!known)
-      continue; // of a later minor version
+      continue; // that, or of a later minor version
     if (Status s = mapPorts(entry, content.model.vocabularySize, portMaps[i]);
         s.failed())
       return s;
@@ -400,12 +374,20 @@ void Engine::prefault() {
     if (weight.bytes)
       job.pieces.emplace_back(data + weight.bytes - 1, 1);
   }
-  pool().run(readPieces, &job, static_cast<int64_t>(job.pieces.size()));
+  device.table->parallel(device.self, readPieces, &job,
+                         static_cast<int64_t>(job.pieces.size()));
 }
 
-double Engine::readBandwidth(double seconds) {
-  using Clock = std::chrono::steady_clock;
+Status Engine::readBandwidth(double seconds, double &bytesPerSecond) {
   std::lock_guard<std::mutex> lock(stepLock);
+  if (!device.table->sharesHostMemory)
+    return deviceBandwidth(seconds, bytesPerSecond);
+  bytesPerSecond = hostBandwidth(seconds);
+  return Status();
+}
+
+double Engine::hostBandwidth(double seconds) {
+  using Clock = std::chrono::steady_clock;
   ReadJob job;
   splitFiles(files, uint64_t(1) << 30, job);
   uint64_t size = 0;
@@ -414,12 +396,15 @@ double Engine::readBandwidth(double seconds) {
   if (size == 0)
     return 0;
   const int64_t count = static_cast<int64_t>(job.pieces.size());
-  pool().run(readPieces, &job, count); // page faults are not bandwidth
+  auto readAll = [&] {
+    device.table->parallel(device.self, readPieces, &job, count);
+  };
+  readAll(); // page faults are not bandwidth
   uint64_t total = 0;
   const Clock::time_point start = Clock::now();
   double elapsed = 0;
   do {
-    pool().run(readPieces, &job, count);
+    readAll();
     total += size;
     elapsed = std::chrono::duration<double>(Clock::now() - start).count();
   } while (elapsed < seconds);

@@ -4,7 +4,7 @@
 // created, apart from the threads, which one step at a time uses.
 #pragma once
 
-#include "runtime/drivers/host/HostDriver.h"
+#include "runtime/drivers/Drivers.h"
 #include "runtime/format/Manifest.h"
 #include "runtime/src/Files.h"
 #include "runtime/src/Status.h"
@@ -22,35 +22,44 @@ namespace fathom::rt {
 struct PortMap {
   int ids = -1, positions = -1, slots = -1, rows = -1, streamsIn = -1;
   int logits = -1, streamsOut = -1;
+  int logitsIn = -1, idsOut = -1, positionsOut = -1; // of "greedy"
   std::vector<int> layers; // streams after layer 0, 1, ...: for looking inside
 };
 
 class Engine {
 public:
+  Engine() = default;
+  ~Engine();
+  Engine(const Engine &) = delete;
+  Engine &operator=(const Engine &) = delete;
+
   static Status create(const std::string &package,
                        const fathom_engine_options &options,
                        std::shared_ptr<Engine> &out);
 
   const format::Manifest &manifest() const { return content; }
-  const format::Library &library() const { return content.libraries[chosen]; }
+  /// The instruction-set level or architecture of the loaded kernels.
+  const std::string &isa() const { return level; }
   const std::string &directory() const { return packageDirectory; }
-  Driver driver() { return host.driver(); }
-  ThreadPool &pool() { return host.pool(); }
+  Driver driver() const { return device; }
+  /// What the driver says of itself.
+  const std::string &deviceName() const { return description; }
   int threads() const { return threadCount; }
-  uint64_t scratchBytes() const { return host.scratchBytes(); }
+  uint64_t scratchBytes() const { return scratch; }
   /// Held while a step uses the threads.
   std::mutex &stepMutex() { return stepLock; }
 
   void *kernel(const std::string &name) const { return kernels.at(name); }
+  /// Address for kernels.
   const void *weight(uint32_t index) const { return weights[index]; }
-  /// Array of pointers, one per stacked weight.
-  const void *const *table(uint32_t index) const {
-    return tables[index].data();
-  }
+  /// Address for kernels of an array of addresses, one per stacked weight.
+  const void *table(uint32_t index) const { return tables[index]; }
   /// Entry "step" is number stepEntry(), MTP layer j is mtpEntry(j).
   int stepEntry() const { return step; }
   int mtpLayers() const { return static_cast<int>(mtp.size()); }
   int mtpEntry(int layer) const { return mtp[layer]; }
+  /// The entry that turns logits into the next step's inputs; -1: none.
+  int greedyEntry() const { return greedy; }
   const PortMap &ports(int entry) const { return portMaps[entry]; }
 
   uint64_t mappedBytes() const;
@@ -64,32 +73,47 @@ public:
   double launchWeightBytes(int entry, const format::Launch &launch,
                            int64_t tokens) const;
   uint64_t stepWeightBytes(int64_t tokens) const;
-  /// Bytes per second over at most 1 GiB of the mapping.
-  double readBandwidth(double seconds);
+  /// Bytes per second that the device reads: over at most 1 GiB of the
+  /// mapping, or of its own memory.
+  Status readBandwidth(double seconds, double &bytesPerSecond);
 
 private:
   Status loadManifest();
-  Status chooseLibrary(const std::string &wanted);
+  Status openDriver(const fathom_engine_options &options);
+  Status checkHost(const std::string &target) const;
+  Status chooseCode(const std::string &wanted);
+  Status loadImage(const format::Library &library, void **image);
   Status loadKernels();
   Status mapWeights(const std::string &checkpoint);
+  Status placeWeights(const fathom_engine_options &options);
+  Status checkWeightsFit() const;
+  Status uploadWeights(const fathom_engine_options &options);
   Status checkEntries();
   Status checkGrids();
   void prefault();
+  double hostBandwidth(double seconds);
+  Status deviceBandwidth(double seconds, double &bytesPerSecond);
 
   std::string packageDirectory;
   format::Manifest content;
-  size_t chosen = 0;
+  std::string level;
   int threadCount = 1;
-  uint64_t memory = 0;
+  uint64_t memory = 0, scratch = 0;
   std::atomic<uint64_t> inSessions{0};
-  HostDriver host;
+  const DriverKind *kind = nullptr;
+  Driver device;
+  std::string description;
   std::mutex stepLock;
   std::unordered_map<std::string, void *> kernels;
   std::vector<MappedFile> files;
-  std::vector<const void *> weights;
-  std::vector<std::vector<const void *>> tables;
+  std::vector<const void *> weights, tables;
+  /// Where the device shares the host's memory: what `tables` points to.
+  std::vector<std::vector<const void *>> hostTables;
+  /// Where it does not: weights, then tables.
+  std::vector<BufferRequest> deviceRequests;
+  std::vector<void *> deviceBuffers;
   std::vector<PortMap> portMaps;
-  int step = -1;
+  int step = -1, greedy = -1;
   std::vector<int> mtp;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Session::feed: checks a call, cuts it into steps, runs them.
+#include "runtime/format/MemoryPlan.h"
 #include "runtime/src/Session.h"
 
 #include <algorithm>
@@ -89,45 +90,68 @@ Status Session::gatherStreams(const Stage &from, int32_t slot, int64_t position,
                               int64_t count, int64_t toRow) {
   const Kept &kept = from.kept[slot];
   const uint64_t row = from.streamRowBytes;
-  Driver device = engine->driver();
   return device.table->copy(
-      device.self, static_cast<uint8_t *>(streamsInput) + uint64_t(toRow) * row,
+      device.self, CopyKind::WithinDevice,
+      static_cast<uint8_t *>(streamsInput) + uint64_t(toRow) * row,
       static_cast<const uint8_t *>(from.streams) +
           uint64_t(kept.row + position - kept.position) * row,
-      uint64_t(count) * row);
+      uint64_t(count) * row, stream);
 }
 
-/// Takes the next tokens of the call, at most a step's worth, into the input
-/// arrays. Their streams will lie from row `keepAt` on.
-Status Session::buildPiece(int stageIndex, const fathom_tokens *sequences,
-                           size_t count, Cursor &cursor, int64_t keepAt,
-                           int64_t &tokens, int64_t &rows) {
-  Stage &stage = stageStates[stageIndex];
+/// How many of the next tokens of the call are a step: as many as one takes,
+/// and no more rows of logits than a device that hands them on has room for.
+int64_t Session::measurePiece(const fathom_tokens *sequences, size_t count,
+                              Cursor cursor) const {
   const int64_t limit = engine->manifest().limits.maxStepTokens;
-  tokens = rows = 0;
-  while (cursor.sequence < count && tokens < limit) {
+  int64_t tokens = 0;
+  int64_t room = device.table->sharesHostMemory ? limit : maxLogitRows;
+  for (; cursor.sequence < count && tokens < limit; ++cursor.sequence) {
     const fathom_tokens &s = sequences[cursor.sequence];
-    const int64_t take = std::min(limit - tokens, s.count - cursor.offset);
+    const int64_t silent =
+        std::max<int64_t>(0, s.count - s.logits - cursor.offset);
+    const int64_t left = s.count - cursor.offset;
+    const int64_t take = std::min({limit - tokens, left, silent + room});
+    tokens += take;
+    room -= std::max<int64_t>(0, take - silent);
+    if (take < left)
+      break;
+    cursor.offset = 0;
+  }
+  return tokens;
+}
+
+/// Takes the next `tokens` tokens of the call into the inputs of a step. Their
+/// streams will lie from row `keepAt` on.
+Status Session::buildPiece(int stageIndex, Plan &plan,
+                           const fathom_tokens *sequences, Cursor &cursor,
+                           int64_t keepAt, int64_t tokens, int64_t &rows) {
+  Stage &stage = stageStates[stageIndex];
+  int32_t *ids = plan.ids(), *positions = plan.positions(),
+          *slots = plan.slots(), *wanted = plan.rows();
+  rows = 0;
+  for (int64_t at = 0; at < tokens;) {
+    const fathom_tokens &s = sequences[cursor.sequence];
+    const int64_t take = std::min(tokens - at, s.count - cursor.offset);
     const int64_t position = stage.lengths[s.slot];
     if (stageIndex > 0 && take > 0)
       if (Status status = gatherStreams(stageStates[stageIndex - 1], s.slot,
-                                        position, take, tokens);
+                                        position, take, at);
           status.failed())
         return status;
     Kept &kept = stage.kept[s.slot];
     // A sequence that goes on where it was cut off keeps both parts, if the
     // first one was not overwritten.
     const bool goesOn =
-        kept.count > 0 && tokens == 0 && kept.row + kept.count == keepAt;
+        kept.count > 0 && at == 0 && kept.row + kept.count == keepAt;
     if (!goesOn)
-      kept = Kept{position, keepAt + tokens, 0};
+      kept = Kept{position, keepAt + at, 0};
     kept.count += take;
-    for (int64_t i = 0; i < take; ++i, ++tokens) {
-      buffers.ids[tokens] = s.ids[cursor.offset + i];
-      buffers.positions[tokens] = static_cast<int32_t>(position + i);
-      buffers.slots[tokens] = s.slot;
+    for (int64_t i = 0; i < take; ++i, ++at) {
+      ids[at] = s.ids[cursor.offset + i];
+      positions[at] = static_cast<int32_t>(position + i);
+      slots[at] = s.slot;
       if (cursor.offset + i >= s.count - s.logits)
-        buffers.rows[rows++] = static_cast<int32_t>(tokens);
+        wanted[rows++] = static_cast<int32_t>(at);
     }
     stage.lengths[s.slot] += take;
     cursor.offset += take;
@@ -137,6 +161,66 @@ Status Session::buildPiece(int stageIndex, const fathom_tokens *sequences,
     cursor.offset = 0;
   }
   return Status();
+}
+
+size_t Session::planFor(const Stage &stage, int64_t tokens) const {
+  size_t plan = 0;
+  while (stage.plans[plan].maxTokens() < tokens)
+    ++plan;
+  return plan;
+}
+
+/// The addresses of a step whose streams are kept from row `keepAt` on.
+StepValues Session::valuesAt(Stage &stage, int64_t keepAt) {
+  StepValues values;
+  values.logits = logitsBuffer;
+  values.streamsIn = streamsInput;
+  values.streamsOut = static_cast<uint8_t *>(stage.streams) +
+                      uint64_t(keepAt) * stage.streamRowBytes;
+  const PortMap &ports = engine->ports(stage.entry);
+  const format::Entry &entry = engine->manifest().entries[stage.entry];
+  for (size_t layer = 0; layer < stage.layers.size(); ++layer)
+    stage.layersOfStep[layer] =
+        static_cast<uint8_t *>(stage.layers[layer]) +
+        uint64_t(keepAt) * entry.outputs[ports.layers[layer]].rowBytes;
+  values.layers = stage.layersOfStep.data();
+  return values;
+}
+
+/// Queues a graph, recorded from what `queue` queues if it is not there yet.
+template <typename Queue> Status Session::replay(void *&graph, Queue queue) {
+  const DriverTable &table = *device.table;
+  if (!graph) {
+    if (Status s = table.beginRecording(device.self, stream); s.failed())
+      return s;
+    Status queued = queue();
+    void *made = nullptr;
+    Status ended = table.endRecording(device.self, stream, &made);
+    if (queued.failed() || ended.failed()) {
+      if (made)
+        table.destroyGraph(device.self, made);
+      return queued.failed() ? queued : ended;
+    }
+    graph = made;
+  }
+  return table.replay(device.self, graph, stream);
+}
+
+/// Queues one step. Where every argument is what it is in all such steps, as in
+/// decoding, it is a graph.
+Status Session::runPiece(Stage &stage, size_t index, const StepValues &values,
+                         bool isFirst) {
+  Plan &plan = stage.plans[index];
+  auto queue = [&](const Stopwatch *watch) {
+    if (Status s = plan.upload(stream, values); s.failed())
+      return s;
+    return plan.launch(stream, values, watch);
+  };
+  if (device.table->recordsGraphs && isFirst && !profiling &&
+      values.rows == values.tokens && values.tokens <= maxSequences)
+    return replay(stage.graphs[index][values.tokens],
+                  [&] { return queue(nullptr); });
+  return queue(profiling ? &stopwatch : nullptr);
 }
 
 Status Session::feed(int stageIndex, const fathom_tokens *sequences,
@@ -150,7 +234,8 @@ Status Session::feed(int stageIndex, const fathom_tokens *sequences,
                   "logits of " + std::to_string(allRows) +
                       " tokens wanted, the session has room for " +
                       std::to_string(maxLogitRows) + " (max_logit_rows)");
-  float *out = logits ? logits : logitsBuffer;
+  const bool shared = device.table->sharesHostMemory;
+  float *out = logits ? logits : logitsHost;
   if (firstRow)
     *firstRow = out;
   Stage &stage = stageStates[stageIndex];
@@ -161,38 +246,122 @@ Status Session::feed(int stageIndex, const fathom_tokens *sequences,
   const int64_t vocabulary = engine->manifest().model.vocabularySize;
   std::lock_guard<std::mutex> lock(engine->stepMutex());
   Cursor cursor;
-  int64_t done = 0;
-  while (done < allTokens) {
+  for (int64_t done = 0; done < allTokens;) {
     const int64_t keepAt = keepAll ? done : 0;
     if (!keepAll)
       for (Kept &kept : stage.kept)
         kept = Kept();
-    StepValues values;
-    if (Status s = buildPiece(stageIndex, sequences, count, cursor, keepAt,
-                              values.tokens, values.rows);
+    const int64_t tokens = measurePiece(sequences, count, cursor);
+    const size_t plan = planFor(stage, tokens);
+    StepValues values = valuesAt(stage, keepAt);
+    values.tokens = tokens;
+    if (shared)
+      values.logits = out;
+    if (Status s = buildPiece(stageIndex, stage.plans[plan], sequences, cursor,
+                              keepAt, tokens, values.rows);
         s.failed())
       return s;
-    values.logits = out;
-    values.streamsIn = streamsInput;
-    values.streamsOut = static_cast<uint8_t *>(stage.streams) +
-                        uint64_t(keepAt) * stage.streamRowBytes;
-    const PortMap &ports = engine->ports(stage.entry);
-    const format::Entry &entry = engine->manifest().entries[stage.entry];
-    for (size_t layer = 0; layer < stage.layers.size(); ++layer)
-      stage.layersOfStep[layer] =
-          static_cast<uint8_t *>(stage.layers[layer]) +
-          uint64_t(keepAt) * entry.outputs[ports.layers[layer]].rowBytes;
-    values.layers = stage.layersOfStep.data();
-    Plan *use = &stage.plans.back();
-    for (Plan &plan : stage.plans)
-      if (plan.maxTokens() >= values.tokens) {
-        use = &plan;
-        break;
-      }
-    if (Status s = use->run(engine->driver(), values, profiling); s.failed())
+    if (Status s = runPiece(stage, plan, values, keepAt == 0); s.failed())
+      return s;
+    if (!shared && values.rows)
+      if (Status s = device.table->copy(
+              device.self, CopyKind::ToHost, out, logitsBuffer,
+              uint64_t(values.rows * vocabulary) * 4, stream);
+          s.failed())
+        return s;
+    if (Status s = device.table->synchronise(device.self, stream); s.failed())
       return s;
     out += values.rows * vocabulary;
-    done += values.tokens;
+    done += tokens;
+  }
+  return Status();
+}
+
+// ---- Steps that choose their own next tokens
+// ----------------------------------
+
+/// Queues a step and the choice that its logits lead to, which becomes the
+/// inputs of the next one.
+Status Session::queueChain(size_t plan, const StepValues &values) {
+  auto queue = [&](const Stopwatch *watch) {
+    if (Status s = stageStates[0].plans[plan].launch(stream, values, watch);
+        s.failed())
+      return s;
+    return greedyPlans[plan].launch(stream, values, watch);
+  };
+  if (device.table->recordsGraphs && !profiling)
+    return replay(chains[plan][values.tokens], [&] { return queue(nullptr); });
+  return queue(profiling ? &stopwatch : nullptr);
+}
+
+Status Session::generate(const int32_t *slots, const int32_t *ids, size_t count,
+                         int64_t steps, int32_t *chosen) {
+  if (greedyPlans.empty())
+    return Status(FATHOM_UNSUPPORTED,
+                  "the package cannot choose tokens itself; compile the model "
+                  "again with a fathomc of this version");
+  if (steps < 0 || (count && (!slots || !ids || (steps && !chosen))))
+    return Status(FATHOM_USAGE, "no sequences, or no place for what is chosen");
+  if (int64_t(count) > std::min(maxSequences, maxLogitRows) ||
+      int64_t(count) > engine->manifest().limits.maxStepTokens)
+    return Status(FATHOM_RESOURCES,
+                  std::to_string(count) + " sequences, the session has " +
+                      std::to_string(maxSequences) + " slots and room for " +
+                      std::to_string(maxLogitRows) +
+                      " rows of logits (max_logit_rows)");
+  ++callNumber;
+  Stage &stage = stageStates[0];
+  for (size_t i = 0; i < count; ++i) {
+    const fathom_tokens one = {slots[i], &ids[i], 1, 1};
+    if (Status s = checkSequence(0, one); s.failed())
+      return s;
+    if (steps > maxContext - stage.lengths[slots[i]])
+      return Status(FATHOM_RESOURCES,
+                    "context overrun: " + slotName(slots[i]) + " holds " +
+                        std::to_string(stage.lengths[slots[i]]) + " tokens, " +
+                        std::to_string(steps) + " more exceed the limit of " +
+                        std::to_string(maxContext));
+  }
+  if (!count || !steps)
+    return Status();
+  std::lock_guard<std::mutex> lock(engine->stepMutex());
+  const size_t index = planFor(stage, int64_t(count));
+  Plan &plan = stage.plans[index];
+  StepValues values = valuesAt(stage, 0);
+  values.tokens = values.rows = int64_t(count);
+  for (Kept &kept : stage.kept)
+    kept = Kept();
+  for (size_t i = 0; i < count; ++i) {
+    plan.ids()[i] = ids[i];
+    plan.positions()[i] = static_cast<int32_t>(stage.lengths[slots[i]]);
+    plan.slots()[i] = slots[i];
+    plan.rows()[i] = static_cast<int32_t>(i);
+    stage.lengths[slots[i]] += steps;
+    // The last step's streams stay.
+    stage.kept[slots[i]] = {stage.lengths[slots[i]] - 1, int64_t(i), 1};
+  }
+  if (Status s = plan.upload(stream, values); s.failed())
+    return s;
+  const uint8_t *next = static_cast<const uint8_t *>(plan.inputs().device) +
+                        format::InputLayout::ids;
+  for (int64_t done = 0; done < steps;) {
+    const int64_t batch = std::min(steps - done, kChosenSteps);
+    for (int64_t k = 0; k < batch; ++k) {
+      if (Status s = queueChain(index, values); s.failed())
+        return s;
+      if (Status s = device.table->copy(device.self, CopyKind::ToHost,
+                                        chosenHost + k * int64_t(count), next,
+                                        count * 4, stream);
+          s.failed())
+        return s;
+    }
+    if (Status s = device.table->synchronise(device.self, stream); s.failed())
+      return s;
+    for (size_t i = 0; i < count; ++i)
+      for (int64_t k = 0; k < batch; ++k)
+        chosen[int64_t(i) * steps + done + k] =
+            chosenHost[k * int64_t(count) + int64_t(i)];
+    done += batch;
   }
   return Status();
 }

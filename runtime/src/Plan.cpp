@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "runtime/src/Plan.h"
 
-#include <time.h>
-
 namespace fathom::rt {
 
 namespace {
@@ -34,33 +32,92 @@ int64_t programsAlong(const format::GridAxis &axis, const StepValues &values) {
   return sum;
 }
 
-uint64_t nanoseconds() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return uint64_t(t.tv_sec) * 1000000000u + uint64_t(t.tv_nsec);
+ArgKind kindOf(const format::Arg &arg) {
+  switch (arg.kind) {
+  case format::Arg::Kind::Weight:
+    return ArgKind::Constant;
+  case format::Arg::Kind::Table:
+    return ArgKind::Table;
+  case format::Arg::Kind::Count:
+    return ArgKind::Count;
+  default:
+    return ArgKind::Buffer;
+  }
 }
 
 } // namespace
 
 Plan::Plan(Engine &engine, int entry, const format::Specialisation &source,
-           const SessionBuffers &buffers)
-    : engine(engine), entry(entry), specialisation(&source) {
-  launches.reserve(source.launches.size());
-  for (const format::Launch &launch : source.launches) {
-    launches.push_back({engine.kernel(launch.kernel), args.size(), {}});
-    for (const format::Arg &arg : launch.args)
+           const SessionBuffers &buffers, const InputBlock &inputs)
+    : engine(engine), entry(entry), specialisation(&source),
+      layout(inputs.maxTokens), block(inputs) {
+  for (const format::Launch &launch : source.launches)
+    for (const format::Arg &arg : launch.args) {
       args.push_back(resolve(arg, buffers));
+      kinds.push_back(kindOf(arg));
+    }
+  size_t first = 0;
+  for (const format::Launch &launch : source.launches) {
+    records.push_back({engine.kernel(launch.kernel),
+                       launch.kernel.c_str(),
+                       args.data() + first,
+                       kinds.data() + first,
+                       static_cast<uint32_t>(launch.args.size()),
+                       {}});
+    first += launch.args.size();
   }
+  timings.resize(records.size());
 }
 
-void Plan::patch(Changing what, size_t layer) {
+/// The value of an argument that changes: a patch, and 0 until then.
+uint64_t Plan::patch(Changing what, size_t layer) {
   patches.push_back({args.size(), what, layer});
+  return 0;
 }
 
-/// The value of an argument, or 0 and a patch where it changes.
-uint64_t Plan::resolve(const format::Arg &arg, const SessionBuffers &buffers) {
+uint64_t Plan::inputAddress(uint64_t offset) const {
+  return address(block.device) + offset;
+}
+
+uint64_t Plan::resolveInput(int index) {
   const PortMap &ports = engine.ports(entry);
-  const int index = static_cast<int>(arg.index);
+  if (index == ports.ids)
+    return inputAddress(format::InputLayout::ids);
+  if (index == ports.positions)
+    return inputAddress(layout.positions);
+  if (index == ports.slots)
+    return inputAddress(layout.slots);
+  if (index == ports.rows)
+    return inputAddress(layout.rows);
+  return patch(index == ports.logitsIn ? Changing::Logits
+                                       : Changing::StreamsIn);
+}
+
+uint64_t Plan::resolveOutput(int index) {
+  const PortMap &ports = engine.ports(entry);
+  if (index == ports.idsOut)
+    return inputAddress(format::InputLayout::ids);
+  if (index == ports.positionsOut)
+    return inputAddress(layout.positions);
+  for (size_t layer = 0; layer < ports.layers.size(); ++layer)
+    if (ports.layers[layer] == index)
+      return patch(Changing::Layer, layer);
+  return patch(index == ports.logits ? Changing::Logits : Changing::StreamsOut);
+}
+
+uint64_t Plan::resolveCount(format::Count count) {
+  if (engine.driver().table->recordsGraphs)
+    return inputAddress(count == format::Count::One ? format::InputLayout::one
+                        : count == format::Count::Tokens
+                            ? format::InputLayout::tokens
+                            : format::InputLayout::rowCount);
+  if (count == format::Count::One)
+    return 1;
+  return patch(count == format::Count::Tokens ? Changing::Tokens
+                                              : Changing::Rows);
+}
+
+uint64_t Plan::resolve(const format::Arg &arg, const SessionBuffers &buffers) {
   switch (arg.kind) {
   case format::Arg::Kind::Weight:
     return address(engine.weight(arg.index));
@@ -71,35 +128,16 @@ uint64_t Plan::resolve(const format::Arg &arg, const SessionBuffers &buffers) {
   case format::Arg::Kind::Workspace:
     return address(static_cast<uint8_t *>(buffers.workspace) + arg.offset);
   case format::Arg::Kind::Input:
-    if (index == ports.ids)
-      return address(buffers.ids);
-    if (index == ports.positions)
-      return address(buffers.positions);
-    if (index == ports.slots)
-      return address(buffers.slots);
-    if (index == ports.rows)
-      return address(buffers.rows);
-    patch(Changing::StreamsIn);
-    return 0;
+    return resolveInput(static_cast<int>(arg.index));
   case format::Arg::Kind::Output:
-    for (size_t layer = 0; layer < ports.layers.size(); ++layer)
-      if (ports.layers[layer] == index) {
-        patch(Changing::Layer, layer);
-        return 0;
-      }
-    patch(index == ports.logits ? Changing::Logits : Changing::StreamsOut);
-    return 0;
+    return resolveOutput(static_cast<int>(arg.index));
   case format::Arg::Kind::Count:
-    if (arg.count == format::Count::One)
-      return 1;
-    patch(arg.count == format::Count::Tokens ? Changing::Tokens
-                                             : Changing::Rows);
-    return 0;
+    return resolveCount(arg.count);
   }
   return 0;
 }
 
-Status Plan::run(Driver device, const StepValues &values, bool timed) {
+void Plan::fillIn(const StepValues &values) {
   for (const Patch &p : patches) {
     switch (p.what) {
     case Changing::Tokens:
@@ -122,37 +160,68 @@ Status Plan::run(Driver device, const StepValues &values, bool timed) {
       break;
     }
   }
-  for (size_t i = 0; i < launches.size(); ++i) {
-    Resolved &launch = launches[i];
-    int64_t grid[3], programs = 1;
+}
+
+Status Plan::upload(void *stream, const StepValues &values) {
+  const Driver device = engine.driver();
+  if (device.table->sharesHostMemory)
+    return Status();
+  *array(format::InputLayout::tokens) = static_cast<int32_t>(values.tokens);
+  *array(format::InputLayout::rowCount) = static_cast<int32_t>(values.rows);
+  *array(format::InputLayout::one) = 1;
+  return device.table->copy(device.self, CopyKind::ToDevice, block.device,
+                            block.host, layout.bytes, stream);
+}
+
+Status Plan::launch(void *stream, const StepValues &values,
+                    const Stopwatch *stopwatch) {
+  const Driver device = engine.driver();
+  fillIn(values);
+  for (size_t i = 0; i < records.size(); ++i) {
+    LaunchRecord &record = records[i];
+    int64_t programs = 1;
     for (int axis = 0; axis < 3; ++axis) {
-      grid[axis] =
+      record.grid[axis] =
           programsAlong(specialisation->launches[i].grid[axis], values);
-      programs *= grid[axis];
+      programs *= record.grid[axis];
     }
     if (programs == 0)
       continue;
-    const uint64_t start = timed ? nanoseconds() : 0;
-    if (Status s = device.table->launch(device.self, launch.kernel,
-                                        args.data() + launch.firstArg, grid);
-        s.failed())
-      return s;
-    if (!timed)
+    if (!stopwatch) {
+      if (Status s = device.table->launch(device.self, record, stream);
+          s.failed())
+        return s;
       continue;
-    if (Status s = device.table->synchronise(device.self); s.failed())
-      return s;
-    launch.timing.launches += 1;
-    launch.timing.programs += static_cast<uint64_t>(programs);
-    launch.timing.nanoseconds += nanoseconds() - start;
-    launch.timing.weightBytes += engine.launchWeightBytes(
+    }
+    uint64_t took = 0;
+    Status s = device.table->recordEvent(device.self, stopwatch->from, stream);
+    if (!s.failed())
+      s = device.table->launch(device.self, record, stream);
+    if (!s.failed())
+      s = device.table->recordEvent(device.self, stopwatch->to, stream);
+    if (!s.failed())
+      s = device.table->synchronise(device.self, stream);
+    if (!s.failed())
+      s = device.table->elapsed(device.self, stopwatch->from, stopwatch->to,
+                                &took);
+    if (s.failed()) // whose fault it was is known here alone
+      return s.message().find(record.name) != std::string::npos
+                 ? s
+                 : Status(s.code(), std::string("kernel '") + record.name +
+                                        "': " + s.message());
+    Timing &timing = timings[i];
+    timing.launches += 1;
+    timing.programs += static_cast<uint64_t>(programs);
+    timing.nanoseconds += took;
+    timing.weightBytes += engine.launchWeightBytes(
         entry, specialisation->launches[i], values.tokens);
   }
-  return device.table->synchronise(device.self);
+  return Status();
 }
 
 void Plan::clearTimings() {
-  for (Resolved &launch : launches)
-    launch.timing = Timing();
+  for (Timing &timing : timings)
+    timing = Timing();
 }
 
 } // namespace fathom::rt

@@ -4,6 +4,7 @@
 // that a step only fills in what changes: counts, and where outputs go.
 #pragma once
 
+#include "runtime/format/MemoryPlan.h"
 #include "runtime/src/Engine.h"
 
 #include <cstdint>
@@ -11,7 +12,8 @@
 
 namespace fathom::rt {
 
-/// What changes from step to step.
+/// What changes from step to step. Where counts lie in device memory, they are
+/// in the plan's inputs as well.
 struct StepValues {
   int64_t tokens = 0, rows = 0;
   void *logits = nullptr, *streamsOut = nullptr;
@@ -19,35 +21,56 @@ struct StepValues {
   void *const *layers = nullptr; // as PortMap::layers
 };
 
+/// Where a step's inputs lie (format::InputLayout): the host writes its copy,
+/// kernels read the device's. One place where they share memory.
+struct InputBlock {
+  int64_t maxTokens = 0; // that it has room for
+  uint8_t *host = nullptr;
+  void *device = nullptr;
+};
+
 /// Addresses that stay for the life of a session.
 struct SessionBuffers {
-  int32_t *ids = nullptr, *positions = nullptr, *slots = nullptr,
-          *rows = nullptr;
   void *workspace = nullptr;
   /// [cache][component]
   std::vector<std::vector<void *>> caches;
 };
 
+/// A pair of a driver's events.
+struct Stopwatch {
+  void *from = nullptr, *to = nullptr;
+};
+
 class Plan {
 public:
   Plan(Engine &engine, int entry, const format::Specialisation &source,
-       const SessionBuffers &buffers);
+       const SessionBuffers &buffers, const InputBlock &inputs);
 
   int64_t maxTokens() const { return specialisation->maxTokens; }
+  const InputBlock &inputs() const { return block; }
+  /// Of the host's copy of the inputs.
+  int32_t *ids() const { return array(format::InputLayout::ids); }
+  int32_t *positions() const { return array(layout.positions); }
+  int32_t *slots() const { return array(layout.slots); }
+  int32_t *rows() const { return array(layout.rows); }
 
-  /// Runs one step of values.tokens <= maxTokens() tokens. Allocates nothing.
-  /// With `timed`, adds to the times of each launch.
-  Status run(Driver device, const StepValues &values, bool timed);
+  /// Brings the inputs to the device, counts included.
+  Status upload(void *stream, const StepValues &values);
+  /// Queues one step of values.tokens <= maxTokens() tokens. Allocates nothing.
+  /// With a stopwatch, waits for each launch and adds to its times.
+  Status launch(void *stream, const StepValues &values,
+                const Stopwatch *stopwatch);
 
   struct Timing {
     uint64_t launches = 0, programs = 0, nanoseconds = 0;
     double weightBytes = 0;
   };
-  size_t launchCount() const { return launches.size(); }
-  const format::Launch &launch(size_t i) const {
+  int entryIndex() const { return entry; }
+  size_t launchCount() const { return records.size(); }
+  const format::Launch &launchRecord(size_t i) const {
     return specialisation->launches[i];
   }
-  const Timing &timing(size_t i) const { return launches[i].timing; }
+  const Timing &timing(size_t i) const { return timings[i]; }
   void clearTimings();
 
 private:
@@ -64,21 +87,28 @@ private:
     Changing what;
     size_t layer;
   };
-  struct Resolved {
-    void *kernel;
-    size_t firstArg;
-    Timing timing;
-  };
 
+  int32_t *array(uint64_t offset) const {
+    return reinterpret_cast<int32_t *>(block.host + offset);
+  }
   uint64_t resolve(const format::Arg &arg, const SessionBuffers &buffers);
-  void patch(Changing what, size_t layer = 0);
+  uint64_t resolveInput(int index);
+  uint64_t resolveOutput(int index);
+  uint64_t resolveCount(format::Count count);
+  uint64_t inputAddress(uint64_t offset) const;
+  uint64_t patch(Changing what, size_t layer = 0);
+  void fillIn(const StepValues &values);
 
   Engine &engine;
   int entry;
   const format::Specialisation *specialisation;
+  format::InputLayout layout;
+  InputBlock block;
   std::vector<uint64_t> args;
+  std::vector<ArgKind> kinds;
   std::vector<Patch> patches;
-  std::vector<Resolved> launches;
+  std::vector<LaunchRecord> records;
+  std::vector<Timing> timings;
 };
 
 } // namespace fathom::rt

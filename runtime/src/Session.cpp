@@ -120,91 +120,200 @@ Status Session::create(std::shared_ptr<Engine> engine,
     return s;
   std::unique_ptr<Session> session(new Session());
   session->engine = std::move(engine);
+  session->device = session->engine->driver();
   session->maxSequences = filled.max_sequences;
   session->maxContext = filled.max_context;
   session->maxLogitRows = filled.max_logit_rows;
   session->keptTokens = filled.kept_tokens;
-  if (Status s = session->allocateAll(sizes); s.failed())
+  if (Status s = session->makeSession(); s.failed())
     return s;
   out = std::move(session);
   return Status();
 }
 
 Session::~Session() {
-  Driver device = engine->driver();
-  for (const Allocation &a : allocations)
-    device.table->release(device.self, a.memory, a.bytes);
+  if (stream)
+    (void)device.table->synchronise(device.self, stream);
+  auto destroyGraphs = [&](std::vector<std::vector<void *>> &all) {
+    for (std::vector<void *> &byTokens : all)
+      for (void *graph : byTokens)
+        if (graph)
+          device.table->destroyGraph(device.self, graph);
+  };
+  for (Stage &stage : stageStates)
+    destroyGraphs(stage.graphs);
+  destroyGraphs(chains);
+  for (void *event : {stopwatch.from, stopwatch.to})
+    if (event)
+      device.table->destroyEvent(device.self, event);
+  if (stream)
+    device.table->destroyStream(device.self, stream);
+  for (auto [host, bytes] : hostMemory)
+    device.table->releaseHost(device.self, host, bytes);
+  if (!memory.empty())
+    device.table->release(device.self, requests.data(), requests.size(),
+                          memory.data());
   engine->countSessionBytes(-static_cast<int64_t>(ownBytes));
 }
 
-Status Session::allocate(uint64_t bytes, void **out) {
-  Driver device = engine->driver();
-  if (Status s = device.table->allocate(device.self, bytes, out); s.failed())
+// ---- Memory -----------------------------------------------------------------
+
+void Session::want(std::string name, uint64_t bytes, void **place) {
+  requests.push_back({std::move(name), bytes});
+  places.push_back(place);
+}
+
+/// Grants all that was wanted.
+Status Session::allocate() {
+  std::vector<void *> granted(requests.size(), nullptr);
+  if (Status s = device.table->allocate(device.self, requests.data(),
+                                        requests.size(), granted.data());
+      s.failed())
     return s;
-  allocations.push_back({*out, bytes});
-  ownBytes += bytes;
-  engine->countSessionBytes(static_cast<int64_t>(bytes));
+  memory = std::move(granted);
+  for (size_t i = 0; i < memory.size(); ++i) {
+    *places[i] = memory[i];
+    ownBytes += requests[i].bytes;
+  }
+  places.clear();
+  engine->countSessionBytes(static_cast<int64_t>(ownBytes));
   return Status();
 }
 
-Status Session::allocateAll(const fathom_session_memory &sizes) {
-  const Manifest &m = engine->manifest();
-  const uint64_t stepTokens = uint64_t(m.limits.maxStepTokens);
-  void *memory = nullptr;
-  for (int32_t **array :
-       {&buffers.ids, &buffers.positions, &buffers.slots, &buffers.rows}) {
-    if (Status s = allocate(stepTokens * 4, &memory); s.failed())
-      return s;
-    *array = static_cast<int32_t *>(memory);
-  }
-  if (Status s = allocate(sizes.workspace_bytes, &buffers.workspace);
+Status Session::allocateHost(uint64_t bytes, void **out) {
+  if (Status s = device.table->allocateHost(device.self, bytes, out);
       s.failed())
     return s;
-  if (Status s = allocate(sizes.logits_bytes, &memory); s.failed())
+  hostMemory.emplace_back(*out, bytes);
+  return Status();
+}
+
+/// What format::planMemory counts.
+void Session::wantAll(std::vector<std::vector<InputBlock>> &blocks) {
+  const Manifest &m = engine->manifest();
+  uint64_t workspace = 0;
+  for (const format::Entry &entry : m.entries)
+    for (const format::Specialisation &s : entry.specialisations)
+      workspace = std::max(workspace, s.workspaceBytes);
+  want("workspace", workspace, &buffers.workspace);
+  want("logits", uint64_t(maxLogitRows) * uint64_t(m.model.vocabularySize) * 4,
+       &logitsBuffer);
+  buffers.caches.resize(m.caches.size());
+  for (size_t i = 0; i < m.caches.size(); ++i) {
+    const Cache &cache = m.caches[i];
+    buffers.caches[i].resize(cache.components.size());
+    for (size_t c = 0; c < cache.components.size(); ++c)
+      want(cache.name + "." + cache.components[c].name,
+           cache.rows * cache.components[c].rowBytes * uint64_t(maxSequences),
+           &buffers.caches[i][c]);
+  }
+  const size_t stageCount = 1 + size_t(engine->mtpLayers());
+  if (stageCount > 1)
+    want("streams of the step before",
+         format::streamRowBytes(m.entries[engine->stepEntry()]) *
+             uint64_t(m.limits.maxStepTokens),
+         &streamsInput);
+  stageStates.resize(stageCount);
+  blocks.resize(stageCount);
+  for (size_t i = 0; i < stageCount; ++i) {
+    Stage &stage = stageStates[i];
+    stage.entry = i ? engine->mtpEntry(int(i) - 1) : engine->stepEntry();
+    const format::Entry &entry = m.entries[stage.entry];
+    stage.streamRowBytes = format::streamRowBytes(entry);
+    want(entry.name + " streams", stage.streamRowBytes * uint64_t(keptTokens),
+         &stage.streams);
+    const std::vector<int> &layers = engine->ports(stage.entry).layers;
+    stage.layers.resize(layers.size());
+    for (size_t layer = 0; layer < layers.size(); ++layer)
+      want(entry.name + " streams after layer " + std::to_string(layer),
+           entry.outputs[layers[layer]].rowBytes * uint64_t(keptTokens),
+           &stage.layers[layer]);
+    blocks[i].resize(entry.specialisations.size());
+    for (size_t s = 0; s < blocks[i].size(); ++s) {
+      const int64_t tokens = entry.specialisations[s].maxTokens;
+      blocks[i][s].maxTokens = tokens;
+      want(entry.name + " inputs of up to " + std::to_string(tokens),
+           format::InputLayout(tokens).bytes, &blocks[i][s].device);
+    }
+  }
+}
+
+/// The host's side of inputs and results.
+Status
+Session::allocateHostParts(std::vector<std::vector<InputBlock>> &blocks) {
+  void *place = nullptr;
+  if (Status s = allocateHost(
+          uint64_t(kChosenSteps) * uint64_t(maxSequences) * 4, &place);
+      s.failed())
     return s;
-  logitsBuffer = static_cast<float *>(memory);
-  for (const Cache &cache : m.caches) {
-    std::vector<void *> components;
-    for (const format::CacheComponent &c : cache.components) {
-      if (Status s = allocate(cache.rows * c.rowBytes * uint64_t(maxSequences),
-                              &memory);
+  chosenHost = static_cast<int32_t *>(place);
+  if (device.table->sharesHostMemory) {
+    logitsHost = static_cast<float *>(logitsBuffer);
+    for (std::vector<InputBlock> &ofStage : blocks)
+      for (InputBlock &block : ofStage)
+        block.host = static_cast<uint8_t *>(block.device);
+    return Status();
+  }
+  if (Status s = allocateHost(
+          uint64_t(maxLogitRows) *
+              uint64_t(engine->manifest().model.vocabularySize) * 4,
+          &place);
+      s.failed())
+    return s;
+  logitsHost = static_cast<float *>(place);
+  for (std::vector<InputBlock> &ofStage : blocks)
+    for (InputBlock &block : ofStage) {
+      if (Status s =
+              allocateHost(format::InputLayout(block.maxTokens).bytes, &place);
           s.failed())
         return s;
-      components.push_back(memory);
+      block.host = static_cast<uint8_t *>(place);
     }
-    buffers.caches.push_back(std::move(components));
-  }
-  const int stageCount = 1 + engine->mtpLayers();
-  if (stageCount > 1)
-    if (Status s =
-            allocate(format::streamRowBytes(m.entries[engine->stepEntry()]) * stepTokens,
-                     &streamsInput);
-        s.failed())
-      return s;
-  stageStates.resize(stageCount);
-  for (int i = 0; i < stageCount; ++i) {
+  return Status();
+}
+
+void Session::makePlans(const std::vector<std::vector<InputBlock>> &blocks) {
+  const Manifest &m = engine->manifest();
+  for (size_t i = 0; i < stageStates.size(); ++i) {
     Stage &stage = stageStates[i];
-    stage.entry = i ? engine->mtpEntry(i - 1) : engine->stepEntry();
+    const format::Entry &entry = m.entries[stage.entry];
     stage.lengths.assign(maxSequences, 0);
     stage.kept.assign(maxSequences, Kept());
-    stage.streamRowBytes = format::streamRowBytes(m.entries[stage.entry]);
-    if (Status s = allocate(stage.streamRowBytes * uint64_t(keptTokens),
-                            &stage.streams);
-        s.failed())
-      return s;
-    const format::Entry &entry = m.entries[stage.entry];
-    for (int port : engine->ports(stage.entry).layers) {
-      if (Status s = allocate(entry.outputs[port].rowBytes * uint64_t(keptTokens),
-                              &memory);
-          s.failed())
-        return s;
-      stage.layers.push_back(memory);
-    }
     stage.layersOfStep = stage.layers;
     stage.plans.reserve(entry.specialisations.size());
-    for (const format::Specialisation &s : entry.specialisations)
-      stage.plans.emplace_back(*engine, stage.entry, s, buffers);
+    for (size_t s = 0; s < entry.specialisations.size(); ++s)
+      stage.plans.emplace_back(*engine, stage.entry, entry.specialisations[s],
+                               buffers, blocks[i][s]);
+    stage.graphs.assign(stage.plans.size(),
+                        std::vector<void *>(size_t(maxSequences) + 1));
   }
+  if (engine->greedyEntry() < 0)
+    return;
+  // The choice reads and writes the inputs of the step that it follows.
+  const format::Entry &greedy = m.entries[engine->greedyEntry()];
+  for (const Plan &plan : stageStates[0].plans)
+    for (const format::Specialisation &s : greedy.specialisations)
+      if (s.maxTokens >= plan.maxTokens()) {
+        greedyPlans.emplace_back(*engine, engine->greedyEntry(), s, buffers,
+                                 plan.inputs());
+        break;
+      }
+  chains = stageStates[0].graphs;
+}
+
+Status Session::makeSession() {
+  if (Status s = device.table->createStream(device.self, &stream); s.failed())
+    return s;
+  for (void **event : {&stopwatch.from, &stopwatch.to})
+    if (Status s = device.table->createEvent(device.self, event); s.failed())
+      return s;
+  std::vector<std::vector<InputBlock>> blocks;
+  wantAll(blocks);
+  if (Status s = allocate(); s.failed())
+    return s;
+  if (Status s = allocateHostParts(blocks); s.failed())
+    return s;
+  makePlans(blocks);
   active.assign(maxSequences, 0);
   used.assign(maxSequences, 0);
   lastMention.assign(maxSequences, 0);
@@ -224,10 +333,9 @@ Status Session::add(int32_t &slot) {
       stage.kept[i] = Kept();
     }
     // A slot that is used again starts from what a fresh one holds.
-    if (used[i])
-      clearStates(slot);
+    const bool again = used[i];
     used[i] = 1;
-    return Status();
+    return again ? clearStates(slot) : Status();
   }
   return Status(FATHOM_RESOURCES,
                 "all " + std::to_string(maxSequences) +
@@ -235,7 +343,7 @@ Status Session::add(int32_t &slot) {
                     "the session (and compile the package) for more");
 }
 
-void Session::clearStates(int32_t slot) {
+Status Session::clearStates(int32_t slot) {
   const Manifest &m = engine->manifest();
   for (size_t i = 0; i < m.caches.size(); ++i) {
     if (m.caches[i].kind != "state")
@@ -243,11 +351,16 @@ void Session::clearStates(int32_t slot) {
     for (size_t c = 0; c < m.caches[i].components.size(); ++c) {
       const uint64_t bytes =
           m.caches[i].rows * m.caches[i].components[c].rowBytes;
-      std::memset(static_cast<uint8_t *>(buffers.caches[i][c]) +
-                      bytes * uint64_t(slot),
-                  0, bytes);
+      if (Status s =
+              device.table->fill(device.self,
+                                 static_cast<uint8_t *>(buffers.caches[i][c]) +
+                                     bytes * uint64_t(slot),
+                                 0, bytes, stream);
+          s.failed())
+        return s;
     }
   }
+  return Status();
 }
 
 Status Session::remove(int32_t slot) {
@@ -268,146 +381,6 @@ int64_t Session::mtpLength(int32_t layer, int32_t slot) const {
   if (layer < 0 || layer + 1 >= stages() || length(slot) < 0)
     return -1;
   return stageStates[layer + 1].lengths[slot];
-}
-
-namespace {
-
-/// Valid codes of every format that mean small numbers: no NaN, no infinity.
-void fillRows(const std::string &component, const std::string &format,
-              uint8_t *data, uint64_t bytes) {
-  if (component == "scales") { // e8m0: 2^-7
-    std::memset(data, 120, bytes);
-  } else if (component == "codes") {
-    // e4m3 in +-[0.125, 1), or any nibbles of e2m1.
-    for (uint64_t i = 0; i < bytes; ++i)
-      data[i] = static_cast<uint8_t>((format == "fp8" ? 0x20 : 0x13) +
-                                     (i * 7 % 24) + (i % 3 ? 0 : 0x80));
-  } else if (component == "rope") { // bf16
-    for (uint64_t i = 0; i + 2 <= bytes; i += 2) {
-      const uint16_t value =
-          static_cast<uint16_t>(0x3d00 + (i * 5 % 128) + (i % 6 ? 0 : 0x8000));
-      std::memcpy(data + i, &value, 2);
-    }
-  } else { // f32
-    for (uint64_t i = 0; i + 4 <= bytes; i += 4) {
-      const float value = (i % 12 ? 0.01f : -0.02f) * float(1 + i / 4 % 7);
-      std::memcpy(data + i, &value, 4);
-    }
-  }
-}
-
-} // namespace
-
-Status Session::fillSynthetic(int32_t slot, int64_t target) {
-  if (length(slot) != 0)
-    return Status(FATHOM_USAGE, "slot " + std::to_string(slot) +
-                                    " does not hold an empty sequence");
-  if (target < 0 || target > maxContext)
-    return Status(FATHOM_RESOURCES, "a context of " + std::to_string(target) +
-                                        " tokens is more than the limit of " +
-                                        std::to_string(maxContext));
-  const Manifest &m = engine->manifest();
-  for (size_t i = 0; i < m.caches.size(); ++i) {
-    const Cache &cache = m.caches[i];
-    uint64_t rows = cache.rows;
-    // Rows by block: only those of visible blocks, so that no more memory is
-    // touched than a real sequence of this length would touch.
-    if (cache.kind == "compressed" || cache.kind == "index")
-      rows = static_cast<uint64_t>(
-          (__int128(cache.rows) * target + m.limits.maxContext - 1) /
-          m.limits.maxContext);
-    else if (cache.kind == "window")
-      rows = std::min<uint64_t>(rows, uint64_t(target));
-    for (size_t c = 0; c < cache.components.size(); ++c) {
-      const format::CacheComponent &component = cache.components[c];
-      fillRows(component.name, cache.format,
-               static_cast<uint8_t *>(buffers.caches[i][c]) +
-                   cache.rows * component.rowBytes * uint64_t(slot),
-               rows * component.rowBytes);
-    }
-  }
-  for (Stage &stage : stageStates)
-    stage.lengths[slot] = target;
-  return Status();
-}
-
-Status Session::readCache(const std::string &name, const std::string &component,
-                          int32_t slot, uint64_t offset, uint64_t size,
-                          void *out) const {
-  if (length(slot) < 0)
-    return Status(FATHOM_USAGE,
-                  "slot " + std::to_string(slot) + " holds no sequence");
-  const Manifest &m = engine->manifest();
-  for (size_t i = 0; i < m.caches.size(); ++i)
-    for (size_t c = 0; c < m.caches[i].components.size(); ++c) {
-      const format::CacheComponent &found = m.caches[i].components[c];
-      if (m.caches[i].name != name || found.name != component)
-        continue;
-      const uint64_t bytes = m.caches[i].rows * found.rowBytes;
-      if (offset > bytes || size > bytes - offset)
-        return Status(FATHOM_USAGE, "the component '" + component +
-                                        "' of cache '" + name + "' has " +
-                                        std::to_string(bytes) + " bytes");
-      const uint8_t *data = static_cast<const uint8_t *>(buffers.caches[i][c]);
-      Driver device = engine->driver();
-      return device.table->copy(device.self, out,
-                                data + bytes * uint64_t(slot) + offset, size);
-    }
-  return Status(FATHOM_USAGE, "the package has no cache '" + name +
-                                  "' with a component '" + component + "'");
-}
-
-const void *Session::layerStreams(int32_t layer,
-                                  const format::Port **port) const {
-  const Stage &stage = stageStates[0];
-  const std::vector<int> &ports = engine->ports(stage.entry).layers;
-  const format::Entry &entry = engine->manifest().entries[stage.entry];
-  // Those after the last layer are what MTP reads.
-  const bool isLast = layer == int32_t(ports.size()) && !ports.empty();
-  if (layer < 0 || (layer >= int32_t(ports.size()) && !isLast))
-    return nullptr;
-  *port = &entry.outputs[isLast ? engine->ports(stage.entry).streamsOut
-                                : ports[layer]];
-  return isLast ? stage.streams : stage.layers[layer];
-}
-
-// ---- Measuring ------------------------------------------------------------
-
-void Session::profile(bool enable) {
-  if (enable)
-    for (Stage &stage : stageStates)
-      for (Plan &plan : stage.plans)
-        plan.clearTimings();
-  profiling = enable;
-}
-
-std::vector<fathom_kernel_time> Session::kernelTimes() const {
-  std::vector<fathom_kernel_time> out;
-  for (const Stage &stage : stageStates)
-    for (const Plan &plan : stage.plans) {
-      const size_t first = out.size();
-      for (size_t i = 0; i < plan.launchCount(); ++i) {
-        const Plan::Timing &t = plan.timing(i);
-        if (!t.launches)
-          continue;
-        const char *kernel = plan.launch(i).kernel.c_str();
-        auto it = std::find_if(out.begin() + first, out.end(),
-                               [&](const fathom_kernel_time &r) {
-                                 return !std::strcmp(r.kernel, kernel);
-                               });
-        if (it == out.end()) {
-          const char *entry =
-              engine->manifest().entries[stage.entry].name.c_str();
-          out.push_back({entry, kernel, plan.maxTokens(), 0, 0, 0, 0});
-          it = out.end() - 1;
-        }
-        it->launches += t.launches;
-        it->programs += t.programs;
-        it->nanoseconds += t.nanoseconds;
-        it->weight_bytes += static_cast<uint64_t>(t.weightBytes);
-      }
-    }
-  return out;
 }
 
 } // namespace fathom::rt

@@ -11,6 +11,9 @@
 
 namespace fathom::rt {
 
+/// Steps of generate whose choices are read together.
+constexpr int64_t kChosenSteps = 32;
+
 class Session {
 public:
   static Status memoryFor(const Engine &engine,
@@ -33,6 +36,8 @@ public:
   /// `stage` 0 is the main model, j + 1 is MTP layer j.
   Status feed(int stage, const fathom_tokens *sequences, size_t count,
               float *logits, const float **rows);
+  Status generate(const int32_t *slots, const int32_t *ids, size_t count,
+                  int64_t steps, int32_t *chosen);
   /// What has been allocated for it, as asked of the driver, and for the
   /// engine's threads.
   uint64_t allocatedBytes() const { return ownBytes + engine->scratchBytes(); }
@@ -40,7 +45,7 @@ public:
 
   /// Rows of the last call of the main model, `layer` from 0; streams are as
   /// wide as the port says. Null where the package does not give them.
-  const void *layerStreams(int32_t layer, const format::Port **port) const;
+  const void *layerStreams(int32_t layer, const format::Port **port);
 
   void profile(bool enable);
   std::vector<fathom_kernel_time> kernelTimes() const;
@@ -53,6 +58,8 @@ private:
   struct Stage {
     int entry = -1;
     std::vector<Plan> plans;
+    /// Recorded decode steps, by plan and number of tokens; null: not yet.
+    std::vector<std::vector<void *>> graphs;
     std::vector<int64_t> lengths; // by slot
     std::vector<Kept> kept;       // by slot
     void *streams = nullptr;      // outputs; keptTokens rows
@@ -61,37 +68,57 @@ private:
     std::vector<void *> layers;       // keptTokens rows each
     std::vector<void *> layersOfStep; // where the current step's begin
   };
-  struct Allocation {
-    void *memory;
-    uint64_t bytes;
-  };
   /// A walk through the tokens of a call: where the next piece begins.
   struct Cursor {
     size_t sequence = 0;
     int64_t offset = 0;
   };
-
   Session() = default;
-  Status allocate(uint64_t bytes, void **out);
-  Status allocateAll(const fathom_session_memory &sizes);
+  void want(std::string name, uint64_t bytes, void **place);
+  void wantAll(std::vector<std::vector<InputBlock>> &blocks);
+  Status allocate();
+  Status allocateHost(uint64_t bytes, void **memory);
+  Status allocateHostParts(std::vector<std::vector<InputBlock>> &blocks);
+  Status makeSession();
+  void makePlans(const std::vector<std::vector<InputBlock>> &blocks);
+
   Status check(int stage, const fathom_tokens *sequences, size_t count,
                int64_t &tokens, int64_t &rows);
   Status checkSequence(int stage, const fathom_tokens &sequence);
   Status gatherStreams(const Stage &from, int32_t slot, int64_t position,
                        int64_t count, int64_t toRow);
-  Status buildPiece(int stage, const fathom_tokens *sequences, size_t count,
-                    Cursor &cursor, int64_t keepAt, int64_t &tokens,
+  int64_t measurePiece(const fathom_tokens *sequences, size_t count,
+                       Cursor cursor) const;
+  Status buildPiece(int stage, Plan &plan, const fathom_tokens *sequences,
+                    Cursor &cursor, int64_t keepAt, int64_t tokens,
                     int64_t &rows);
-  void clearStates(int32_t slot);
+  Status runPiece(Stage &stage, size_t plan, const StepValues &values,
+                  bool isFirst);
+  size_t planFor(const Stage &stage, int64_t tokens) const;
+  StepValues valuesAt(Stage &stage, int64_t keepAt);
+  template <typename Queue> Status replay(void *&graph, Queue queue);
+  Status queueChain(size_t plan, const StepValues &values);
+  Status clearStates(int32_t slot);
 
   std::shared_ptr<Engine> engine;
+  Driver device; // the engine's
   int64_t maxSequences = 0, maxContext = 0, maxLogitRows = 0, keptTokens = 0;
-  std::vector<Allocation> allocations;
-  uint64_t ownBytes = 0; // of `allocations`
+  std::vector<BufferRequest> requests;
+  std::vector<void **> places;
+  std::vector<void *> memory; // of the requests, when they are granted
+  std::vector<std::pair<void *, uint64_t>> hostMemory;
+  uint64_t ownBytes = 0; // of the requests
+  void *stream = nullptr;
+  Stopwatch stopwatch;
   SessionBuffers buffers;
-  float *logitsBuffer = nullptr;
-  void *streamsInput = nullptr; // maxStepTokens rows, for MTP
+  void *logitsBuffer = nullptr;  // of the device
+  float *logitsHost = nullptr;   // the same where memory is shared
+  void *streamsInput = nullptr;  // maxStepTokens rows, for MTP
+  int32_t *chosenHost = nullptr; // kChosenSteps steps of all sequences
   std::vector<Stage> stageStates;
+  std::vector<Plan> greedyPlans;           // by plan of the main model
+  std::vector<std::vector<void *>> chains; // a step and the choice, as graphs
+  std::vector<std::vector<uint8_t>> layerCopies;
   std::vector<uint8_t> active, used; // by slot
   std::vector<uint64_t> lastMention; // by slot: number of the call
   uint64_t callNumber = 0;

@@ -60,6 +60,16 @@ void EngineOptions::addTo(CLI::App &app) {
                  "best that CPU and package have")
       ->type_name("LEVEL")
       ->envname("FATHOM_CPU");
+  app.add_option("--driver", driver,
+                 "What executes: host, cuda, or emulated (the CPU as a device "
+                 "with memory of its own, for tests); by default what the "
+                 "package was compiled for")
+      ->type_name("NAME")
+      ->envname("FATHOM_DRIVER");
+  app.add_option("--device", device, "Which one, where there are several")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1023))
+      ->envname("FATHOM_DEVICE");
 }
 
 Failure openEngine(const EngineOptions &options, EnginePtr &out) {
@@ -73,6 +83,14 @@ Failure openEngine(const EngineOptions &options, EnginePtr &out) {
   c.huge_pages = options.hugePages;
   c.prefault = options.prefault;
   c.isa = options.cpu.empty() ? nullptr : options.cpu.c_str();
+  c.driver = options.driver.empty() ? nullptr : options.driver.c_str();
+  c.device = options.device;
+  Progress progress("weights to the device, MB");
+  c.progress = [](void *context, uint64_t done, uint64_t total) {
+    static_cast<Progress *>(context)->update(int64_t(done / 1000000),
+                                             int64_t(total / 1000000));
+  };
+  c.progress_context = &progress;
   fathom_engine *engine = nullptr;
   fathom_status status =
       fathom_engine_create(options.package.c_str(), &c, &engine);

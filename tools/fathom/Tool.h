@@ -54,8 +54,8 @@ using DetokenizerPtr = std::unique_ptr<fathom_detokenizer, DetokenizerDeleter>;
 
 /// Options that every command which runs a model has.
 struct EngineOptions {
-  std::string package, checkpoint, cpu, pin = "auto", numa = "local";
-  int threads = 0;
+  std::string package, checkpoint, cpu, pin = "auto", numa = "local", driver;
+  int threads = 0, device = 0;
   uint64_t memoryBytes = 0; // 0: what there is
   bool hugePages = false, prefault = false;
   void addTo(CLI::App &app);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "runtime/drivers/host/HostDriver.h"
 
-#include "runtime/format/Manifest.h"
+#include "runtime/drivers/host/Cpu.h"
 
 #include <dlfcn.h>
+#include <memory>
 #include <sys/mman.h>
+#include <time.h>
 
 namespace fathom::rt {
 
@@ -13,25 +15,28 @@ namespace {
 /// One page more than asked for: kernels may read a vector past an end.
 uint64_t mappedSize(uint64_t bytes) { return (bytes / 4096 + 2) * 4096; }
 
-void release(void *, void *memory, uint64_t bytes) {
-  if (memory)
-    munmap(memory, mappedSize(bytes));
+HostDriver &of(void *self) { return *static_cast<HostDriver *>(self); }
+
+uint64_t nanoseconds() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return uint64_t(t.tv_sec) * 1000000000u + uint64_t(t.tv_nsec);
 }
 
-Status copy(void *, void *to, const void *from, uint64_t bytes) {
-  std::memcpy(to, from, bytes);
-  return Status();
+} // namespace
+
+int hostRank(const std::string &isa) {
+  const int rank = isaRank(isa);
+  return rank <= cpuRank() ? rank : 0;
 }
 
-/// A grid of programs as one range of integers.
-struct GridJob {
-  format::CpuKernel kernel;
-  const uint64_t *args;
-  int64_t x, y;
-  void *const *scratch;
-};
+std::string hostRuns() {
+  if (const int rank = cpuRank())
+    return "this CPU runs up to " + isaName(rank);
+  return "this CPU lacks " + missingForV3() + ", which x86-64-v3 needs";
+}
 
-void runRange(void *context, int64_t begin, int64_t end, int thread) {
+void GridJob::run(void *context, int64_t begin, int64_t end, int thread) {
   const GridJob &job = *static_cast<const GridJob *>(context);
   int64_t x = begin % job.x, rest = begin / job.x;
   int64_t y = rest % job.y, z = rest / job.y;
@@ -48,84 +53,156 @@ void runRange(void *context, int64_t begin, int64_t end, int thread) {
   }
 }
 
-} // namespace
+const DriverTable HostDriver::table = {
+    "host",
+    /*sharesHostMemory=*/true,
+    /*recordsGraphs=*/false,
+    [](void *self) { delete static_cast<HostDriver *>(self); },
+    [](void *) { return std::string("CPU"); },
+    [](void *, const std::string &isa) { return hostRank(isa); },
+    [](void *) { return hostRuns(); },
+    // What the process may take, which its caller knows.
+    [](void *, uint64_t *bytes) {
+      *bytes = 0;
+      return Status();
+    },
+    [](void *self, const BufferRequest *requests, size_t count, void **memory) {
+      for (size_t i = 0; i < count; ++i)
+        if (Status s = of(self).allocate(requests[i].bytes, &memory[i]);
+            s.failed()) {
+          while (i--)
+            release(memory[i], requests[i].bytes);
+          return s;
+        }
+      return Status();
+    },
+    [](void *, const BufferRequest *requests, size_t count,
+       void *const *memory) {
+      for (size_t i = 0; i < count; ++i)
+        release(memory[i], requests[i].bytes);
+    },
+    [](void *self, uint64_t bytes, void **memory) {
+      return of(self).allocate(bytes, memory);
+    },
+    [](void *, void *memory, uint64_t bytes) { release(memory, bytes); },
+    [](void *, void **stream) {
+      *stream = nullptr;
+      return Status();
+    },
+    [](void *, void *) {},
+    [](void *, void **event) {
+      *event = new uint64_t(0);
+      return Status();
+    },
+    [](void *, void *event) { delete static_cast<uint64_t *>(event); },
+    [](void *, void *event, void *) {
+      *static_cast<uint64_t *>(event) = nanoseconds();
+      return Status();
+    },
+    [](void *, void *, void *) { return Status(); }, // nothing is queued
+    [](void *, void *from, void *to, uint64_t *out) {
+      *out = *static_cast<uint64_t *>(to) - *static_cast<uint64_t *>(from);
+      return Status();
+    },
+    [](void *, void *) { return Status(); }, // all is done when a call returns
+    [](void *, CopyKind, void *to, const void *from, uint64_t bytes, void *) {
+      std::memcpy(to, from, bytes);
+      return Status();
+    },
+    [](void *, void *to, uint8_t value, uint64_t bytes, void *) {
+      std::memset(to, value, bytes);
+      return Status();
+    },
+    [](void *self, const char *path, const std::string &, void **image) {
+      return of(self).load(path, image);
+    },
+    [](void *, void *image, const char *name, void **kernel) {
+      return find(image, name, kernel);
+    },
+    [](void *self, uint64_t bytes, uint64_t *total) {
+      *total = bytes * uint64_t(of(self).threadPool.threads());
+      return of(self).reserve(bytes);
+    },
+    [](void *self, const LaunchRecord &record, void *) {
+      HostDriver &driver = of(self);
+      GridJob job{reinterpret_cast<format::CpuKernel>(record.kernel),
+                  record.args, record.grid[0], record.grid[1],
+                  driver.scratch.data()};
+      driver.threadPool.run(GridJob::run, &job,
+                            record.grid[0] * record.grid[1] * record.grid[2]);
+      return Status();
+    },
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    [](void *self, ThreadPool::Body body, void *context, int64_t count) {
+      of(self).threadPool.run(body, context, count);
+    },
+};
 
-Status HostDriver::allocate(void *self, uint64_t bytes, void **memory) {
+HostDriver::~HostDriver() {
+  for (void *memory : scratch)
+    release(memory, scratchSize);
+  for (void *image : images)
+    dlclose(image);
+}
+
+Status HostDriver::open(const DriverOptions &options, Driver &out) {
+  auto driver = std::make_unique<HostDriver>();
+  if (Status s = driver->start(options); s.failed())
+    return s;
+  out = Driver{&table, driver.release()};
+  return Status();
+}
+
+Status HostDriver::start(const DriverOptions &options) {
+  hugePages = options.placement.hugePages;
+  return threadPool.start(options.threads, options.placement);
+}
+
+Status HostDriver::allocate(uint64_t bytes, void **memory) const {
   void *p = mmap(nullptr, mappedSize(bytes), PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED)
     return Status::fromErrno(
         "cannot map " + std::to_string(bytes) + " bytes of memory", errno);
-  if (static_cast<HostDriver *>(self)->hugePages)
+  if (hugePages)
     adviseHugePages(p, mappedSize(bytes));
   *memory = p;
   return Status();
 }
 
-const DriverTable HostDriver::table = {
-    "host",
-    allocate,
-    release,
-    copy,
-    [](void *self, const char *path) {
-      return static_cast<HostDriver *>(self)->load(path);
-    },
-    [](void *self, const char *name, void **kernel) {
-      for (void *image : static_cast<HostDriver *>(self)->images)
-        if ((*kernel = dlsym(image, name)))
-          return Status();
-      return Status(FATHOM_BAD_FILE, std::string("the package's library has "
-                                                 "no kernel '") +
-                                         name + "'");
-    },
-    [](void *self, uint64_t bytes) {
-      return static_cast<HostDriver *>(self)->reserve(bytes);
-    },
-    [](void *self, void *kernel, const uint64_t *args, const int64_t *grid) {
-      return static_cast<HostDriver *>(self)->launch(kernel, args, grid);
-    },
-    [](void *) { return Status(); }, // launches are done when they return
-};
-
-HostDriver::~HostDriver() {
-  for (void *memory : scratch)
-    release(this, memory, scratchSize);
-  for (void *image : images)
-    dlclose(image);
+void HostDriver::release(void *memory, uint64_t bytes) {
+  if (memory)
+    munmap(memory, mappedSize(bytes));
 }
 
-Status HostDriver::start(int threads, const Placement &placement) {
-  hugePages = placement.hugePages;
-  return threadPool.start(threads, placement);
-}
-
-Driver HostDriver::driver() { return Driver{&table, this}; }
-
-Status HostDriver::load(const char *path) {
-  void *image = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  if (!image) {
+Status HostDriver::load(const char *path, void **image) {
+  *image = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (!*image) {
     const char *why = dlerror();
     return Status(FATHOM_BAD_FILE, std::string("cannot load library '") + path +
                                        "': " + (why ? why : "unknown"));
   }
-  images.push_back(image);
+  images.push_back(*image);
   return Status();
 }
 
-Status HostDriver::reserve(uint64_t bytes) {
-  scratchSize = bytes;
+Status HostDriver::find(void *image, const char *name, void **kernel) {
+  if ((*kernel = dlsym(image, name)))
+    return Status();
+  return Status(FATHOM_BAD_FILE,
+                std::string("the package's library has no kernel '") + name +
+                    "'");
+}
+
+Status HostDriver::reserve(uint64_t bytesPerThread) {
+  scratchSize = bytesPerThread;
   scratch.assign(threadPool.threads(), nullptr);
   for (void *&memory : scratch)
-    if (Status status = allocate(this, bytes, &memory); status.failed())
+    if (Status status = allocate(bytesPerThread, &memory); status.failed())
       return status;
-  return Status();
-}
-
-Status HostDriver::launch(void *kernel, const uint64_t *args,
-                          const int64_t grid[3]) {
-  GridJob job{reinterpret_cast<format::CpuKernel>(kernel), args, grid[0],
-              grid[1], scratch.data()};
-  threadPool.run(runRange, &job, grid[0] * grid[1] * grid[2]);
   return Status();
 }
 

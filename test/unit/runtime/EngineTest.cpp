@@ -7,6 +7,7 @@
 #include "runtime/include/fathom.h"
 #include "test/unit/runtime/FakePackage.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
@@ -38,12 +39,15 @@ namespace {
   } while (false)
 #define EXPECT_OK(call) EXPECT_CODE(FATHOM_OK, call, "")
 
-class EngineTest : public testing::Test {
+/// On each driver.
+class EngineTest : public testing::TestWithParam<const char *> {
 protected:
+  bool isHost() const { return std::string(GetParam()) == "host"; }
   void open(int threads = 1, Manifest manifest = fakeManifest()) {
     package = writePackage(directory, std::move(manifest));
     fathom_engine_options options = {};
     options.threads = threads;
+    options.driver = GetParam();
     EXPECT_OK(fathom_engine_create(package.c_str(), &options, &engine));
   }
   void openSession(fathom_session_options options = {}) {
@@ -57,6 +61,7 @@ protected:
     fathom_engine_options options = {};
     options.threads = 1;
     options.isa = isa;
+    options.driver = GetParam();
     fathom_status status =
         fathom_engine_create(package.c_str(), &options, &engine);
     EXPECT_EQ(status.code == FATHOM_OK, engine != nullptr);
@@ -100,7 +105,7 @@ protected:
   fathom_session *session = nullptr;
 };
 
-TEST_F(EngineTest, Information) {
+TEST_P(EngineTest, Information) {
   open(2);
   fathom_model_info info;
   fathom_engine_info(engine, &info);
@@ -109,6 +114,7 @@ TEST_F(EngineTest, Information) {
   EXPECT_EQ(info.mtp_layers, 1);
   EXPECT_EQ(info.threads, 2);
   EXPECT_STREQ(info.isa, "x86-64-v3");
+  EXPECT_STREQ(info.driver, GetParam());
   ASSERT_EQ(info.eos_token_count, 1u);
   EXPECT_EQ(info.eos_tokens[0], kVocabulary - 1);
   EXPECT_EQ(info.has_tokenizer, 0);
@@ -117,7 +123,7 @@ TEST_F(EngineTest, Information) {
   EXPECT_EQ(fathom_engine_step_weight_bytes(engine, 2), 110u);
 }
 
-TEST_F(EngineTest, AnyDivisionIntoSteps) {
+TEST_P(EngineTest, AnyDivisionIntoSteps) {
   open();
   openSession();
   for (int64_t chunk : {1, 2, 3, 7, 8}) {
@@ -134,7 +140,7 @@ TEST_F(EngineTest, AnyDivisionIntoSteps) {
   }
 }
 
-TEST_F(EngineTest, LongInputIsSplit) {
+TEST_P(EngineTest, LongInputIsSplit) {
   open(3);
   fathom_session_options options = {};
   options.max_logit_rows = 60;
@@ -143,7 +149,7 @@ TEST_F(EngineTest, LongInputIsSplit) {
   feedAndCheck(add(), history, someIds(60, 1));
 }
 
-TEST_F(EngineTest, RaggedBatchLongerThanAStep) {
+TEST_P(EngineTest, RaggedBatchLongerThanAStep) {
   open(3);
   openSession();
   std::vector<std::vector<int32_t>> ids = {someIds(5, 1), someIds(20, 2),
@@ -163,7 +169,7 @@ TEST_F(EngineTest, RaggedBatchLongerThanAStep) {
     }
 }
 
-TEST_F(EngineTest, SequencesComeAndGo) {
+TEST_P(EngineTest, SequencesComeAndGo) {
   open(2);
   openSession();
   std::vector<int32_t> first, second, third;
@@ -178,19 +184,21 @@ TEST_F(EngineTest, SequencesComeAndGo) {
   feedAndCheck(c, third, someIds(6, 5));
 }
 
-TEST_F(EngineTest, SteppingAllocatesNothing) {
+TEST_P(EngineTest, SteppingAllocatesNothing) {
   open(2);
   openSession();
   const std::vector<int32_t> ids = someIds(20, 1);
   const fathom_tokens tokens = {add(), ids.data(), 20, 1};
   const float *rows = nullptr;
+  if (!isHost())
+    GTEST_SKIP() << "an emulated queue is made of allocations";
   const uint64_t before = allocations;
   const fathom_status status = fathom_step(session, &tokens, 1, nullptr, &rows);
   EXPECT_EQ(allocations, before);
   EXPECT_OK(status);
 }
 
-TEST_F(EngineTest, RefusedCallsChangeNothing) {
+TEST_P(EngineTest, RefusedCallsChangeNothing) {
   open();
   openSession();
   const int32_t slot = add();
@@ -231,7 +239,7 @@ TEST_F(EngineTest, RefusedCallsChangeNothing) {
   feedAndCheck(slot, history, someIds(8, 3));
 }
 
-TEST_F(EngineTest, FullContextAndFullSlots) {
+TEST_P(EngineTest, FullContextAndFullSlots) {
   open();
   openSession();
   std::vector<int32_t> history;
@@ -249,7 +257,7 @@ TEST_F(EngineTest, FullContextAndFullSlots) {
   EXPECT_CODE(FATHOM_USAGE, fathom_session_remove(session, 77), "slot 77");
 }
 
-TEST_F(EngineTest, EmptyCallsAndEmptySequences) {
+TEST_P(EngineTest, EmptyCallsAndEmptySequences) {
   open();
   openSession();
   EXPECT_OK(fathom_step(session, nullptr, 0, nullptr, nullptr));
@@ -261,7 +269,7 @@ TEST_F(EngineTest, EmptyCallsAndEmptySequences) {
   expectRow(rows, expectedLogits(ids));
 }
 
-TEST_F(EngineTest, MultiTokenPrediction) {
+TEST_P(EngineTest, MultiTokenPrediction) {
   open(2);
   for (int64_t chunk : {1, 3, 8, 20}) {
     fathom_session_options options = {};
@@ -300,7 +308,7 @@ TEST_F(EngineTest, MultiTokenPrediction) {
   }
 }
 
-TEST_F(EngineTest, MultiTokenPredictionNeedsKeptStreams) {
+TEST_P(EngineTest, MultiTokenPredictionNeedsKeptStreams) {
   open();
   openSession(); // keeps a step's worth
   const int32_t slot = add();
@@ -316,7 +324,7 @@ TEST_F(EngineTest, MultiTokenPredictionNeedsKeptStreams) {
   EXPECT_EQ(fathom_session_mtp_length(session, 0, slot), 0);
 }
 
-TEST_F(EngineTest, Memory) {
+TEST_P(EngineTest, Memory) {
   open(2);
   fathom_session_options options = {};
   options.max_sequences = 2;
@@ -327,7 +335,8 @@ TEST_F(EngineTest, Memory) {
   EXPECT_EQ(memory.cache_bytes, uint64_t(4 * kContext * 4));
   EXPECT_EQ(memory.logits_bytes, uint64_t(3 * kVocabulary * 4));
   EXPECT_EQ(memory.workspace_bytes, 64u + kStepTokens * 4);
-  EXPECT_EQ(memory.scratch_bytes, uint64_t(2 * kContext * 4));
+  // Scratch of threads is no memory of a device.
+  EXPECT_EQ(memory.scratch_bytes, isHost() ? uint64_t(2 * kContext * 4) : 0);
   EXPECT_GE(memory.staging_bytes, uint64_t(4 * kStepTokens * 4));
   EXPECT_EQ(memory.peak_bytes, memory.total_bytes + memory.weight_bytes);
   EXPECT_OK(fathom_session_create(engine, &options, &session));
@@ -347,21 +356,21 @@ TEST_F(EngineTest, Memory) {
               fathom_session_create(engine, &options, &session), "memory");
 }
 
-TEST_F(EngineTest, MemoryLimit) {
+TEST_P(EngineTest, MemoryLimit) {
   open();
   fathom_session_memory memory;
   EXPECT_OK(fathom_session_memory_for(engine, nullptr, &memory));
   fathom_engine_destroy(engine);
   engine = nullptr;
   fathom_engine_options options = {};
+  options.driver = GetParam();
   options.threads = 1;
   options.memory_bytes = memory.peak_bytes;
   EXPECT_OK(fathom_engine_create(package.c_str(), &options, &engine));
   // Exactly enough for one session; the second has to wait for its end.
   EXPECT_OK(fathom_session_create(engine, nullptr, &session));
   fathom_session *second = nullptr;
-  EXPECT_CODE(FATHOM_RESOURCES,
-              fathom_session_create(engine, nullptr, &second),
+  EXPECT_CODE(FATHOM_RESOURCES, fathom_session_create(engine, nullptr, &second),
               "beside other sessions");
   fathom_session_destroy(session);
   session = nullptr;
@@ -376,7 +385,7 @@ TEST_F(EngineTest, MemoryLimit) {
               "what fits: 3 sequences");
 }
 
-TEST_F(EngineTest, SessionOutlivesItsHandle) {
+TEST_P(EngineTest, SessionOutlivesItsHandle) {
   open();
   openSession();
   fathom_engine_destroy(engine);
@@ -385,7 +394,7 @@ TEST_F(EngineTest, SessionOutlivesItsHandle) {
   feedAndCheck(add(), history, someIds(5, 1));
 }
 
-TEST_F(EngineTest, SyntheticContext) {
+TEST_P(EngineTest, SyntheticContext) {
   open();
   openSession();
   const int32_t slot = add();
@@ -400,7 +409,7 @@ TEST_F(EngineTest, SyntheticContext) {
               "empty sequence");
 }
 
-TEST_F(EngineTest, Measuring) {
+TEST_P(EngineTest, Measuring) {
   open(2);
   openSession();
   fathom_session_profile(session, 1);
@@ -419,9 +428,139 @@ TEST_F(EngineTest, Measuring) {
   EXPECT_GT(bandwidth, 0);
 }
 
+/// What steps and the host's own choice lead to.
+TEST_P(EngineTest, GenerateIsSteppingWithTheLargestLogit) {
+  open(2);
+  fathom_session_options options = {};
+  options.max_context = 60;
+  openSession(options);
+  const int32_t slots[3] = {add(), add(), add()};
+  std::vector<std::vector<int32_t>> prompts = {someIds(5, 1), someIds(9, 2),
+                                               someIds(1, 3)};
+  constexpr int64_t kSteps = 40; // more than are read together
+  std::vector<int32_t> wanted;
+  std::vector<float> logitsAfter;
+  for (std::vector<int32_t> ids : prompts) {
+    for (int64_t k = 0; k <= kSteps; ++k) {
+      const std::vector<float> row = expectedLogits(ids);
+      ids.push_back(
+          int32_t(std::max_element(row.begin(), row.end()) - row.begin()));
+      if (k > 0)
+        wanted.push_back(ids.back());
+    }
+    ids.pop_back();
+    ids.push_back(7);
+    const std::vector<float> row = expectedLogits(ids);
+    logitsAfter.insert(logitsAfter.end(), row.begin(), row.end());
+  }
+  std::vector<int32_t> first;
+  for (int i = 0; i < 3; ++i) {
+    const fathom_tokens tokens = {slots[i], prompts[i].data(),
+                                  int64_t(prompts[i].size()), 1};
+    const float *row = nullptr;
+    EXPECT_OK(fathom_step(session, &tokens, 1, nullptr, &row));
+    first.push_back(int32_t(std::max_element(row, row + kVocabulary) - row));
+  }
+  std::vector<int32_t> chosen(3 * kSteps);
+  EXPECT_OK(
+      fathom_generate(session, slots, first.data(), 3, kSteps, chosen.data()));
+  EXPECT_EQ(chosen, wanted);
+  EXPECT_EQ(fathom_session_length(session, slots[1]), 9 + kSteps);
+  // The last one has not been fed: any other may be, and the state is right.
+  const int32_t seven = 7;
+  std::vector<fathom_tokens> after;
+  for (int i = 0; i < 3; ++i)
+    after.push_back({slots[i], &seven, 1, 1});
+  const float *rows = nullptr;
+  EXPECT_OK(fathom_step(session, after.data(), 3, nullptr, &rows));
+  EXPECT_EQ(std::vector<float>(rows, rows + 3 * kVocabulary), logitsAfter);
+
+  EXPECT_CODE(
+      FATHOM_RESOURCES,
+      fathom_generate(session, slots, first.data(), 3, kSteps, chosen.data()),
+      "context overrun");
+  const int32_t twice[2] = {slots[0], slots[0]};
+  EXPECT_CODE(
+      FATHOM_USAGE,
+      fathom_generate(session, twice, first.data(), 2, 1, chosen.data()),
+      "twice");
+  const int32_t bad = kVocabulary;
+  EXPECT_CODE(FATHOM_USAGE,
+              fathom_generate(session, slots, &bad, 1, 1, chosen.data()),
+              "token id 24");
+  EXPECT_CODE(FATHOM_USAGE,
+              fathom_generate(session, slots, &seven, 1, 1, nullptr),
+              "no place");
+  EXPECT_OK(fathom_generate(session, slots, &seven, 1, 0, nullptr));
+  EXPECT_EQ(fathom_session_length(session, slots[0]), 5 + kSteps + 1);
+}
+
+TEST_P(EngineTest, GenerateProfiled) {
+  open();
+  openSession();
+  const int32_t slot = add(), id = 3;
+  int32_t chosen[2];
+  fathom_session_profile(session, 1);
+  EXPECT_OK(fathom_generate(session, &slot, &id, 1, 2, chosen));
+  std::vector<fathom_kernel_time> times(
+      fathom_session_kernel_times(session, nullptr, 0));
+  fathom_session_kernel_times(session, times.data(), times.size());
+  ASSERT_EQ(times.size(), 5u);
+  EXPECT_STREQ(times[4].kernel, "fake_greedy");
+  EXPECT_STREQ(times[4].entry, "greedy");
+  EXPECT_EQ(times[4].launches, 2u);
+}
+
+/// Fewer rows of logits than are wanted go to the caller's memory in pieces.
+TEST_P(EngineTest, LogitsOfMoreRowsThanTheSessionHas) {
+  open();
+  fathom_session_options options = {};
+  options.max_logit_rows = 3;
+  openSession(options);
+  const int32_t a = add(), b = add();
+  const std::vector<int32_t> first = someIds(11, 1), second = someIds(6, 2);
+  const fathom_tokens batch[2] = {{a, first.data(), 11, 10},
+                                  {b, second.data(), 6, 5}};
+  std::vector<float> logits(15 * kVocabulary);
+  EXPECT_OK(fathom_step(session, batch, 2, logits.data(), nullptr));
+  const float *row = logits.data();
+  for (size_t n = 2; n <= 11; ++n, row += kVocabulary)
+    expectRow(row, expectedLogits({first.begin(), first.begin() + n}));
+  for (size_t n = 2; n <= 6; ++n, row += kVocabulary)
+    expectRow(row, expectedLogits({second.begin(), second.begin() + n}));
+}
+
+TEST_P(EngineTest, CachesReadBack) {
+  open();
+  openSession();
+  const int32_t slot = add();
+  std::vector<int32_t> history;
+  const std::vector<int32_t> ids = someIds(6, 5);
+  feedAndCheck(slot, history, ids);
+  std::vector<int32_t> rows(4);
+  EXPECT_OK(fathom_session_read_cache(session, "layers.0.window", "rows", slot,
+                                      8, 16, rows.data()));
+  EXPECT_EQ(rows, std::vector<int32_t>(ids.begin() + 2, ids.end()));
+}
+
+TEST_P(EngineTest, UnknownDriver) {
+  package = writePackage(directory);
+  fathom_engine_options options = {};
+  options.driver = "abacus";
+  EXPECT_CODE(FATHOM_USAGE,
+              fathom_engine_create(package.c_str(), &options, &engine),
+              "the drivers are host");
+}
+
+INSTANTIATE_TEST_SUITE_P(Drivers, EngineTest,
+                         testing::Values("host", "emulated"),
+                         [](const auto &info) {
+                           return std::string(info.param);
+                         });
+
 // ---- Packages that are refused -------------------------------------------
 
-TEST_F(EngineTest, MissingPackage) {
+TEST_P(EngineTest, MissingPackage) {
   package = directory.path("nothing.fathom");
   EXPECT_CODE(FATHOM_BAD_FILE, create(), "no package");
   writeFile(directory.path("file.fathom"), "x");
@@ -431,7 +570,7 @@ TEST_F(EngineTest, MissingPackage) {
   EXPECT_CODE(FATHOM_BAD_FILE, create(), "manifest.json");
 }
 
-TEST_F(EngineTest, AlteredBytes) {
+TEST_P(EngineTest, AlteredBytes) {
   package = writePackage(directory);
   const std::string manifest = readWhole(package + "/manifest.json");
   std::string altered = manifest;
@@ -451,7 +590,7 @@ TEST_F(EngineTest, AlteredBytes) {
   EXPECT_CODE(FATHOM_BAD_FILE, create(), "cannot open");
 }
 
-TEST_F(EngineTest, OtherVersions) {
+TEST_P(EngineTest, OtherVersions) {
   Manifest m = fakeManifest();
   m.major = 7;
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "version 7.0");
@@ -461,13 +600,14 @@ TEST_F(EngineTest, OtherVersions) {
   EXPECT_OK(tryOpen(m));
 }
 
-TEST_F(EngineTest, MovedWeights) {
+TEST_P(EngineTest, MovedWeights) {
   namespace fs = std::filesystem;
   package = writePackage(directory);
   fs::rename(directory.path("weights"), directory.path("elsewhere"));
   EXPECT_CODE(FATHOM_BAD_FILE, create(), "--checkpoint");
   const std::string where = directory.path("elsewhere");
   fathom_engine_options options = {};
+  options.driver = GetParam();
   options.checkpoint = where.c_str();
   options.prefault = 1;
   EXPECT_OK(fathom_engine_create(package.c_str(), &options, &engine));
@@ -479,7 +619,7 @@ TEST_F(EngineTest, MovedWeights) {
   EXPECT_OK(create());
 }
 
-TEST_F(EngineTest, OtherCheckpoint) {
+TEST_P(EngineTest, OtherCheckpoint) {
   package = writePackage(directory);
   const std::string path = directory.path("weights/w.safetensors");
   std::string bytes = fakeCheckpoint();
@@ -493,18 +633,18 @@ TEST_F(EngineTest, OtherCheckpoint) {
   EXPECT_CODE(FATHOM_BAD_FILE, create(), "not a regular file");
 }
 
-TEST_F(EngineTest, CodeForOtherMachines) {
+TEST_P(EngineTest, CodeForOtherMachines) {
   Manifest m = fakeManifest();
   m.libraries[0].isa = "riscv";
   EXPECT_CODE(FATHOM_UNSUPPORTED, tryOpen(m), "riscv");
   m.libraries[0].target = "cuda";
-  EXPECT_CODE(FATHOM_UNSUPPORTED, tryOpen(m), "no code for a CPU");
+  EXPECT_CODE(FATHOM_UNSUPPORTED, tryOpen(m), "no code for 'cpu'");
   package = writePackage(directory);
   EXPECT_CODE(FATHOM_UNSUPPORTED, create("x86-64-v9"), "x86-64-v9 was asked");
   EXPECT_OK(create("x86-64-v3"));
 }
 
-TEST_F(EngineTest, ManifestThatDoesNotFit) {
+TEST_P(EngineTest, ManifestThatDoesNotFit) {
   Manifest m = fakeManifest();
   m.entries[0].specialisations[0].launches[0].kernel = "absent";
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "no kernel 'absent'");
@@ -526,7 +666,7 @@ TEST_F(EngineTest, ManifestThatDoesNotFit) {
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "impossible grid");
 }
 
-TEST_F(EngineTest, GridsThatOverflow) {
+TEST_P(EngineTest, GridsThatOverflow) {
   const GridTerm most{Count::Tokens, 1, uint64_t(1) << 31};
   Manifest m = fakeManifest();
   // Terms of which each could be, but not their sum.

@@ -96,3 +96,20 @@ KERNEL(fake_mtp) {
   for (v = 0; v < kVocabulary; ++v)
     logits[x * kVocabulary + v] = sum + (float)v;
 }
+
+/* logits, positions, ids, positions again, R. Grid: rows. */
+KERNEL(fake_greedy) {
+  const float *row = (const float *)(uintptr_t)a[0] + x * kVocabulary;
+  const int32_t *positions = (const int32_t *)(uintptr_t)a[1];
+  int32_t *ids = (int32_t *)(uintptr_t)a[2];
+  int32_t *next = (int32_t *)(uintptr_t)a[3];
+  int32_t v, best = 0;
+  (void)y, (void)z, (void)scratch;
+  if (x >= (int64_t)a[4])
+    return;
+  for (v = 1; v < kVocabulary; ++v)
+    if (row[v] > row[best])
+      best = v;
+  ids[x] = best;
+  next[x] = positions[x] + 1;
+}

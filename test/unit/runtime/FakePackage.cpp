@@ -136,6 +136,24 @@ Entry mtpEntry() {
   return e;
 }
 
+Entry greedyEntry() {
+  using Kind = Arg::Kind;
+  Entry e;
+  e.name = "greedy";
+  e.inputs = {{"logits", "F32", Count::Rows, kVocabulary * 4},
+              {"positions", "I32", Count::Tokens, 4}};
+  e.outputs = {{"ids", "I32", Count::Tokens, 4},
+               {"positions", "I32", Count::Tokens, 4}};
+  Specialisation s;
+  s.maxTokens = kStepTokens;
+  s.launches = {
+      launch("fake_greedy", kRows, kOne,
+             {arg(Kind::Input, 0), arg(Kind::Input, 1), arg(Kind::Output, 0),
+              arg(Kind::Output, 1), arg(Kind::Count, 0, 0, Count::Rows)})};
+  e.specialisations.push_back(s);
+  return e;
+}
+
 } // namespace
 
 std::string fakeCheckpoint() {
@@ -192,7 +210,7 @@ Manifest fakeManifest() {
   m.tables = {table};
   m.caches = {{"layers.0.window", "window", "f32", kContext, {{"rows", 4}}},
               {"mtp.0.window", "window", "f32", kContext, {{"rows", 4}}}};
-  m.entries = {stepEntry(), mtpEntry()};
+  m.entries = {stepEntry(), mtpEntry(), greedyEntry()};
   m.checkpointDirectory = "../weights";
   return m;
 }
