@@ -18,28 +18,30 @@ namespace {
 struct AMXDot {
   Emit &e;
   const NarrowWeights &w;
-  Value acc, tokens; // tokens: by packTokens
+  Value acc, tokens;                     // tokens: by packTokens
   int64_t width, groups, height, blocks; // blocks that are walked together
   Prefetch prefetch;
-  int64_t ahead; // columns
+  std::optional<Prefetch> scales; // FP8 has few
+  Value unread;                   // see stayAwake()
 
   AMXDot(Emit &e, const NarrowWeights &w, Value x, Value acc)
       : e(e), w(w), acc(acc), height(std::min<int64_t>(w.rows, 16)),
-        blocks(std::min<int64_t>(w.rows / height, 2)),
-        prefetch(e, w.codes, height * blocks),
-        ahead(Prefetch::columnsAhead(w.codes, height * blocks)) {
+        blocks(std::min<int64_t>(w.rows / height, 2)), prefetch(e, w.codes) {
+    if (w.kind == NarrowWeights::Kind::FP4)
+      scales.emplace(e, w.scales);
     int64_t count = cast<MemRefType>(x.getType()).getDimSize(0);
     width = count % 4 ? 1 : std::min<int64_t>(count, 16);
     groups = count / width;
     tokens = e.beforeLoops(x, [&] { return packTokens(e, w, x, width); });
+    unread = e.alloc({16, 2 * width}, e.b.getBF16Type());
   }
 
   Value load(Value buffer, Value row, Value column, int64_t rows,
              int64_t columns) {
     Type element = cast<MemRefType>(buffer.getType()).getElementType();
-    return amx::TileLoadOp::create(
-        e.b, e.loc, amx::TileType::get({rows, columns}, element), buffer,
-        ValueRange{row, column});
+    return amx::TileLoadOp::create(e.b, e.loc,
+                                   amx::TileType::get({rows, columns}, element),
+                                   buffer, ValueRange{row, column});
   }
   Value loadSum(Value row, int64_t group) {
     return load(acc, row, e.index(group * width), height, width);
@@ -50,8 +52,8 @@ struct AMXDot {
   /// Tokens of `group` for the 32 k of vector number `vector`.
   Value loadTokens(Value group, Value vector) {
     Value first = arith::MulIOp::create(e.b, e.loc, group, e.index(w.k / 32));
-    Value row = arith::MulIOp::create(e.b, e.loc, e.add(first, vector),
-                                      e.index(16));
+    Value row =
+        arith::MulIOp::create(e.b, e.loc, e.add(first, vector), e.index(16));
     return load(tokens, row, e.index(0), 16, 2 * width);
   }
   Value multiply(Value a, Value b, Value sum) {
@@ -61,18 +63,47 @@ struct AMXDot {
     return arith::MulIOp::create(e.b, e.loc, v, e.index(factor));
   }
 
+  void startStrip(Value m) {
+    prefetch.startStrip(m, height * blocks, height * blocks);
+    // Those of this tile have been read already: scalesAreModerate.
+    if (scales)
+      scales->startStrip(m, height * blocks, w.rows);
+  }
+  /// At row `row` of the strip, `k` weights on, which lie at `column`.
+  void touch(Value row, Value k, Value column) {
+    int64_t strip = height * blocks;
+    Value unit = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.unit()));
+    prefetch.touchNear(row, column);
+    prefetch.touchNext(e.add(times(unit, strip), row), strip * w.k / w.unit());
+  }
+  void touchScales(Value k) {
+    if (scales)
+      scales->touchNext(
+          arith::DivUIOp::create(e.b, e.loc, k, e.index(w.unit())),
+          w.k / w.unit());
+  }
+
+  /// Stores a tile of tokens where nobody reads it. On Sapphire Rapids a tile
+  /// store that comes more than some 600 ns after the last one waits 300 ns by
+  /// itself, so every loop that is longer has one.
+  void stayAwake(Value tile) {
+    amx::TileStoreOp::create(e.b, e.loc, unread,
+                             ValueRange{e.index(0), e.index(0)}, tile);
+  }
+  void stayAwake() { stayAwake(loadTokens(e.index(0), e.index(0))); }
+
   // ---- Weights that are bf16 as they lie ----
 
   void plain() {
     int64_t together = std::min<int64_t>(groups, 4 / blocks);
     e.loop(0, w.rows, height * blocks, [&](Value m) {
+      startStrip(m);
       e.loop(0, groups, together, [&](Value group) {
         inRegisters(m, group, together, [&](int64_t block, Value k) {
           Value row = e.add(m, height * block);
           Value a = load(w.codes, row, k, height, 32);
-          e.loop(0, height, 1, [&](Value i) {
-            prefetch.touch(e.add(row, i), k, 0, ahead);
-          });
+          e.loop(0, height, 1,
+                 [&](Value i) { touch(e.add(i, height * block), k, k); });
           return a;
         });
       });
@@ -92,6 +123,7 @@ struct AMXDot {
       Value vector = arith::DivUIOp::create(e.b, e.loc, k, e.index(32));
       for (int64_t j = 0; j < together; ++j)
         right.push_back(loadTokens(e.add(group, j), vector));
+      stayAwake(right.front());
       for (int64_t i = 0; i < blocks; ++i) {
         Value a = left(i, k);
         for (int64_t j = 0; j < together; ++j) {
@@ -110,31 +142,32 @@ struct AMXDot {
 
   // ---- Weights that are decoded ----
 
-  /// Decodes `count` rows of a block from `row` on into rows of `stage`.
-  void decodeRows(const Decoder &decoder, Value row, Value k, int64_t count,
-                  Value stage, Value stageRow, Value stageColumn) {
+  /// Decodes `count` rows of the strip at `m` from its row `row` on into rows
+  /// of `stage`.
+  void decodeRows(const Decoder &decoder, Value m, Value row, Value k,
+                  int64_t count, Value stage, Value stageRow,
+                  Value stageColumn) {
     for (int64_t i = 0; i < count; ++i) {
-      Value at = e.add(row, i);
       Value column = w.kind == NarrowWeights::Kind::FP4
                          ? arith::DivUIOp::create(e.b, e.loc, k, e.index(2))
                          : k;
-      prefetch.touch(at, column, 0, ahead);
+      touch(e.add(row, i), k, column);
+      Value at = e.add(e.add(m, row), i);
       for (auto [n, v] : llvm::enumerate(decoder.decode(at, k)))
-        e.store(v, stage,
-                {e.add(stageRow, i), e.add(stageColumn, 32 * n)});
+        e.store(v, stage, {e.add(stageRow, i), e.add(stageColumn, 32 * n)});
     }
   }
 
   /// Calls body for every unit of k, with the decoder set for it.
-  Emit::Values forUnits(Emit::Range init,
-                        function_ref<Emit::Values(const Decoder &, Value,
-                                                  Emit::Range)>
-                            body) {
+  Emit::Values forUnits(
+      Emit::Range init,
+      function_ref<Emit::Values(const Decoder &, Value, Emit::Range)> body) {
     Decoder decoder(e, w, /*scaled=*/true);
     return e.loop(0, w.k, w.group(), init, [&](Value first, Emit::Range outer) {
       decoder.startGroup(first);
       return e.loop(0, w.group(), w.unit(), outer,
                     [&](Value k, Emit::Range inner) {
+                      touchScales(e.add(first, k));
                       return body(decoder, e.add(first, k), inner);
                     });
     });
@@ -147,6 +180,7 @@ struct AMXDot {
     int64_t parts = w.vectors(), half = height * blocks;
     Value stage = e.alloc({2 * half, w.unit()}, e.b.getBF16Type());
     e.loop(0, w.rows, half, [&](Value m) {
+      startStrip(m);
       Emit::Values init;
       for (int64_t i = 0; i < blocks; ++i)
         for (int64_t j = 0; j < groups; ++j)
@@ -159,8 +193,8 @@ struct AMXDot {
         for (int64_t j = 0; j < groups; ++j)
           right.push_back(loadTokens(e.index(j), e.add(first, part)));
         for (int64_t i = 0; i < blocks; ++i) {
-          Value a = load(stage, e.add(from, height * i), times(part, 32),
-                         height, 32);
+          Value a =
+              load(stage, e.add(from, height * i), times(part, 32), height, 32);
           for (int64_t j = 0; j < groups; ++j) {
             Value &sum = sums[i * groups + j];
             sum = multiply(a, right[j], sum);
@@ -168,18 +202,17 @@ struct AMXDot {
         }
       };
       auto unit = [&](const Decoder &decoder, Value k, Emit::Range sums) {
-        Value number =
-            arith::DivUIOp::create(e.b, e.loc, k, e.index(w.unit()));
+        Value number = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.unit()));
         Value odd = arith::RemUIOp::create(e.b, e.loc, number, e.index(2));
         Value to = times(odd, half), from = e.sub(e.index(half), to);
         Value before = times(e.sub(number, e.index(1)), parts);
         Value notFirst = arith::CmpIOp::create(
             e.b, e.loc, arith::CmpIPredicate::ne, k, e.index(0));
+        stayAwake();
         return e.loop(0, parts, 1, sums, [&](Value part, Emit::Range inner) {
           int64_t rows = half / parts;
           Value i = times(part, rows);
-          decodeRows(decoder, e.add(m, i), k, rows, stage, e.add(to, i),
-                     e.index(0));
+          decodeRows(decoder, m, i, k, rows, stage, e.add(to, i), e.index(0));
           return ifThen(notFirst, inner, [&](MutableArrayRef<Value> then) {
             product(from, before, part, then);
           });
@@ -188,8 +221,8 @@ struct AMXDot {
       Emit::Values sums = forUnits(init, unit);
       int64_t last = w.k / w.unit() - 1;
       for (int64_t part = 0; part < parts; ++part)
-        product(e.index(last % 2 * half), e.index(last * parts),
-                e.index(part), sums);
+        product(e.index(last % 2 * half), e.index(last * parts), e.index(part),
+                sums);
       for (int64_t i = 0; i < blocks; ++i)
         for (int64_t j = 0; j < groups; ++j)
           storeSum(sums[i * groups + j], e.add(m, height * i),
@@ -217,10 +250,11 @@ struct AMXDot {
   void decodedMany() {
     Value stage = e.alloc({height * blocks, w.k}, e.b.getBF16Type());
     e.loop(0, w.rows, height * blocks, [&](Value m) {
+      startStrip(m);
       forUnits({}, [&](const Decoder &decoder, Value k, Emit::Range) {
-        e.loop(0, height * blocks, 4, [&](Value i) {
-          decodeRows(decoder, e.add(m, i), k, 4, stage, i, k);
-        });
+        stayAwake();
+        e.loop(0, height * blocks, 4,
+               [&](Value i) { decodeRows(decoder, m, i, k, 4, stage, i, k); });
         return Emit::Values();
       });
       e.loop(0, groups, 2, [&](Value group) {

@@ -49,11 +49,10 @@ struct BF16Dot {
       Emit::Values next(sums);
       SmallVector<Emit::Values> right(columns);
       for (int64_t j = 0; j < columns; ++j) {
-        Value at = arith::MulIOp::create(e.b, e.loc, e.add(token, j),
-                                         e.index(w.k));
+        Value at =
+            arith::MulIOp::create(e.b, e.loc, e.add(token, j), e.index(w.k));
         for (int64_t n = 0; n < w.vectors(); ++n)
-          right[j].push_back(
-              e.load(tokens, e.add(e.add(at, k), 32 * n), 32));
+          right[j].push_back(e.load(tokens, e.add(e.add(at, k), 32 * n), 32));
       }
       for (int64_t i = 0; i < rows; ++i) {
         Emit::Values weights = left(i, k);
@@ -90,7 +89,7 @@ struct BF16Dot {
         Value row = e.add(m, i), column = k;
         if (w.kind == NarrowWeights::Kind::FP4)
           column = arith::DivUIOp::create(e.b, e.loc, k, e.index(2));
-        prefetch.touch(row, column, ahead, 0);
+        prefetch.touchRows(row, column, ahead);
         return decoder.decode(row, k);
       };
       auto scale = [&](int64_t i, Value k) {

@@ -69,7 +69,7 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
           right.push_back(e.toF32(e.load(rhs, {e.add(column, j), at}, lanes)));
         for (int64_t i = 0; i < blockM; ++i) {
           if (prefetch)
-            prefetch->touch(e.add(m, i), at, ahead, 0);
+            prefetch->touchRows(e.add(m, i), at, ahead);
           Value left = e.toF32(e.load(lhs, {e.add(m, i), at}, lanes));
           for (int64_t j = 0; j < blockN; ++j)
             next[i * blockN + j] = e.fma(left, right[j], next[i * blockN + j]);

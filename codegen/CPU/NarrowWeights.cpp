@@ -122,8 +122,7 @@ void Decoder::startGroup(Value k) {
     return;
   Value shift;
   if (scaled) {
-    Value block =
-        arith::DivUIOp::create(e.b, e.loc, k, e.index(w.group()));
+    Value block = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.group()));
     Value code = e.load(w.scales, {e.index(0), block}, 1);
     code = arith::BitcastOp::create(e.b, e.loc, e.b.getI8Type(), code);
     Type word = e.b.getI16Type();
@@ -160,8 +159,7 @@ void Decoder::startGroup(Value k) {
 Value Decoder::scaleWords(Value row, Value k) const {
   Value block = arith::DivUIOp::create(e.b, e.loc, k, e.index(32));
   Value four = bits(e, e.load(w.scales, {row, block}, 4), 1, 32);
-  Value one =
-      vector::ExtractOp::create(e.b, e.loc, four, ArrayRef<int64_t>{0});
+  Value one = vector::ExtractOp::create(e.b, e.loc, four, ArrayRef<int64_t>{0});
   Value all = bits(e, e.splat(one, 16), 64, 8);
   Value high = call(e, all.getType(), "llvm.x86.avx512.pshuf.b.512",
                     ValueRange{all, spread});
@@ -194,9 +192,9 @@ Emit::Values Decoder::decode(Value row, Value k) const {
     Value codes = bits(e, e.load(w.codes, {row, byte}, 64), 32, 16);
     Value shift;
     if (scaled)
-      shift = arith::AddIOp::create(
-          e.b, e.loc, shiftRight(e, scaleWords(row, k), 1),
-          e.constant(words, -((127 + kRaised) << 7)));
+      shift = arith::AddIOp::create(e.b, e.loc,
+                                    shiftRight(e, scaleWords(row, k), 1),
+                                    e.constant(words, -((127 + kRaised) << 7)));
     for (int n = 0; n < 4; ++n) {
       Value word = call(e, words, "llvm.x86.avx512.permvar.hi.512",
                         ValueRange{tables[0], shiftRight(e, codes, 4 * n)});
@@ -224,34 +222,45 @@ Emit::Values Decoder::decode(Value row, Value k) const {
   return result;
 }
 
+/// A tile as one row, where its rows follow each other without a gap.
+static Value asOneRow(Emit &e, Value tile) {
+  MemRefType type = typeOf(tile);
+  auto [strides, offset] = type.getStridesAndOffset();
+  int64_t rows = type.getDimSize(0), columns = type.getDimSize(1);
+  if (rows > 1 && strides[0] != columns)
+    return tile;
+  SmallVector<ReassociationIndices> all{{0, 1}};
+  Value flat = memref::CollapseShapeOp::create(e.b, e.loc, tile, all);
+  return memref::ExpandShapeOp::create(
+      e.b, e.loc, ArrayRef<int64_t>{1, rows * columns}, flat, all);
+}
+
 Value fathom::cpu::scalesAreModerate(Emit &e, const NarrowWeights &w) {
   // Weights lie in 2^-9 .. 448 (e4m3) or 0.5 .. 6 (e2m1).
   bool packed = w.kind == Kind::FP4;
   int64_t low = packed ? 2 : 10, high = packed ? 252 : 246;
-  MemRefType type = typeOf(w.scales);
-  int64_t lanes = std::min<int64_t>(type.getDimSize(1), 16);
+  Value scales = asOneRow(e, w.scales);
+  MemRefType type = typeOf(scales);
+  int64_t rows = type.getDimSize(0), columns = type.getDimSize(1);
+  int64_t lanes = std::min<int64_t>(columns, 64);
   Type bytes = e.vec(lanes, e.b.getI8Type());
-  auto offset = [&](Value at, Value row) {
-    Value codes = e.load(w.scales, {row, at}, lanes);
-    codes = arith::BitcastOp::create(e.b, e.loc, bytes, codes);
-    return arith::SubIOp::create(e.b, e.loc, codes, e.constant(bytes, low));
-  };
-  // Four rows at a time: the maximum of one would wait for the one before.
-  int64_t rows = std::min<int64_t>(type.getDimSize(0), 4);
-  Emit::Values worst(rows, e.zero(bytes));
-  worst = e.loop(0, type.getDimSize(0), rows, worst,
-                 [&](Value row, Emit::Range outer) {
-                   return e.loop(
-                       0, type.getDimSize(1), lanes, outer,
-                       [&](Value at, Emit::Range inner) {
-                         Emit::Values next;
-                         for (int64_t i = 0; i < rows; ++i)
-                           next.push_back(arith::MaxUIOp::create(
-                               e.b, e.loc, inner[i],
-                               offset(at, e.add(row, i))));
-                         return next;
-                       });
-                 });
+  // Several vectors at a time: the maximum of one waits for the one before.
+  int64_t together = std::min<int64_t>(columns / lanes, 4);
+  Emit::Values worst(together, e.zero(bytes));
+  worst = e.loop(0, rows, 1, worst, [&](Value row, Emit::Range outer) {
+    return e.loop(
+        0, columns, lanes * together, outer, [&](Value at, Emit::Range inner) {
+          Emit::Values next;
+          for (int64_t i = 0; i < together; ++i) {
+            Value codes = e.load(scales, {row, e.add(at, i * lanes)}, lanes);
+            codes = arith::BitcastOp::create(e.b, e.loc, bytes, codes);
+            codes = arith::SubIOp::create(e.b, e.loc, codes,
+                                          e.constant(bytes, low));
+            next.push_back(arith::MaxUIOp::create(e.b, e.loc, inner[i], codes));
+          }
+          return next;
+        });
+  });
   for (Value more : ArrayRef(worst).drop_front())
     worst[0] = arith::MaxUIOp::create(e.b, e.loc, worst[0], more);
   Value all = worst[0];
@@ -280,8 +289,7 @@ static Emit::Values permuteUnit(Emit &e, const NarrowWeights &w, Value x,
                                 Value token, Value k) {
   Emit::Values in;
   for (int64_t i = 0; i < w.vectors(); ++i)
-    in.push_back(
-        bits(e, e.load(x, {token, e.add(k, 32 * i)}, 32), 32, 16));
+    in.push_back(bits(e, e.load(x, {token, e.add(k, 32 * i)}, 32), 32, 16));
   if (w.kind == Kind::BF16)
     return in;
   if (w.kind == Kind::FP8) {
@@ -290,8 +298,8 @@ static Emit::Values permuteUnit(Emit &e, const NarrowWeights &w, Value x,
       SmallVector<int64_t> lanes;
       for (int64_t p = 0; p < 16; ++p)
         lanes.push_back(8 * (p / 4) + 4 * n + p % 4);
-      Value v = shuffle(e, bits(e, in[0], 16, 32), bits(e, in[1], 16, 32),
-                        lanes);
+      Value v =
+          shuffle(e, bits(e, in[0], 16, 32), bits(e, in[1], 16, 32), lanes);
       out.push_back(bits(e, v, 32, 16));
     }
     return out;
@@ -373,8 +381,8 @@ static void packFour(Emit &e, const NarrowWeights &w, Value x, Value token,
                      Value column) {
   Value v[4];
   for (int64_t j = 0; j < 4; ++j) {
-    Value words = bits(
-        e, e.load(x, {e.add(token, j), e.add(k, 32 * part)}, 32), 32, 16);
+    Value words =
+        bits(e, e.load(x, {e.add(token, j), e.add(k, 32 * part)}, 32), 32, 16);
     if (w.kind == Kind::FP4)
       words = pairNibbles(e, words);
     v[j] = bits(e, words, 16, 32);
@@ -386,8 +394,7 @@ static void packFour(Emit &e, const NarrowWeights &w, Value x, Value token,
       Value eight = vector::ExtractStridedSliceOp::create(
           e.b, e.loc, words, ArrayRef<int64_t>{8 * lane}, ArrayRef<int64_t>{8},
           ArrayRef<int64_t>{1});
-      e.store(eight, out,
-              {e.add(row, pairRow(w, 4 * part + lane, c)), column});
+      e.store(eight, out, {e.add(row, pairRow(w, 4 * part + lane, c)), column});
     }
   }
 }
@@ -406,8 +413,8 @@ Value fathom::cpu::packTokens(Emit &e, const NarrowWeights &w, Value x,
         e.b, e.loc, arith::DivUIOp::create(e.b, e.loc, token, e.index(width)),
         e.index(pairs));
     e.loop(0, w.k, w.unit(), [&](Value k) {
-      Value row = e.add(
-          first, arith::DivUIOp::create(e.b, e.loc, k, e.index(2)));
+      Value row =
+          e.add(first, arith::DivUIOp::create(e.b, e.loc, k, e.index(2)));
       if (width == 1) {
         Value at = arith::MulIOp::create(e.b, e.loc, row, e.index(2));
         for (auto [n, v] : llvm::enumerate(permuteUnit(e, w, x, token, k)))
@@ -420,8 +427,8 @@ Value fathom::cpu::packTokens(Emit &e, const NarrowWeights &w, Value x,
           if (w.kind != Kind::FP4)
             at = e.add(row, arith::MulIOp::create(e.b, e.loc, first,
                                                   e.index(4 / pieces)));
-          Value column = e.add(
-              k, arith::MulIOp::create(e.b, e.loc, first, e.index(8)));
+          Value column =
+              e.add(k, arith::MulIOp::create(e.b, e.loc, first, e.index(8)));
           for (int64_t piece = 0; piece < pieces; ++piece)
             packSixteen(e, w, x, token, e.add(column, 8 * piece), piece, out,
                         at);
@@ -439,8 +446,7 @@ Value fathom::cpu::packTokens(Emit &e, const NarrowWeights &w, Value x,
 
 // ---- Prefetch ---------------------------------------------------------------
 
-Prefetch::Prefetch(Emit &e, Value tile, int64_t height)
-    : e(e), height(height) {
+Prefetch::Prefetch(Emit &e, Value tile) : e(e) {
   auto view = tile.getDefiningOp<memref::SubViewOp>();
   if (!view || view.getSourceType().getRank() != 2 ||
       typeOf(tile).getRank() != 2 || !view.getOffsets().size() ||
@@ -468,38 +474,72 @@ int64_t Prefetch::rowsAhead(Value tile, int64_t step) {
                     rows);
 }
 
-int64_t Prefetch::columnsAhead(Value tile, int64_t height) {
-  MemRefType type = typeOf(tile);
-  int64_t bytes = type.getElementTypeBitWidth() / 8, line = 64 / bytes;
-  int64_t columns = kAheadBytes / bytes / height / line * line;
-  // At least the next line, at most the same place of the next rows.
-  return std::clamp(columns, std::min(line, type.getDimSize(1)),
-                    type.getDimSize(1));
-}
-
-void Prefetch::touch(Value row, Value column, int64_t rows, int64_t columns) {
-  if (!matrix)
-    return;
-  OpBuilder &b = e.b;
+std::pair<Value, Value> Prefetch::place(Value row) {
   /// `at` within `extent`; beyond it, `next` goes a step further.
   auto wrap = [&](Value at, int64_t extent, int64_t step, Value &next) {
-    Value over =
-        arith::CmpIOp::create(b, e.loc, arith::CmpIPredicate::uge, at,
-                              e.index(extent));
-    next = e.add(next, arith::SelectOp::create(b, e.loc, over, e.index(step),
+    Value over = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::uge,
+                                       at, e.index(extent));
+    next = e.add(next, arith::SelectOp::create(e.b, e.loc, over, e.index(step),
                                                e.index(0)));
     Value less = e.sub(at, e.index(extent));
-    return arith::SelectOp::create(b, e.loc, over, less, at).getResult();
+    return arith::SelectOp::create(e.b, e.loc, over, less, at).getResult();
   };
+  Value start = column0, block = row0;
+  row = wrap(row, tileRows, tileColumns, start);
+  start = wrap(start, matrixColumns, tileRows, block);
+  return {e.add(block, row), start};
+}
+
+void Prefetch::prefetch(Value row, Value column, int locality) {
+  memref::PrefetchOp::create(e.b, e.loc, matrix, ValueRange{row, column},
+                             /*isWrite=*/false, locality,
+                             /*isDataCache=*/true);
+}
+
+void Prefetch::touchRows(Value row, Value column, int64_t rows) {
+  if (!matrix)
+    return;
   // Where the tile starts is settled before the column joins: in loops over
   // columns all of it stays outside.
-  Value at = e.add(row, rows), k = column, start = column0, block = row0;
-  if (columns > 0)
-    k = wrap(e.add(column, columns), tileColumns, height, at);
-  at = wrap(at, tileRows, tileColumns, start);
-  start = wrap(start, matrixColumns, tileRows, block);
-  memref::PrefetchOp::create(b, e.loc, matrix,
-                             ValueRange{e.add(block, at), e.add(start, k)},
-                             /*isWrite=*/false, /*localityHint=*/3,
-                             /*isDataCache=*/true);
+  auto [r, c] = place(e.add(row, rows));
+  prefetch(r, e.add(c, column), /*locality=*/3);
+}
+
+void Prefetch::startStrip(Value row, int64_t rows, int64_t distance) {
+  if (!matrix)
+    return;
+  strip = row;
+  height = rows;
+  std::tie(nextRow, nextColumn) = place(e.add(row, distance));
+}
+
+int64_t Prefetch::columnsOfLine() const {
+  return 512 / typeOf(matrix).getElementTypeBitWidth();
+}
+
+void Prefetch::touchNear(Value row, Value column) {
+  if (!matrix)
+    return;
+  column = e.add(column, kNearBytes / 64 * columnsOfLine());
+  prefetch(e.add(e.add(row0, strip), row), e.add(column0, column),
+           /*locality=*/3);
+}
+
+void Prefetch::touchNext(Value step, int64_t steps) {
+  if (!matrix)
+    return;
+  // Lines of a row, or rows of a line.
+  int64_t line = columnsOfLine();
+  int64_t lines = std::max<int64_t>(tileColumns / line, 1),
+          rows = std::max<int64_t>(line / tileColumns, 1);
+  int64_t count = std::max<int64_t>(height / rows * lines / steps, 1);
+  Value first = arith::MulIOp::create(e.b, e.loc, step, e.index(count));
+  for (int64_t i = 0; i < count; ++i) {
+    Value number = e.add(first, i);
+    Value r = arith::DivUIOp::create(e.b, e.loc, number, e.index(lines)),
+          c = arith::RemUIOp::create(e.b, e.loc, number, e.index(lines));
+    r = arith::MulIOp::create(e.b, e.loc, r, e.index(rows));
+    c = arith::MulIOp::create(e.b, e.loc, c, e.index(line));
+    prefetch(e.add(nextRow, r), e.add(nextColumn, c), /*locality=*/2);
+  }
 }

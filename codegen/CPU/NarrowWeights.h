@@ -66,28 +66,48 @@ mlir::Value scalesAreModerate(Emit &e, const NarrowWeights &w);
 mlir::Value packTokens(Emit &e, const NarrowWeights &w, mlir::Value x,
                        int64_t width);
 
-/// Software prefetch in the order in which programs walk a matrix: k within
-/// the tile for `height` rows together, the next of its rows, the next tile of
-/// k, the next block of rows.
+/// Software prefetch of a matrix whose programs walk it block by block: k
+/// within the tile, its next rows, the next tile of k, the next block of rows.
 class Prefetch {
 public:
-  Prefetch(Emit &e, mlir::Value tile, int64_t height = 1);
-  /// Bytes between a touch and the use: what memory needs in flight. More would
-  /// fall out of the first-level cache again, where rows share few of its sets.
+  Prefetch(Emit &e, mlir::Value tile);
+
+  // ---- Walks over a few rows at a time, along all of k ----
+
+  /// Bytes between a touch and the use.
   static constexpr int64_t kAheadBytes = 4096;
   /// How many rows of `tile` that is, a multiple of `step`, and all at most.
   static int64_t rowsAhead(mlir::Value tile, int64_t step);
-  /// How many columns that is.
-  static int64_t columnsAhead(mlir::Value tile, int64_t height);
-  /// Touches what lies `rows` rows (fewer than the tile has) and `columns`
-  /// elements (fewer than a row has) after (row, column) of the tile.
-  void touch(mlir::Value row, mlir::Value column, int64_t rows,
-             int64_t columns);
+  /// Touches what lies `rows` rows (at most as many as the tile has) after
+  /// (row, column) of the tile.
+  void touchRows(mlir::Value row, mlir::Value column, int64_t rows);
+
+  // ---- Walks over strips: each line of k over all rows of the strip ----
+
+  /// The strip of `height` rows from `row` of the tile on is walked; touchNext
+  /// is about the one `distance` rows further on.
+  void startStrip(mlir::Value row, int64_t height, int64_t distance);
+  /// Touches the next strip in the order of its addresses, so that the
+  /// hardware's own prefetchers go along: in `steps` calls all of it, with
+  /// `step` from 0 on.
+  void touchNext(mlir::Value step, int64_t steps);
+  /// For the first strip, which nothing has touched: what comes `kNearBytes`
+  /// later in the row number `row` of the strip.
+  void touchNear(mlir::Value row, mlir::Value column);
+  static constexpr int64_t kNearBytes = 128;
 
 private:
+  /// Rows and columns of the matrix where `row` of the tile lies, a row beyond
+  /// its end in the next tile.
+  std::pair<mlir::Value, mlir::Value> place(mlir::Value row);
+  void prefetch(mlir::Value row, mlir::Value column, int locality);
+  int64_t columnsOfLine() const;
+
   Emit &e;
   mlir::Value matrix, row0, column0; // null: not a view, nothing to do
-  int64_t height, tileRows = 0, tileColumns = 0, matrixColumns = 0;
+  int64_t tileRows = 0, tileColumns = 0, matrixColumns = 0;
+  int64_t height = 0;
+  mlir::Value strip, nextRow, nextColumn;
 };
 
 } // namespace fathom::cpu

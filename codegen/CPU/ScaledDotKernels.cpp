@@ -92,8 +92,7 @@ struct ScaledWeights {
     // One step to the left in an f16 the bits mean a 256th.
     Type floats = e.vec(lanes, b.getF32Type());
     Value value = arith::ExtFOp::create(b, e.loc, floats, half);
-    return {
-        arith::MulFOp::create(b, e.loc, value, e.constant(floats, 256))};
+    return {arith::MulFOp::create(b, e.loc, value, e.constant(floats, 256))};
   }
 };
 } // namespace
@@ -123,7 +122,7 @@ static void fewTokens(Emit &e, const ScaledWeights &w, Value x, Value acc,
           Value column = k;
           if (w.packed)
             column = arith::ShRUIOp::create(e.b, e.loc, k, e.index(1));
-          prefetch.touch(e.add(m, i), column, ahead, 0);
+          prefetch.touchRows(e.add(m, i), column, ahead);
           left.push_back(w.decode(e, e.add(m, i), k));
         }
         for (int64_t part = 0; part < w.step / w.lanes; ++part) {
@@ -221,8 +220,8 @@ static LogicalResult expandBlock(Emit &e, tile::DotScaledOp op, Target target,
   return result;
 }
 
-/// `count` rows of a buffer from `first` on. Of a part of a matrix it is again a
-/// part of the matrix, so that prefetching sees where the weights go on.
+/// `count` rows of a buffer from `first` on. Of a part of a matrix it is again
+/// a part of the matrix, so that prefetching sees where the weights go on.
 static Value someRows(Emit &e, Value buffer, int64_t first, int64_t count) {
   auto type = cast<MemRefType>(buffer.getType());
   SmallVector<OpFoldResult> offsets{e.b.getIndexAttr(first),

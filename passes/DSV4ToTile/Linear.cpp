@@ -18,11 +18,12 @@ WeightTile WeightTile::of(const TileShapes &shapes, Shape shape, Type element,
   w.n = shape[0];
   w.k = shape[1] * (w.format == Format::FP4 ? 2 : 1);
   w.chunk = pow2Divisor(w.k, shapes.chunk);
-  int64_t even =
-      pow2Divisor(rowUnit, tokens > 16 ? shapes.manyRows : shapes.fewRows);
+  int64_t even = pow2Divisor(rowUnit, tokens > 16  ? shapes.manyRows
+                                      : tokens > 1 ? shapes.fewRows
+                                                   : shapes.oneRows);
   // Small odd matrices waste less on a ragged block than on single rows.
   w.rows = rowUnit == w.n && even < shapes.leastRows
-               ? std::min(shapes.fewRows, pow2Ceil(w.n))
+               ? std::min(shapes.oneRows, pow2Ceil(w.n))
                : even;
   w.ragged = w.n % w.rows != 0;
   return w;

@@ -9,7 +9,8 @@ namespace fathom {
 static constexpr TileShapes kCPU = {
     /*name=*/"cpu",
     /*chunk=*/2048,
-    /*fewRows=*/32,
+    /*oneRows=*/32,
+    /*fewRows=*/64,
     /*manyRows=*/128,
     /*leastRows=*/8,
     /*routerRows=*/64,
@@ -39,6 +40,7 @@ static constexpr TileShapes kCPU = {
 static constexpr TileShapes kCUDA = {
     /*name=*/"cuda",
     /*chunk=*/128,
+    /*oneRows=*/128,
     /*fewRows=*/128,
     /*manyRows=*/128,
     /*leastRows=*/64,

@@ -18,8 +18,9 @@ struct TileShapes {
 
   /// Longest chunk of K. Decides an order of sums.
   int64_t chunk;
-  /// Rows of a block of weights, of a program for up to 16 tokens and for more.
-  int64_t fewRows, manyRows;
+  /// Rows of a block of weights, of a program for one token, for up to 16 and
+  /// for more.
+  int64_t oneRows, fewRows, manyRows;
   /// Least rows of a block where a matrix has room for them; blocks then may
   /// lie partly beyond the matrix.
   int64_t leastRows;

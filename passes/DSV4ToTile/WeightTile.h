@@ -20,7 +20,8 @@ struct WeightTile {
 
   /// `shape` and `element` of the stored weight; `rowUnit`: a block of rows may
   /// not straddle multiples of it (output groups). `tokens` of a program: for
-  /// many, blocks are taller, so that tokens are read and permuted less often.
+  /// several, blocks are taller, so that tokens are read and permuted less
+  /// often.
   static WeightTile of(const TileShapes &shapes, Shape shape, Type element,
                        int64_t rowUnit, int64_t tokens = 1);
 

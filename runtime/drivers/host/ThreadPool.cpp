@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "runtime/drivers/host/ThreadPool.h"
 
+#include <algorithm>
 #include <climits>
 #include <linux/futex.h>
 #include <sched.h>
@@ -16,6 +17,15 @@ namespace {
 /// How long an idle thread spins. A launch that follows within this time costs
 /// no system call; the steps of a model follow within microseconds.
 constexpr int64_t kSpinNanoseconds = 20000;
+
+/// Several ranges a thread even out programs of unequal length.
+constexpr int64_t kRangesPerThread = 32;
+constexpr int64_t kMostRanges = 0xffff; // as ThreadPool::Part can name
+
+/// See ThreadPool::Part.
+uint64_t part(uint32_t number, int64_t first, int64_t end) {
+  return uint64_t(number) << 32 | uint64_t(first) << 16 | uint64_t(end);
+}
 
 int64_t now() {
   timespec t;
@@ -74,6 +84,7 @@ std::vector<int> otherCpus() {
 
 Status ThreadPool::start(int threads, const Placement &placement) {
   threadCount = threads;
+  parts = std::make_unique<Part[]>(size_t(threads));
   std::vector<int> cpus = placement.cpus;
   if (!cpus.empty()) {
     if (Status s = pinThread(cpus[0]); s.failed())
@@ -127,27 +138,25 @@ void ThreadPool::run(Body body, void *context, int64_t count) {
     body(context, 0, count, 0);
     return;
   }
-  // Several ranges a thread even out programs of unequal length.
-  int64_t ranges = int64_t(threadCount) * 8;
-  if (ranges > count)
-    ranges = count;
+  const int64_t ranges =
+      std::min({int64_t(threadCount) * kRangesPerThread, kMostRanges, count});
   jobBody.store(body, std::memory_order_relaxed);
   jobContext.store(context, std::memory_order_relaxed);
   jobCount.store(count, std::memory_order_relaxed);
   jobRanges.store(static_cast<uint32_t>(ranges), std::memory_order_relaxed);
   finished.store(0, std::memory_order_relaxed);
-  const uint32_t number =
-      static_cast<uint32_t>(ticket.load(std::memory_order_relaxed) >> 32) + 1;
-  const uint64_t first = uint64_t(number) << 32 | uint64_t(ranges);
-  ticket.store(first, std::memory_order_release);
+  const uint32_t number = jobNumber.load(std::memory_order_relaxed) + 1;
+  for (int i = 0; i < threadCount; ++i)
+    parts[size_t(i)].ranges.store(
+        part(number, ranges * i / threadCount, ranges * (i + 1) / threadCount),
+        std::memory_order_release);
   // A worker counts itself as a sleeper before it looks at jobNumber for the
   // last time; both in one total order, so none is missed.
   jobNumber.store(number);
   if (uint32_t asleep = sleepers.load())
     futexWake(jobNumber,
               static_cast<int>(ranges - 1 < asleep ? ranges - 1 : asleep));
-  while (takeRange(uint64_t(number) << 32, 0)) {
-  }
+  takeAll(number, 0);
   auto done = [&] {
     return finished.load(std::memory_order_acquire) == ranges;
   };
@@ -163,26 +172,35 @@ void ThreadPool::run(Body body, void *context, int64_t count) {
   callerSleeps.store(0);
 }
 
-bool ThreadPool::takeRange(uint64_t number, int thread) {
-  uint64_t current = ticket.load(std::memory_order_acquire);
+void ThreadPool::takeAll(uint32_t number, int thread) {
+  for (int i = 0; i < threadCount; ++i)
+    while (takeRange(number, thread, (thread + i) % threadCount)) {
+    }
+}
+
+bool ThreadPool::takeRange(uint32_t number, int thread, int owner) {
+  std::atomic<uint64_t> &left = parts[size_t(owner)].ranges;
+  uint64_t current = left.load(std::memory_order_acquire);
   for (;;) {
-    const uint64_t left = current & 0xffffffffu;
-    if ((current & ~uint64_t(0xffffffffu)) != number || left == 0)
+    const uint32_t first = (current >> 16) & 0xffff, end = current & 0xffff;
+    if (uint32_t(current >> 32) != number || first == end)
       return false;
     const Body body = jobBody.load(std::memory_order_relaxed);
     void *context = jobContext.load(std::memory_order_relaxed);
     const int64_t count = jobCount.load(std::memory_order_relaxed);
     const int64_t ranges = jobRanges.load(std::memory_order_relaxed);
-    if (!ticket.compare_exchange_weak(current, current - 1,
-                                      std::memory_order_acq_rel,
-                                      std::memory_order_acquire))
+    const bool own = thread == owner;
+    if (!left.compare_exchange_weak(
+            current,
+            own ? part(number, first + 1, end) : part(number, first, end - 1),
+            std::memory_order_acq_rel, std::memory_order_acquire))
       continue;
-    const int64_t index = ranges - static_cast<int64_t>(left);
+    const int64_t index = own ? first : end - 1;
     // Ranges differ by at most one program.
     const int64_t share = count / ranges, rest = count % ranges;
     const int64_t begin = index * share + (index < rest ? index : rest);
-    const int64_t end = begin + share + (index < rest ? 1 : 0);
-    body(context, begin, end, thread);
+    const int64_t stop = begin + share + (index < rest ? 1 : 0);
+    body(context, begin, stop, thread);
     const uint32_t before = finished.fetch_add(1);
     // Waking per range would cost a system call each: only the last one does.
     if (thread != 0 && before + 1 == ranges && callerSleeps.load())
@@ -206,8 +224,7 @@ void ThreadPool::work(int thread) {
     if (stopping.load(std::memory_order_acquire))
       return;
     seen = jobNumber.load(std::memory_order_acquire);
-    while (takeRange(uint64_t(seen) << 32, thread)) {
-    }
+    takeAll(seen, thread);
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -32,23 +33,31 @@ public:
   int threads() const { return threadCount; }
 
   /// Runs `count` programs in ranges and returns when all are done. One caller
-  /// at a time. Which thread runs what is not defined.
+  /// at a time. A thread goes through neighbouring programs, so that what one
+  /// touches ahead is there for the next; when its part is done it helps the
+  /// others, from their ends. Which thread runs what is not defined.
   void run(Body body, void *context, int64_t count);
 
 private:
   void work(int thread);
-  bool takeRange(uint64_t seen, int thread);
+  /// Runs ranges of job `number` until none is left to take.
+  void takeAll(uint32_t number, int thread);
+  bool takeRange(uint32_t number, int thread, int owner);
 
   int threadCount = 1;
   std::vector<std::thread> workers;
   std::atomic<bool> stopping{false};
 
-  // One job. `ticket` holds its number (high half) and how many ranges are
-  // still to be taken (low half); the other fields are written only while no
-  // range is left, and a range is taken by compare-and-swap on the whole
-  // ticket, so whoever gets one has read the fields of that very job.
-  alignas(64) std::atomic<uint64_t> ticket{0};
-  std::atomic<Body> jobBody{nullptr};
+  // One job. A part holds its number (high half) and which ranges of a thread
+  // are still to be taken (first and end, 16 bits each); the other fields are
+  // written only while no range is left, and a range is taken by
+  // compare-and-swap on the whole part, so whoever gets one has read the fields
+  // of that very job.
+  struct alignas(64) Part {
+    std::atomic<uint64_t> ranges{0};
+  };
+  std::unique_ptr<Part[]> parts;
+  alignas(64) std::atomic<Body> jobBody{nullptr};
   std::atomic<void *> jobContext{nullptr};
   std::atomic<int64_t> jobCount{0};
   std::atomic<uint32_t> jobRanges{0};
