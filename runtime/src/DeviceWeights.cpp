@@ -11,19 +11,21 @@ namespace fathom::rt {
 
 namespace {
 
-constexpr uint64_t kStagingBytes = uint64_t(16) << 20;
+constexpr uint64_t kMaxStagingBytes = uint64_t(16) << 20;
 
 /// Two pieces of fast host memory that are filled and copied in turns, so that
 /// reading the files and copying to the device go on at the same time.
 class Staging {
 public:
-  explicit Staging(Driver device) : device(device) {}
+  Staging(Driver device, uint64_t largest)
+      : device(device),
+        size(std::max<uint64_t>(std::min(largest, kMaxStagingBytes), 4096)) {}
   ~Staging() {
     if (stream)
       (void)device.table->synchronise(device.self, stream);
     for (Half &half : halves) {
       if (half.memory)
-        device.table->releaseHost(device.self, half.memory, kStagingBytes);
+        device.table->releaseHost(device.self, half.memory, size);
       if (half.event)
         device.table->destroyEvent(device.self, half.event);
       if (half.stream)
@@ -39,8 +41,8 @@ public:
     if (Status s = device.table->createStream(device.self, &stream); s.failed())
       return s;
     for (Half &half : halves) {
-      if (Status s = device.table->allocateHost(device.self, kStagingBytes,
-                                                &half.memory);
+      if (Status s =
+              device.table->allocateHost(device.self, size, &half.memory);
           s.failed())
         return s;
       if (Status s = device.table->createStream(device.self, &half.stream);
@@ -57,7 +59,7 @@ public:
     while (bytes) {
       Half &half = halves[next];
       next ^= 1;
-      const uint64_t piece = std::min(bytes, kStagingBytes);
+      const uint64_t piece = std::min(bytes, size);
       // What this half was filled with before must have left it.
       if (Status s = device.table->synchronise(device.self, half.stream);
           s.failed())
@@ -89,6 +91,7 @@ private:
     void *memory = nullptr, *stream = nullptr, *event = nullptr;
   };
   Driver device;
+  uint64_t size;          // of each piece
   void *stream = nullptr; // waits for both
   std::array<Half, 2> halves;
   int next = 0;
@@ -115,10 +118,11 @@ Status Engine::checkWeightsFit() const {
 Status Engine::uploadWeights(const fathom_engine_options &options) {
   if (Status s = checkWeightsFit(); s.failed())
     return s;
-  uint64_t total = 0, done = 0;
+  uint64_t total = 0, done = 0, largest = 0;
   for (const format::Weight &weight : content.weights) {
     deviceRequests.push_back({weight.name, weight.bytes});
     total += weight.bytes;
+    largest = std::max(largest, weight.bytes);
   }
   for (const format::WeightTable &table : content.tables)
     deviceRequests.push_back({table.name, table.weights.size() * 8});
@@ -130,7 +134,7 @@ Status Engine::uploadWeights(const fathom_engine_options &options) {
       s.failed())
     return s;
   deviceBuffers = std::move(buffers);
-  Staging staging(device);
+  Staging staging(device, largest);
   if (Status s = staging.open(); s.failed())
     return s;
   for (size_t i = 0; i < weights.size(); ++i) {

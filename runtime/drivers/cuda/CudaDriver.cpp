@@ -361,12 +361,14 @@ Status CudaDriver::launch(const LaunchRecord &record, void *where) const {
 
 Status CudaDriver::endRecording(void *where, void **out) const {
   CuGraph graph = nullptr;
-  if (Status s = FATHOM_CUDA(*this, endCapture, "cuStreamEndCapture",
-                             stream(where), &graph);
-      s.failed()) {
+  const Status entered = enter();
+  // Ended in any case, or the stream could not be used for anything else.
+  const Status ended =
+      api.status(api.endCapture(stream(where), &graph), "cuStreamEndCapture");
+  if (entered.failed() || ended.failed()) {
     if (graph)
       (void)api.destroyGraph(graph);
-    return s;
+    return entered.failed() ? entered : ended;
   }
   CuGraphExec made = nullptr;
   Status s = api.status(api.instantiate(&made, graph, 0),

@@ -6,10 +6,12 @@
 #include "runtime/format/ManifestJson.h"
 #include "runtime/include/fathom.h"
 #include "test/unit/runtime/FakePackage.h"
+#include "test/unit/runtime/MockCuda.h"
 
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <dlfcn.h>
 #include <filesystem>
 #include <gtest/gtest.h>
 #include <new>
@@ -30,6 +32,13 @@ void operator delete(void *p, size_t) noexcept { std::free(p); }
 
 namespace {
 
+MockCuda &mock() {
+  static void *library = dlopen(FATHOM_MOCK_CUDA, RTLD_NOW | RTLD_LOCAL);
+  static auto find =
+      reinterpret_cast<MockCuda *(*)()>(dlsym(library, "mockCuda"));
+  return *find();
+}
+
 #define EXPECT_CODE(expected, call, text)                                      \
   do {                                                                         \
     const fathom_status got = (call);                                          \
@@ -43,8 +52,17 @@ namespace {
 class EngineTest : public testing::TestWithParam<const char *> {
 protected:
   bool isHost() const { return std::string(GetParam()) == "host"; }
-  void open(int threads = 1, Manifest manifest = fakeManifest()) {
-    package = writePackage(directory, std::move(manifest));
+  bool isCuda() const { return std::string(GetParam()) == "cuda"; }
+  Manifest toy() const {
+    return isCuda() ? fakeCudaManifest() : fakeManifest();
+  }
+  void SetUp() override {
+    setenv("FATHOM_LIBCUDA", FATHOM_MOCK_CUDA, 1);
+    if (isCuda())
+      mock().reset();
+  }
+  void open(int threads = 1) {
+    package = writePackage(directory, toy());
     fathom_engine_options options = {};
     options.threads = threads;
     options.driver = GetParam();
@@ -97,6 +115,10 @@ protected:
   void TearDown() override {
     fathom_session_destroy(session);
     fathom_engine_destroy(engine);
+    if (isCuda()) {
+      EXPECT_EQ(mock().violations, std::vector<std::string>());
+      EXPECT_EQ(mock().alive(), "");
+    }
   }
 
   TemporaryDirectory directory;
@@ -113,7 +135,7 @@ TEST_P(EngineTest, Information) {
   EXPECT_EQ(info.max_step_tokens, kStepTokens);
   EXPECT_EQ(info.mtp_layers, 1);
   EXPECT_EQ(info.threads, 2);
-  EXPECT_STREQ(info.isa, "x86-64-v3");
+  EXPECT_STREQ(info.isa, isCuda() ? "sm_90" : "x86-64-v3");
   EXPECT_STREQ(info.driver, GetParam());
   ASSERT_EQ(info.eos_token_count, 1u);
   EXPECT_EQ(info.eos_tokens[0], kVocabulary - 1);
@@ -191,7 +213,7 @@ TEST_P(EngineTest, SteppingAllocatesNothing) {
   const fathom_tokens tokens = {add(), ids.data(), 20, 1};
   const float *rows = nullptr;
   if (!isHost())
-    GTEST_SKIP() << "an emulated queue is made of allocations";
+    GTEST_SKIP() << "the queues of devices that are none are allocations";
   const uint64_t before = allocations;
   const fathom_status status = fathom_step(session, &tokens, 1, nullptr, &rows);
   EXPECT_EQ(allocations, before);
@@ -544,7 +566,7 @@ TEST_P(EngineTest, CachesReadBack) {
 }
 
 TEST_P(EngineTest, UnknownDriver) {
-  package = writePackage(directory);
+  package = writePackage(directory, toy());
   fathom_engine_options options = {};
   options.driver = "abacus";
   EXPECT_CODE(FATHOM_USAGE,
@@ -553,7 +575,7 @@ TEST_P(EngineTest, UnknownDriver) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Drivers, EngineTest,
-                         testing::Values("host", "emulated"),
+                         testing::Values("host", "cuda", "emulated"),
                          [](const auto &info) {
                            return std::string(info.param);
                          });
@@ -571,7 +593,9 @@ TEST_P(EngineTest, MissingPackage) {
 }
 
 TEST_P(EngineTest, AlteredBytes) {
-  package = writePackage(directory);
+  if (isCuda())
+    GTEST_SKIP() << "its own test: Cuda.AlteredCubin";
+  package = writePackage(directory, toy());
   const std::string manifest = readWhole(package + "/manifest.json");
   std::string altered = manifest;
   altered.replace(altered.find("fake_sum"), 8, "fake_mtp");
@@ -591,7 +615,7 @@ TEST_P(EngineTest, AlteredBytes) {
 }
 
 TEST_P(EngineTest, OtherVersions) {
-  Manifest m = fakeManifest();
+  Manifest m = toy();
   m.major = 7;
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "version 7.0");
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "reads version 3.0");
@@ -602,7 +626,7 @@ TEST_P(EngineTest, OtherVersions) {
 
 TEST_P(EngineTest, MovedWeights) {
   namespace fs = std::filesystem;
-  package = writePackage(directory);
+  package = writePackage(directory, toy());
   fs::rename(directory.path("weights"), directory.path("elsewhere"));
   EXPECT_CODE(FATHOM_BAD_FILE, create(), "--checkpoint");
   const std::string where = directory.path("elsewhere");
@@ -620,7 +644,7 @@ TEST_P(EngineTest, MovedWeights) {
 }
 
 TEST_P(EngineTest, OtherCheckpoint) {
-  package = writePackage(directory);
+  package = writePackage(directory, toy());
   const std::string path = directory.path("weights/w.safetensors");
   std::string bytes = fakeCheckpoint();
   writeFile(path, bytes + "x");
@@ -634,33 +658,35 @@ TEST_P(EngineTest, OtherCheckpoint) {
 }
 
 TEST_P(EngineTest, CodeForOtherMachines) {
-  Manifest m = fakeManifest();
+  if (isCuda())
+    GTEST_SKIP() << "its own test: Cuda.Refusals";
+  Manifest m = toy();
   m.libraries[0].isa = "riscv";
   EXPECT_CODE(FATHOM_UNSUPPORTED, tryOpen(m), "riscv");
   m.libraries[0].target = "cuda";
   EXPECT_CODE(FATHOM_UNSUPPORTED, tryOpen(m), "no code for 'cpu'");
-  package = writePackage(directory);
+  package = writePackage(directory, toy());
   EXPECT_CODE(FATHOM_UNSUPPORTED, create("x86-64-v9"), "x86-64-v9 was asked");
   EXPECT_OK(create("x86-64-v3"));
 }
 
 TEST_P(EngineTest, ManifestThatDoesNotFit) {
-  Manifest m = fakeManifest();
+  Manifest m = toy();
   m.entries[0].specialisations[0].launches[0].kernel = "absent";
-  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "no kernel 'absent'");
-  m = fakeManifest();
+  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "kernel 'absent'");
+  m = toy();
   m.entries[0].inputs[0].name = "colours";
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "input 'colours'");
-  m = fakeManifest();
+  m = toy();
   m.entries[0].outputs[0].rowBytes = 4;
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "output 'logits'");
-  m = fakeManifest();
+  m = toy();
   m.entries[1].inputs[0].rowBytes = 16;
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "streams");
-  m = fakeManifest();
+  m = toy();
   m.entries.erase(m.entries.begin());
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "no entry 'step'");
-  m = fakeManifest();
+  m = toy();
   for (auto &axis : m.entries[0].specialisations[1].launches[0].grid)
     axis[0].multiply = uint64_t(1) << 30;
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "impossible grid");
@@ -668,12 +694,12 @@ TEST_P(EngineTest, ManifestThatDoesNotFit) {
 
 TEST_P(EngineTest, GridsThatOverflow) {
   const GridTerm most{Count::Tokens, 1, uint64_t(1) << 31};
-  Manifest m = fakeManifest();
+  Manifest m = toy();
   // Terms of which each could be, but not their sum.
   m.entries[0].specialisations[1].launches[0].grid[0].assign(4000, most);
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "impossible grid");
   // An empty axis excuses none of the others.
-  m = fakeManifest();
+  m = toy();
   GridAxis *grid = m.entries[0].specialisations[1].launches[0].grid;
   grid[0][0].multiply = 0;
   grid[1] = grid[2] = {most};

@@ -14,6 +14,23 @@
 
 enum { kContext = 64, kVocabulary = 24 };
 
+/* As a library for the CPU counts are values; as a "cubin" for the mock of CUDA
+ * they lie in memory, and each kernel says what its arguments are. */
+#ifdef FATHOM_FAKE_CUBIN
+#define COUNT(argument) (*(const int32_t *)(uintptr_t)(argument))
+#define KINDS(name, text)                                                      \
+  __attribute__((visibility("default"))) const char name##_kinds[] = text;
+#else
+#define COUNT(argument) ((int64_t)(argument))
+#define KINDS(name, text)
+#endif
+KINDS(fake_store, "bbbb")
+KINDS(fake_sum, "bbbbb")
+KINDS(fake_logits, "b4bbc")
+KINDS(fake_streams, "bbc")
+KINDS(fake_mtp, "bbbbbb")
+KINDS(fake_greedy, "bbbbc")
+
 #define KERNEL(name)                                                           \
   __attribute__((visibility("default"))) void name(                            \
       const uint64_t *a, int64_t x, int64_t y, int64_t z, void *scratch)
@@ -60,7 +77,7 @@ KERNEL(fake_logits) {
   float *logits = (float *)(uintptr_t)a[3];
   int64_t v;
   (void)z, (void)scratch;
-  if (x >= (int64_t)a[4])
+  if (x >= COUNT(a[4]))
     return;
   for (v = y * 8; v < y * 8 + 8; ++v)
     logits[x * kVocabulary + v] =
@@ -73,7 +90,7 @@ KERNEL(fake_streams) {
   float *streams = (float *)(uintptr_t)a[1];
   int64_t t;
   (void)x, (void)y, (void)z, (void)scratch;
-  for (t = 0; t < (int64_t)a[2]; ++t) {
+  for (t = 0; t < COUNT(a[2]); ++t) {
     streams[2 * t] = state[t];
     streams[2 * t + 1] = 1;
   }
@@ -105,7 +122,7 @@ KERNEL(fake_greedy) {
   int32_t *next = (int32_t *)(uintptr_t)a[3];
   int32_t v, best = 0;
   (void)y, (void)z, (void)scratch;
-  if (x >= (int64_t)a[4])
+  if (x >= COUNT(a[4]))
     return;
   for (v = 1; v < kVocabulary; ++v)
     if (row[v] > row[best])

@@ -215,6 +215,26 @@ Manifest fakeManifest() {
   return m;
 }
 
+Manifest fakeCudaManifest() {
+  Manifest m = fakeManifest();
+  m.target.name = "cuda";
+  m.target.hostArchitecture = "x86_64";
+  m.target.assembler = "none";
+  const std::string code = readWhole(FATHOM_FAKE_CUBIN);
+  for (const char *kernel : {"fake_store", "fake_sum", "fake_logits",
+                             "fake_streams", "fake_mtp", "fake_greedy"}) {
+    Library cubin;
+    cubin.file = std::string("device/sm_90/") + kernel + ".cubin";
+    cubin.target = "cuda";
+    cubin.isa = "sm_90";
+    cubin.kernel = kernel;
+    cubin.blake3 = blake3Hex(code.data(), code.size());
+    cubin.bytes = code.size();
+    m.libraries.push_back(cubin);
+  }
+  return m;
+}
+
 std::string writePackage(const TemporaryDirectory &directory,
                          Manifest manifest) {
   namespace fs = std::filesystem;
@@ -226,6 +246,13 @@ std::string writePackage(const TemporaryDirectory &directory,
   // truncating it would take its relocated pages away.
   fs::remove(package + "/host-x86-64-v3.so");
   fs::copy_file(FATHOM_FAKE_KERNELS, package + "/host-x86-64-v3.so");
+  for (const Library &library : manifest.libraries)
+    if (!library.kernel.empty()) {
+      const fs::path file = fs::path(package) / library.file;
+      fs::create_directories(file.parent_path());
+      fs::remove(file);
+      fs::copy_file(FATHOM_FAKE_CUBIN, file);
+    }
   const std::string content = contentText(manifest);
   manifest.contentBlake3 = blake3Hex(content.data(), content.size());
   writeFile(package + "/manifest.json", manifestText(manifest));

@@ -32,6 +32,8 @@ std::string readWhole(const std::string &path);
 /// The toy's manifest; hashes of library and checkpoint filled in, the hash
 /// of the content not.
 format::Manifest fakeManifest();
+/// The same for a GPU: a "cubin" for each kernel beside the code for the CPU.
+format::Manifest fakeCudaManifest();
 /// Bytes of its one checkpoint file.
 std::string fakeCheckpoint();
 

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The driver for NVIDIA GPUs on a mock of libcuda: what it refuses, that any
+// call may fail, and what a step asks of the device. No GPU takes part.
+#include "runtime/format/ManifestJson.h"
+#include "runtime/include/fathom.h"
+#include "test/unit/runtime/FakePackage.h"
+#include "test/unit/runtime/MockCuda.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+using namespace fathom::test;
+using namespace fathom::format;
+
+namespace {
+
+MockCuda &mock() {
+  static void *library = dlopen(FATHOM_MOCK_CUDA, RTLD_NOW | RTLD_LOCAL);
+  static auto find =
+      reinterpret_cast<MockCuda *(*)()>(dlsym(library, "mockCuda"));
+  return *find();
+}
+
+class Cuda : public testing::Test {
+protected:
+  void SetUp() override {
+    setenv("FATHOM_LIBCUDA", FATHOM_MOCK_CUDA, 1);
+    mock().reset();
+    package = writePackage(directory, fakeCudaManifest());
+  }
+  void TearDown() override {
+    close();
+    EXPECT_EQ(mock().violations, std::vector<std::string>());
+    EXPECT_EQ(mock().alive(), "");
+  }
+  fathom_status open(const char *driver = nullptr) {
+    fathom_engine_options options = {};
+    options.threads = 1;
+    options.driver = driver;
+    options.device = device;
+    return fathom_engine_create(package.c_str(), &options, &engine);
+  }
+  void close() {
+    fathom_session_destroy(session);
+    session = nullptr;
+    fathom_engine_destroy(engine);
+    engine = nullptr;
+  }
+  void expectRefusal(int code, const std::string &text,
+                     const char *driver = nullptr) {
+    const fathom_status got = open(driver);
+    EXPECT_EQ(got.code, code) << got.message;
+    EXPECT_NE(std::string(got.message).find(text), std::string::npos)
+        << got.message;
+    EXPECT_EQ(engine, nullptr);
+  }
+
+  TemporaryDirectory directory;
+  std::string package;
+  int device = 0;
+  fathom_engine *engine = nullptr;
+  fathom_session *session = nullptr;
+};
+
+TEST_F(Cuda, Refusals) {
+  setenv("FATHOM_LIBCUDA", "/nowhere/libcuda.so", 1);
+  expectRefusal(FATHOM_UNSUPPORTED, "there is no NVIDIA driver here");
+  expectRefusal(FATHOM_UNSUPPORTED, "--driver emulated");
+  // A library that is something else.
+  setenv("FATHOM_LIBCUDA", FATHOM_FAKE_KERNELS, 1);
+  expectRefusal(FATHOM_UNSUPPORTED, "it has no cuInit");
+  setenv("FATHOM_LIBCUDA", FATHOM_MOCK_CUDA, 1);
+  mock().devices = 0;
+  expectRefusal(FATHOM_UNSUPPORTED, "no NVIDIA GPU");
+  mock().devices = 2;
+  device = 2;
+  expectRefusal(FATHOM_USAGE, "there are 0 to 1");
+  device = 1;
+  EXPECT_EQ(open().code, FATHOM_OK);
+  close();
+  mock().version = 12040;
+  expectRefusal(FATHOM_UNSUPPORTED, "CUDA 12.4");
+  mock().version = 13000;
+  mock().major = 10;
+  expectRefusal(FATHOM_UNSUPPORTED, "has code for sm_90");
+  expectRefusal(FATHOM_UNSUPPORTED, "Mock GPU (sm_100");
+  mock().major = 9;
+  package = writePackage(directory, fakeManifest());
+  expectRefusal(FATHOM_UNSUPPORTED, "no code for 'cuda'", "cuda");
+}
+
+/// Before sm_90, code runs on later members of its generation.
+TEST_F(Cuda, OlderCodeOfTheSameGeneration) {
+  Manifest m = fakeCudaManifest();
+  for (Library &library : m.libraries)
+    if (library.isa == "sm_90")
+      library.isa = "sm_80";
+  package = writePackage(directory, m);
+  mock().major = 8;
+  mock().minor = 6;
+  EXPECT_EQ(open().code, FATHOM_OK);
+  close();
+  mock().major = 9;
+  expectRefusal(FATHOM_UNSUPPORTED, "has code for sm_80");
+}
+
+TEST_F(Cuda, OtherHosts) {
+  Manifest m = fakeCudaManifest();
+  m.target.hostArchitecture = "aarch64";
+  package = writePackage(directory, m);
+  expectRefusal(FATHOM_UNSUPPORTED, "hosts of aarch64");
+  // The code for the CPU is none of that.
+  EXPECT_EQ(open("emulated").code, FATHOM_OK);
+}
+
+TEST_F(Cuda, AlteredCubin) {
+  const std::string path = package + "/device/sm_90/fake_sum.cubin";
+  std::string bytes = readWhole(path);
+  bytes[bytes.size() / 2] ^= 1;
+  std::remove(path.c_str());
+  writeFile(path, bytes);
+  expectRefusal(FATHOM_BAD_FILE, "was altered");
+}
+
+TEST_F(Cuda, MissingCubin) {
+  Manifest m = fakeCudaManifest();
+  m.libraries.pop_back();
+  package = writePackage(directory, m);
+  expectRefusal(FATHOM_BAD_FILE, "no kernel 'fake_greedy' for sm_90");
+}
+
+/// Planned before anything is taken, told with what would fit.
+TEST_F(Cuda, TooLittleMemory) {
+  mock().memoryBytes = 1000;
+  expectRefusal(FATHOM_RESOURCES, "does not fit into the memory of Mock GPU");
+  EXPECT_EQ(mock().count["cuMemAlloc_v2"], 0);
+  mock().memoryBytes = uint64_t(64) << 20;
+  ASSERT_EQ(open().code, FATHOM_OK);
+  fathom_session_memory memory;
+  ASSERT_EQ(fathom_session_memory_for(engine, nullptr, &memory).code,
+            FATHOM_OK);
+  close();
+  mock().memoryBytes = memory.peak_bytes - 1; // three sequences, not four
+  ASSERT_EQ(open().code, FATHOM_OK);
+  const int64_t before = mock().count["cuMemAlloc_v2"];
+  const fathom_status got = fathom_session_create(engine, nullptr, &session);
+  EXPECT_EQ(got.code, FATHOM_RESOURCES);
+  EXPECT_NE(std::string(got.message).find("what fits: 3"), std::string::npos)
+      << got.message;
+  EXPECT_EQ(mock().count["cuMemAlloc_v2"], before);
+}
+
+TEST_F(Cuda, ProgressOfTheUpload) {
+  std::vector<std::pair<uint64_t, uint64_t>> told;
+  fathom_engine_options options = {};
+  options.progress = [](void *context, uint64_t done, uint64_t total) {
+    static_cast<decltype(told) *>(context)->emplace_back(done, total);
+  };
+  options.progress_context = &told;
+  ASSERT_EQ(fathom_engine_create(package.c_str(), &options, &engine).code,
+            FATHOM_OK);
+  ASSERT_EQ(told.size(), 5u); // tensors
+  EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+  EXPECT_EQ(told.back(), std::make_pair(uint64_t(128), uint64_t(128)));
+}
+
+/// One thing is launched for each step once it has been recorded; nothing is
+/// allocated and nobody is waited for in between.
+TEST_F(Cuda, DecodeIsReplayed) {
+  ASSERT_EQ(open().code, FATHOM_OK);
+  ASSERT_EQ(fathom_session_create(engine, nullptr, &session).code, FATHOM_OK);
+  int32_t slots[2], ids[2] = {3, 5}, chosen[2 * 6];
+  for (int32_t &slot : slots)
+    ASSERT_EQ(fathom_session_add(session, &slot).code, FATHOM_OK);
+  auto generate = [&](size_t count, int64_t steps) {
+    mock().calls.clear();
+    mock().count.clear();
+    EXPECT_EQ(fathom_generate(session, slots, ids, count, steps, chosen).code,
+              FATHOM_OK);
+  };
+  generate(2, 1); // records
+  EXPECT_EQ(mock().count["cuStreamBeginCapture_v2"], 1);
+  EXPECT_EQ(mock().count["cuLaunchKernelEx"], 5); // four and the choice
+  EXPECT_EQ(mock().count["cuGraphInstantiateWithFlags"], 1);
+  generate(2, 6);
+  std::vector<std::string> calls;
+  for (const std::string &call : mock().calls)
+    if (call != "cuCtxSetCurrent")
+      calls.push_back(call);
+  std::vector<std::string> expected = {"cuMemcpyHtoDAsync_v2"};
+  for (int step = 0; step < 6; ++step) {
+    expected.push_back("cuGraphLaunch");
+    expected.push_back("cuMemcpyDtoHAsync_v2");
+  }
+  expected.push_back("cuStreamSynchronize");
+  EXPECT_EQ(calls, expected);
+  generate(1, 2); // another number of sequences: another graph
+  EXPECT_EQ(mock().count["cuStreamBeginCapture_v2"], 1);
+
+  // A plain step of one token each likewise, its inputs within the graph.
+  const fathom_tokens tokens[2] = {{slots[0], ids, 1, 1},
+                                   {slots[1], ids, 1, 1}};
+  for (int step = 0; step < 2; ++step) {
+    mock().calls.clear();
+    mock().count.clear();
+    EXPECT_EQ(fathom_step(session, tokens, 2, nullptr, nullptr).code,
+              FATHOM_OK);
+    EXPECT_EQ(mock().count["cuStreamBeginCapture_v2"], step == 0);
+    EXPECT_EQ(mock().count["cuLaunchKernelEx"], step == 0 ? 4 : 0);
+    EXPECT_EQ(mock().count["cuMemcpyHtoDAsync_v2"], step == 0);
+    EXPECT_EQ(mock().count["cuGraphLaunch"], 1);
+    EXPECT_EQ(mock().count["cuMemcpyDtoHAsync_v2"], 1);
+    EXPECT_EQ(mock().count["cuStreamSynchronize"], 1);
+    EXPECT_EQ(mock().count["cuMemAlloc_v2"], 0);
+    EXPECT_EQ(mock().count["cuMemAllocHost_v2"], 0);
+  }
+}
+
+/// Everything that a program may do with a model; the first failure.
+fathom_status useAll(const std::string &package, fathom_engine *&engine,
+                     fathom_session *&session) {
+  fathom_engine_options options = {};
+  options.threads = 1;
+  fathom_status s = fathom_engine_create(package.c_str(), &options, &engine);
+  if (s.code == FATHOM_OK)
+    s = fathom_session_create(engine, nullptr, &session);
+  int32_t slot = 0;
+  if (s.code == FATHOM_OK)
+    s = fathom_session_add(session, &slot);
+  const int32_t ids[9] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  const fathom_tokens prompt = {slot, ids, 9, 1}, one = {slot, ids, 1, 1};
+  if (s.code == FATHOM_OK)
+    s = fathom_step(session, &prompt, 1, nullptr, nullptr);
+  if (s.code == FATHOM_OK)
+    s = fathom_mtp(session, 0, &one, 0, nullptr, nullptr);
+  if (s.code == FATHOM_OK)
+    s = fathom_step(session, &one, 1, nullptr, nullptr);
+  int32_t chosen[2];
+  if (s.code == FATHOM_OK)
+    s = fathom_generate(session, &slot, ids, 1, 2, chosen);
+  if (s.code == FATHOM_OK)
+    s = fathom_session_remove(session, slot);
+  if (s.code == FATHOM_OK)
+    s = fathom_session_add(session, &slot);
+  if (s.code == FATHOM_OK)
+    fathom_session_profile(session, 1);
+  if (s.code == FATHOM_OK)
+    s = fathom_step(session, &one, 1, nullptr, nullptr);
+  int32_t row = 0;
+  if (s.code == FATHOM_OK)
+    s = fathom_session_read_cache(session, "layers.0.window", "rows", slot, 0,
+                                  4, &row);
+  double bandwidth = 0;
+  if (s.code == FATHOM_OK)
+    s = fathom_engine_read_bandwidth(engine, 0.0001, &bandwidth);
+  return s;
+}
+
+TEST_F(Cuda, AnyCallMayFail) {
+  int64_t failures = 0;
+  for (int64_t n = 1;; ++n) {
+    mock().reset();
+    mock().memoryBytes = uint64_t(16) << 20;
+    mock().failAt = n;
+    const fathom_status s = useAll(package, engine, session);
+    const bool reached = mock().failAt == 0;
+    const std::string call =
+        mock().calls.empty() || !reached ? "" : mock().calls[size_t(n) - 1];
+    mock().failAt = 0;
+    close();
+    EXPECT_EQ(mock().violations, std::vector<std::string>()) << call;
+    if (!reached)
+      break;
+    if (s.code == FATHOM_OK)
+      continue; // a call that releases something: nobody can do better
+    ++failures;
+    EXPECT_EQ(s.code, FATHOM_FAILED) << call;
+    EXPECT_NE(std::string(s.message).find(call), std::string::npos)
+        << call << ": " << s.message;
+    EXPECT_NE(std::string(s.message).find("CUDA_ERROR_LAUNCH_FAILED"),
+              std::string::npos)
+        << s.message;
+    if (call == "cuLaunchKernelEx" || call == "cuLibraryGetKernel")
+      EXPECT_NE(std::string(s.message).find("kernel 'fake_"), std::string::npos)
+          << s.message;
+    EXPECT_EQ(mock().alive(), "") << "after " << call << " failed";
+  }
+  EXPECT_GT(failures, 150);
+}
+
+TEST_F(Cuda, OutOfMemoryIsResources) {
+  ASSERT_EQ(open().code, FATHOM_OK);
+  // The plan would fit, but somebody else has taken the memory meanwhile.
+  mock().memoryBytes = uint64_t(mock().allocatedBytes);
+  const fathom_status s = fathom_session_create(engine, nullptr, &session);
+  EXPECT_EQ(s.code, FATHOM_RESOURCES) << s.message;
+  EXPECT_NE(std::string(s.message).find("CUDA_ERROR_OUT_OF_MEMORY"),
+            std::string::npos)
+      << s.message;
+}
+
+} // namespace
