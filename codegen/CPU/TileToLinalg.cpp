@@ -215,10 +215,37 @@ static void freshDestinations(ModuleOp module) {
   });
 }
 
+/// Activations that come as codes become bf16, which holds every product of a
+/// code and its scale; then they are like any others.
+static void decodeActivations(ModuleOp module) {
+  module.walk([](tile::DotScaledOp op) {
+    if (!op.getXScale())
+      return;
+    OpBuilder b(op);
+    Location loc = op.getLoc();
+    auto codes = cast<RankedTensorType>(op.getX().getType());
+    auto scales = cast<RankedTensorType>(op.getXScale().getType());
+    auto f32 = codes.clone(b.getF32Type());
+    int64_t rows = codes.getDimSize(0), columns = scales.getDimSize(1);
+    Value x = arith::ExtFOp::create(b, loc, f32, op.getX());
+    Value scale = arith::ExtFOp::create(b, loc, scales.clone(b.getF32Type()),
+                                        op.getXScale());
+    scale = tile::BroadcastOp::create(
+        b, loc, f32.clone({rows, columns, codes.getDimSize(1) / columns}),
+        scale, ArrayRef<int64_t>{2});
+    scale = tile::ReshapeOp::create(b, loc, f32, scale);
+    x = arith::MulFOp::create(b, loc, x, scale);
+    x = arith::TruncFOp::create(b, loc, codes.clone(b.getBF16Type()), x);
+    op.getXMutable().assign(x);
+    op.getXScaleMutable().clear();
+  });
+}
+
 namespace {
 struct TileToLinalg : cpu::impl::TileToLinalgPassBase<TileToLinalg> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    decodeActivations(module);
     duplicateCheapTiles(module);
     RewritePatternSet convert(&getContext());
     convert.add<Broadcast, Transpose, Iota, Splat, Reshape>(&getContext());

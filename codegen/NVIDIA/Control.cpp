@@ -44,7 +44,8 @@ static Operation *accumulation(scf::ForOp op, unsigned i) {
   mlir::Value at = op.getBody()->getTerminator()->getOperand(i);
   Operation *first = nullptr;
   while (Operation *def = at.getDefiningOp()) {
-    if (def->getBlock() != op.getBody() || !at.hasOneUse())
+    if (def->getBlock() != op.getBody() || !at.hasOneUse() ||
+        (first && first->getOperandTypes() != def->getOperandTypes()))
       return nullptr;
     if (auto dot = dyn_cast<tile::DotOp>(def))
       at = dot.getAcc();
@@ -62,8 +63,8 @@ LogicalResult Translator::loop(scf::ForOp op) {
   ValueList init;
   for (auto [i, operand] : llvm::enumerate(op.getInitArgs())) {
     Value value = get(operand);
-    if (accumulation(op, i))
-      value = repeat(value, paddedShape(value.type.shape));
+    if (Operation *product = accumulation(op, i))
+      value = repeat(value, paddedShape(product));
     init.push_back(value);
   }
   for (mlir::Value root : written)

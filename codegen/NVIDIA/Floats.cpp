@@ -29,11 +29,11 @@ static Layout layoutOf(Scalar scalar) {
 
 //===-- To wide ----------------------------------------------------------===//
 
-/// Fields moved to their places give the value times 2^-120, subnormal codes
-/// included.
+/// Where there is no instruction, fields moved to their places give the value
+/// times 2^-120, subnormal codes included.
 Value Translator::decodeE4M3(const Value &codes, Scalar to) {
-  if (codes.type.element == Element(S::F8E4M3FN) && to == S::F32)
-    return f.convertFloat(codes, S::F32);
+  if (codes.type.element == Element(S::F8E4M3FN))
+    return f.convertFloat(codes, to);
   Layout l = layoutOf(to);
   Value code =
       f.extendInt(f.bitcast(codes, S::I8), l.integer, Signedness::Unsigned);

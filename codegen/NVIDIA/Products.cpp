@@ -17,7 +17,9 @@ using namespace cudatile;
 using cudatile::Type;
 using S = Scalar;
 
-static constexpr int64_t kLeastM = 64, kLeastN = 8, kLeastK = 16;
+/// Eight columns of 64 rows would not do: sm_90's two groups of warps share
+/// either rows or columns, and 64 or 8 is what one of them takes.
+static constexpr int64_t kLeastM = 64, kLeastN = 16, kLeastK = 16;
 
 //===-- Operands ---------------------------------------------------------===//
 
@@ -105,8 +107,24 @@ Translator::Parts Translator::bf16Parts(mlir::Value value) {
 
 //===-- Shapes that tensor cores take ------------------------------------===//
 
-Translator::Dims Translator::paddedShape(Shape shape) {
-  return {std::max(shape[0], kLeastM), std::max(shape[1], kLeastN)};
+Translator::Dims Translator::paddedShape(Operation *product) const {
+  int64_t m = kLeastM, n = kLeastN;
+  if (auto scaled = dyn_cast<tile::DotScaledOp>(product);
+      scaled && formOf(scaled) == Form::Native) {
+    m = target.scaledM;
+    n = target.scaledN;
+  }
+  Shape shape =
+      cast<RankedTensorType>(product->getResult(0).getType()).getShape();
+  return {std::max(shape[0], m), std::max(shape[1], n)};
+}
+
+Value Translator::accumulatorOf(Operation *product, mlir::Value accumulator) {
+  Dims shape = paddedShape(product);
+  Value acc = values.lookup(accumulator);
+  return Shape(acc.type.shape) == Shape(shape)
+             ? acc
+             : repeat(get(accumulator), shape);
 }
 
 Value Translator::repeat(const Value &x, Shape shape) {
@@ -131,12 +149,8 @@ Value Translator::zeroExtendK(const Value &x, unsigned dim) {
 
 /// Parts of lhs M x K, of rhs K x N. The result has the padded shape; get()
 /// cuts it where somebody wants to see it.
-Value Translator::product(mlir::Value accumulator, Parts lhs, Parts rhs) {
-  Dims shape =
-      paddedShape(cast<RankedTensorType>(accumulator.getType()).getShape());
-  Value acc = values.lookup(accumulator);
-  if (Shape(acc.type.shape) != Shape(shape))
-    acc = repeat(get(accumulator), shape);
+Value Translator::product(Value acc, Parts lhs, Parts rhs) {
+  Shape shape = acc.type.shape;
   for (Value &part : lhs) {
     part = zeroExtendK(part, 1);
     part = repeat(part, {shape[0], part.type.shape[1]});
@@ -161,25 +175,144 @@ LogicalResult Translator::dot(tile::DotOp op) {
   if (op.getForm() == tile::DotForm::NT)
     for (Value &part : rhs)
       part = f.permute(part, {1, 0});
-  set(op, product(op.getAcc(), lhs, rhs));
+  set(op, product(accumulatorOf(op, op.getAcc()), lhs, rhs));
   return success();
 }
 
-LogicalResult Translator::dotScaled(tile::DotScaledOp op) {
-  mlir::Type element = getElementTypeOrSelf(op.getWeight().getType());
+//===-- Block-scaled products --------------------------------------------===//
+
+static ArrayRef<int64_t> sizesOf(mlir::Value tile) {
+  return cast<RankedTensorType>(tile.getType()).getShape();
+}
+
+static bool isPacked(tile::DotScaledOp op) {
+  return getElementTypeOrSelf(op.getWeight().getType()).isInteger(8);
+}
+
+/// Codes along K that share a scale of the weight and of x.
+static std::pair<int64_t, int64_t> blocksAlongK(tile::DotScaledOp op) {
+  int64_t k = sizesOf(op.getX())[1];
+  mlir::Value xScale = op.getXScale();
+  return {k / sizesOf(op.getScale())[1], xScale ? k / sizesOf(xScale)[1] : k};
+}
+
+/// Of the operation alone, but for its number of tokens.
+Translator::Form Translator::formOf(tile::DotScaledOp op) const {
+  constexpr int64_t kNativeBlock = 32;
+  if (!op.getXScale())
+    return Form::Decoded;
+  auto [weights, tokens] = blocksAlongK(op);
+  int64_t k = sizesOf(op.getX())[1];
+  if (target.scaledM && weights % kNativeBlock == 0 &&
+      tokens % kNativeBlock == 0)
+    return Form::Native;
+  return target.hasE4M3 && !isPacked(op) && weights == k && tokens == k
+             ? Form::Codes
+             : Form::Decoded;
+}
+
+Value Translator::addScaled(const Value &acc, const Value &sums,
+                            tile::DotScaledOp op) {
+  Shape shape = acc.type.shape;
+  Value scale = decodeE8M0(get(op.getScale()), S::F32);
+  int64_t rows = scale.type.shape[0], m = sizesOf(op.getWeight())[0];
+  scale = f.broadcast(f.reshape(scale, {rows, 1, 1}), {rows, m / rows, 1});
+  scale = f.broadcast(repeat(f.reshape(scale, {m, 1}), {shape[0], 1}), shape);
+  if (mlir::Value xScale = op.getXScale()) {
+    Value tokens = decodeE8M0(get(xScale), S::F32);
+    tokens = f.reshape(tokens, {1, tokens.type.shape[0]});
+    tokens = f.broadcast(repeat(tokens, {1, shape[1]}), shape);
+    scale = f.binary(Op::MulF, scale, tokens);
+  }
+  return f.one(Op::Fma, acc.type, {sums, scale, acc});
+}
+
+/// Packed e2m1 as e4m3, which holds every value.
+Value Translator::codesOfE2M1(const Value &bytes) {
+  Dims flat{bytes.type.shape[0] * bytes.type.shape[1]},
+      wide{bytes.type.shape[0], 2 * bytes.type.shape[1]};
+  Value codes = f.one(Op::Unpack, Type::tile(S::F4E2M1FN, {2 * flat[0]}),
+                      {f.reshape(bytes, flat)});
+  return f.convertFloat(f.reshape(codes, wide), S::F8E4M3FN);
+}
+
+/// The scales of [rows, columns] blocks, one for each 32 of K of every row.
+Value Translator::nativeProduct(tile::DotScaledOp op, const Value &acc) {
+  Shape shape = acc.type.shape;
+  Value weight = get(op.getWeight()), x = f.permute(get(op.getX()), {1, 0});
+  if (isPacked(op))
+    weight = codesOfE2M1(weight);
+  int64_t m = weight.type.shape[0], k = weight.type.shape[1], columns = k / 32;
+  auto spread = [&](const Value &scale, int64_t rows) {
+    int64_t r = scale.type.shape[0], c = scale.type.shape[1];
+    Value all = f.broadcast(f.reshape(scale, {r, 1, c, 1}),
+                            {r, rows / r, c, columns / c});
+    return f.reshape(all, {rows, columns});
+  };
+  Value scale = repeat(spread(get(op.getScale()), m), {shape[0], columns});
+  int64_t tokens = x.type.shape[1];
+  Value xScale = f.permute(spread(get(op.getXScale()), tokens), {1, 0});
+  xScale = repeat(xScale, {columns, shape[1]});
+  return f.one(Op::MmaFScaled, acc.type,
+               {repeat(weight, {shape[0], k}), repeat(x, {k, shape[1]}), acc,
+                f.bitcast(scale, S::F8E8M0FNU),
+                f.bitcast(xScale, S::F8E8M0FNU)});
+}
+
+Value Translator::codeProduct(tile::DotScaledOp op, const Value &acc) {
+  Value zero = f.splatFloat(S::F32, 0, acc.type.shape);
+  Value sums =
+      product(zero, {get(op.getWeight())}, {f.permute(get(op.getX()), {1, 0})});
+  return addScaled(acc, sums, op);
+}
+
+/// A scale for all of K waits for the partial sums, which are few.
+Value Translator::decodedProduct(tile::DotScaledOp op, const Value &acc) {
   Value stored = get(op.getWeight());
-  Value weight = isa<Float8E4M3FNType>(element) ? decodeE4M3(stored, S::BF16)
-                                                : decodeE2M1(stored, S::BF16);
-  Value scale = decodeE8M0(get(op.getScale()), S::BF16);
-  int64_t m = weight.type.shape[0], k = weight.type.shape[1];
-  int64_t rows = scale.type.shape[0], columns = scale.type.shape[1];
-  scale = f.reshape(scale, {rows, 1, columns, 1});
-  scale = f.broadcast(scale, {rows, m / rows, columns, k / columns});
-  weight = f.binary(Op::MulF, weight, f.reshape(scale, weight.type.shape));
-  Parts x = bf16Parts(op.getX());
+  Value weight =
+      isPacked(op) ? decodeE2M1(stored, S::BF16) : decodeE4M3(stored, S::BF16);
+  auto [weights, tokens] = blocksAlongK(op);
+  int64_t k = weight.type.shape[1];
+  bool late = weights == k && tokens == k;
+  auto scaled = [&](const Value &codes, const Value &bytes) {
+    Value scale = decodeE8M0(bytes, S::BF16);
+    int64_t m = codes.type.shape[0], rows = scale.type.shape[0],
+            columns = scale.type.shape[1];
+    scale = f.broadcast(f.reshape(scale, {rows, 1, columns, 1}),
+                        {rows, m / rows, columns, k / columns});
+    return f.binary(Op::MulF, codes, f.reshape(scale, codes.type.shape));
+  };
+  if (!late)
+    weight = scaled(weight, get(op.getScale()));
+  Parts x;
+  if (mlir::Value xScale = op.getXScale()) {
+    x = {decodeE4M3(get(op.getX()), S::BF16)};
+    if (!late)
+      x[0] = scaled(x[0], get(xScale));
+  } else {
+    x = bf16Parts(op.getX());
+  }
   for (Value &part : x)
     part = f.permute(part, {1, 0});
-  set(op, product(op.getAcc(), {weight}, x));
+  if (!late)
+    return product(acc, {weight}, x);
+  Value zero = f.splatFloat(S::F32, 0, acc.type.shape);
+  return addScaled(acc, product(zero, {weight}, x), op);
+}
+
+LogicalResult Translator::dotScaled(tile::DotScaledOp op) {
+  Value acc = accumulatorOf(op, op.getAcc());
+  switch (formOf(op)) {
+  case Form::Native:
+    set(op, nativeProduct(op, acc));
+    break;
+  case Form::Codes:
+    set(op, codeProduct(op, acc));
+    break;
+  case Form::Decoded:
+    set(op, decodedProduct(op, acc));
+    break;
+  }
   return success();
 }
 

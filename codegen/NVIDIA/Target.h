@@ -17,6 +17,8 @@ struct Target {
   /// Conversions to and from f8E4M3FN exist; below, codes are integers.
   bool hasE4M3;
   bool hasTMA;
+  /// Least M and N of a block-scaled product on tensor cores; 0: there is none.
+  int64_t scaledM, scaledN;
   /// Names of the tensor instructions that a matrix product must become.
   const char *tensorInstructions[2];
 };

@@ -96,9 +96,23 @@ private:
   using Parts = llvm::SmallVector<Value, 3>;
   /// bf16 tiles whose sum is the value; one where bf16 holds it.
   Parts bf16Parts(mlir::Value value);
-  Value product(mlir::Value accumulator, Parts lhs, Parts rhs);
-  /// Shape of the accumulator that a product works on.
-  static Dims paddedShape(Shape shape);
+  /// acc + lhs rhs, all in the shape that the product works on.
+  Value product(Value acc, Parts lhs, Parts rhs);
+  /// How a block-scaled product is done: by the instruction; by products of
+  /// codes whose scales meet the partial sums; by products of bf16, decoded.
+  enum class Form { Native, Codes, Decoded };
+  Form formOf(tile::DotScaledOp op) const;
+  Value nativeProduct(tile::DotScaledOp op, const Value &acc);
+  Value codeProduct(tile::DotScaledOp op, const Value &acc);
+  Value decodedProduct(tile::DotScaledOp op, const Value &acc);
+  /// acc + sums * scales: of all of K, [rows or 1] of weights and, if there
+  /// are, [tokens] of x.
+  Value addScaled(const Value &acc, const Value &sums, tile::DotScaledOp op);
+  Value codesOfE2M1(const Value &bytes);
+  /// Shape of the accumulator that a dot or dot_scaled works on.
+  Dims paddedShape(mlir::Operation *product) const;
+  /// The operation's accumulator in that shape.
+  Value accumulatorOf(mlir::Operation *product, mlir::Value accumulator);
   /// `x` repeated along its dimensions up to `shape`.
   Value repeat(const Value &x, Shape shape);
   Value zeroExtendK(const Value &x, unsigned dim);

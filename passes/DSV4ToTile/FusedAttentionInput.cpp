@@ -108,7 +108,8 @@ namespace {
 /// How a program gets its input: as it is in memory, or normed (and quantised)
 /// on the way.
 struct Input {
-  SmallVector<Value> operands; // the rank, and with `norm` its weight
+  Lowering::Activation rank;
+  Value normWeight; // with `norm`
   dsv4::RMSNormOp norm;
   dsv4::FakeQuantizeOp quantise;
 
@@ -145,7 +146,10 @@ static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
   if (!p.steps.empty())
     result = p.steps.back()->getResult(0);
   RowChain chain(l, p.steps);
-  SmallVector<Value> operands(input.operands);
+  SmallVector<Value> operands;
+  ActivationArg rank(operands, input.rank);
+  if (input.norm)
+    operands.push_back(input.normWeight);
   unsigned weight = operands.size();
   operands.push_back(l.buffer(linear.getWeight()));
   if (linear.getScale())
@@ -185,15 +189,17 @@ static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
           inverse = inverseRms(
               k, l.shapes, w.k, norm.getEps().convertToDouble(), tokens,
               [&](Value c, int64_t n) { return k.f32(load(c, n)); });
-        auto loadX = [&](Value k0) -> Value {
-          Value x = load(k0, w.chunk);
+        auto loadX = [&](Value k0) -> XTile {
           if (!norm)
-            return x;
+            return rank.load(k, {t, k0}, {tokens, w.chunk},
+                             count ? SmallVector<Value>{count, k.ci(w.k)}
+                                   : SmallVector<Value>{});
+          Value x = load(k0, w.chunk);
           SmallVector<int64_t> shape{tokens, w.chunk};
           x = k.mul(k.f32(x), k.broadcast(inverse, {1}, shape));
           Value g = k.f32(k.load(k.arg(1), k0, {w.chunk}));
           x = k.to(k.mul(x, k.broadcast(g, {0}, shape)), element);
-          return quantise ? quantised(k, x, quantise) : x;
+          return quantise ? quantised(k, l.shapes, x, quantise) : XTile(x);
         };
         WeightOperand operand{k.arg(weight),
                               linear.getScale() ? k.arg(weight + 1) : Value()};
@@ -217,6 +223,8 @@ static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
 /// For one token every head norms the rank again, which costs less than a
 /// launch; for several the norm is a launch of its own.
 static bool lowerQueries(Lowering &l, ArrayRef<Operation *> members) {
+  if (l.maxTokens > l.shapes.headTokens)
+    return false;
   Queries q;
   if (!q.match(l.shapes, members))
     return false;
@@ -233,12 +241,13 @@ static bool lowerQueries(Lowering &l, ArrayRef<Operation *> members) {
   if (inProgram) {
     input.norm = q.norm;
     input.quantise = q.quantise;
-    input.operands = {l.buffer(q.norm.getX()), l.buffer(q.norm.getWeight())};
+    input.rank.rows = l.buffer(q.norm.getX());
+    input.normWeight = l.buffer(q.norm.getWeight());
   } else {
     lowerRMSNorm(l, q.norm);
     if (q.quantise)
       lowerFakeQuantize(l, q.quantise);
-    input.operands = {l.buffer(q.projections.front().linear.getX())};
+    input.rank = l.activation(q.projections.front().linear.getX());
   }
   for (const Queries::Projection &p : q.projections)
     lowerHeads(l, p, input);

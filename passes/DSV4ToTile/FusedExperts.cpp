@@ -37,9 +37,9 @@ struct FusedExperts {
   Type carrier;
   std::optional<Router> router;
   Groups groups;
-  Value ids, pairWeights;             // flat [pairs]
-  Value activation, sharedActivation; // [pairs, inner], [T, sharedInner]
-  Value output, sharedOutput;         // [pairs, hidden], [T, hidden]
+  Value ids, pairWeights;                            // flat [pairs]
+  Lowering::Activation activation, sharedActivation; // [pairs, inner], [T, ..]
+  Value output, sharedOutput; // [pairs, hidden], [T, hidden]
 
   FusedExperts(Lowering &l) : l(l) {}
   bool match(dsv4::FusedOp group);
@@ -72,8 +72,8 @@ private:
   void sum();
 
   // Arguments of the first kernel.
-  enum { X, SharedX, Activation, SharedActivation, First };
-  unsigned idsArg = 0, countArg = 0;
+  ActivationArg xArg, sharedXArg, activationArg, sharedActivationArg;
+  unsigned first = 0, idsArg = 0, countArg = 0;
 };
 
 /// Adds the weight and, if there is one, the scale to the operands. A block has
@@ -115,15 +115,28 @@ WeightOperand operandOf(KernelBuilder &k, const Part &p, Value e) {
 }
 
 /// Rows t .. of a matrix [*, K] as the right side of a walk.
-std::function<Value(Value)> rowsOf(KernelBuilder &k, Value buffer, Value t,
-                                   Value end, int64_t tokens,
+std::function<XTile(Value)> rowsOf(KernelBuilder &k, ActivationArg matrix,
+                                   Value t, Value end, int64_t tokens,
                                    const WeightTile &w) {
   SmallVector<Value> bounds;
   if (tokens > 1)
     bounds = {end, k.ci(w.k)};
   return [=, &k, &w](Value k0) {
-    return k.load(buffer, {t, k0}, {tokens, w.chunk}, bounds);
+    return matrix.load(k, {t, k0}, {tokens, w.chunk}, bounds);
   };
+}
+
+/// The activation of a block of rows, quantised in blocks if `block` says so.
+void storeActivation(KernelBuilder &k, Value a, ActivationArg to,
+                     std::optional<int64_t> block, Type carrier, Value t,
+                     Value row, Value end, const Part &p, int64_t tokens) {
+  SmallVector<Value> bounds;
+  if (p.bounded(tokens))
+    bounds = {end, k.ci(p.tile.n)};
+  if (block)
+    to.store(k, a, *block, carrier, {t, row}, bounds);
+  else
+    k.store(a, k.arg(to.rows), {t, row}, bounds);
 }
 
 void storeRows(KernelBuilder &k, Value tile, Value buffer, Value t, Value row,
@@ -211,13 +224,15 @@ void FusedExperts::sharedUp(KernelBuilder &k, ArrayRef<Part> parts,
   double limit = act.getLimit().convertToDouble();
   Value row = k.muli(block, p.tile.rows);
   auto at = [&](Value t, Value end, int64_t tokens) {
-    auto x = rowsOf(k, k.arg(SharedX), t, end, tokens, p.tile);
+    auto x = rowsOf(k, sharedXArg, t, end, tokens, p.tile);
     Value a = k.to(
         swiglu(k, walkK(k, p.tile, both, row, tokens, x), limit, {}, carrier),
         carrier);
+    std::optional<int64_t> width;
     if (quantise)
-      a = quantiseBlocks(k, a, quantise.getBlock(), carrier);
-    storeRows(k, a, k.arg(SharedActivation), t, row, end, p, tokens);
+      width = quantise.getBlock();
+    storeActivation(k, a, sharedActivationArg, width, carrier, t, row, end, p,
+                    tokens);
   };
   if (one())
     return at(k.ci(0), k.ci(1), 1);
@@ -234,52 +249,53 @@ void FusedExperts::routedUp(KernelBuilder &k, ArrayRef<Part> parts,
   Value which = k.divi(program, p.programs()),
         block = k.remi(program, p.programs()), row = k.muli(block, p.tile.rows);
   double limit = op.getLimit().convertToDouble();
-  auto finished = [&](ArrayRef<Value> gu, Value weight) {
+  auto finish = [&](ArrayRef<Value> gu, Value weight, Value t, Value end,
+                    int64_t tokens) {
     Value a = k.to(swiglu(k, gu, limit, weight, carrier), carrier);
-    if (auto width = op.getHiddenBlock())
-      a = quantiseBlocks(k, a, *width, carrier);
-    return a;
+    storeActivation(k, a, activationArg, op.getHiddenBlock(), carrier, t, row,
+                    end, p, tokens);
   };
   if (one()) {
-    Choice c = router->choose(k, First, k.ci(0));
+    Choice c = router->choose(k, first, k.ci(0));
     Value e = c.id(k, which), weight = c.weight(k, which);
     k.when(k.cmpi(P::eq, block, k.ci(0)),
            [&] { k.storeScalar(k.toI32(e), k.arg(idsArg), which); });
     WeightOperand both[2] = {operandOf(k, p, e), operandOf(k, parts[1], e)};
-    auto x = rowsOf(k, k.arg(X), k.ci(0), k.ci(1), 1, p.tile);
-    Value a = finished(walkK(k, p.tile, both, row, 1, x), weight);
-    storeRows(k, a, k.arg(Activation), which, row, k.addi(which, k.ci(1)), p,
-              1);
-    return;
+    auto x = rowsOf(k, xArg, k.ci(0), k.ci(1), 1, p.tile);
+    return finish(walkK(k, p.tile, both, row, 1, x), weight, which,
+                  k.addi(which, k.ci(1)), 1);
   }
-  Value first = k.loadIndex(k.arg(First + 1), which),
-        end = k.loadIndex(k.arg(First + 1), k.addi(which, k.ci(1)));
+  Value from = k.loadIndex(k.arg(first + 1), which),
+        end = k.loadIndex(k.arg(first + 1), k.addi(which, k.ci(1)));
   WeightOperand both[2] = {operandOf(k, p, which),
                            operandOf(k, parts[1], which)};
-  forTiles(k, first, end, [&](Value at, int64_t tokens) {
+  forTiles(k, from, end, [&](Value at, int64_t tokens) {
     SmallVector<int64_t> list{tokens};
     Value place = k.iadd(k.splat(k.toI32(at), list), k.iota(tokens));
     auto real = [&] {
       return k.icmp(P::slt, place, k.splat(k.toI32(end), list));
     };
-    Value pair = k.load(k.arg(First + 2), at, list, end);
+    Value pair = k.load(k.arg(first + 2), at, list, end);
     Value none = k.fullI32(-1, list);
     Value token =
         arith::DivSIOp::create(k.b, k.loc, pair, k.fullI32(chosen, list));
     token = k.select(real(), token, none);
     auto x = [&](Value k0) {
-      return k.gather(k.arg(X), token, k0, {tokens, p.tile.chunk});
+      return xArg.gather(k, token, k0, {tokens, p.tile.chunk});
     };
     Value weight =
-        k.gather(k.arg(First), k.select(real(), pair, none), {}, list);
-    Value a = finished(walkK(k, p.tile, both, row, tokens, x), weight);
-    storeRows(k, a, k.arg(Activation), at, row, end, p, tokens);
+        k.gather(k.arg(first), k.select(real(), pair, none), {}, list);
+    finish(walkK(k, p.tile, both, row, tokens, x), weight, at, end, tokens);
   });
 }
 
 void FusedExperts::up() {
-  SmallVector<Value> operands{l.buffer(op.getX()), l.buffer(w1.getX()),
-                              activation, sharedActivation};
+  SmallVector<Value> operands;
+  xArg = ActivationArg(operands, l.activation(op.getX()));
+  sharedXArg = ActivationArg(operands, l.activation(w1.getX()));
+  activationArg = ActivationArg(operands, activation);
+  sharedActivationArg = ActivationArg(operands, sharedActivation);
+  first = operands.size();
   if (one()) {
     operands.append(router->operands);
     idsArg = operands.size();
@@ -317,19 +333,22 @@ void FusedExperts::up() {
 
 /// output[pair] = w2 activation[pair], and the shared experts' likewise.
 void FusedExperts::down() {
-  SmallVector<Value> operands{activation, sharedActivation, groups.offsets,
-                              output,     sharedOutput,     l.count(op.getX())};
+  SmallVector<Value> operands;
+  ActivationArg from(operands, activation),
+      sharedFrom(operands, sharedActivation);
+  unsigned offsets = operands.size();
+  operands.append({groups.offsets, output, sharedOutput, l.count(op.getX())});
   Part routed =
            part(l, operands, op.getW2(), op.getS2(), 0, l.shapes.expertBytes),
        shared = part(l, operands, w2.getWeight(), w2.getScale(), 0,
                      l.shapes.expertBytes);
   int64_t split = shared.programs();
   auto rowsAt = [&](KernelBuilder &k, const Part &p, WeightOperand weight,
-                    unsigned from, unsigned to, Value first, Value end,
+                    ActivationArg rows, unsigned to, Value first, Value end,
                     Value block) {
     Value row = k.muli(block, p.tile.rows);
     forTiles(k, first, end, [&](Value t, int64_t tokens) {
-      auto x = rowsOf(k, k.arg(from), t, end, tokens, p.tile);
+      auto x = rowsOf(k, rows, t, end, tokens, p.tile);
       Value y = walkK(k, p.tile, weight, row, tokens, x)[0];
       storeRows(k, k.to(tokensFirst(k, y), carrier), k.arg(to), t, row, end, p,
                 tokens);
@@ -341,16 +360,16 @@ void FusedExperts::down() {
            k.when(
                k.cmpi(arith::CmpIPredicate::ult, p, k.ci(split)),
                [&] {
-                 rowsAt(k, shared, operandOf(k, shared, {}), 1, 4, k.ci(0),
-                        k.arg(5), p);
+                 rowsAt(k, shared, operandOf(k, shared, {}), sharedFrom,
+                        offsets + 2, k.ci(0), k.arg(offsets + 3), p);
                },
                [&] {
                  Value q = k.subi(p, k.ci(split));
                  Value e = k.divi(q, routed.programs());
-                 Value first = k.loadIndex(k.arg(2), e),
-                       end = k.loadIndex(k.arg(2), k.addi(e, k.ci(1)));
-                 rowsAt(k, routed, operandOf(k, routed, e), 0, 3, first, end,
-                        k.remi(q, routed.programs()));
+                 Value first = k.loadIndex(k.arg(offsets), e),
+                       end = k.loadIndex(k.arg(offsets), k.addi(e, k.ci(1)));
+                 rowsAt(k, routed, operandOf(k, routed, e), from, offsets + 1,
+                        first, end, k.remi(q, routed.programs()));
                });
          });
 }
@@ -358,7 +377,11 @@ void FusedExperts::down() {
 /// One token: down of all experts for a block of channels, their sum in
 /// ascending id, and what follows.
 void FusedExperts::downAndSum() {
-  SmallVector<Value> operands{activation, sharedActivation, ids};
+  SmallVector<Value> operands;
+  ActivationArg from(operands, activation),
+      sharedFrom(operands, sharedActivation);
+  unsigned idsAt = operands.size();
+  operands.push_back(ids);
   unsigned first = operands.size();
   std::optional<StreamsUpdate> update;
   std::string params = std::to_string(chosen);
@@ -374,17 +397,17 @@ void FusedExperts::downAndSum() {
        shared = part(l, operands, w2.getWeight(), w2.getScale(), rows, 0);
   launch("moe_down", params, hidden / rows, operands, [&](KernelBuilder &k) {
     Value c = k.muli(k.pid(0), rows), zero = k.ci(0), single = k.ci(1);
-    auto product = [&](const Part &p, Value e, unsigned from, Value t) {
-      auto x = rowsOf(k, k.arg(from), t, {}, 1, p.tile);
+    auto product = [&](const Part &p, Value e, ActivationArg rows, Value t) {
+      auto x = rowsOf(k, rows, t, {}, 1, p.tile);
       Value y = walkK(k, p.tile, operandOf(k, p, e), c, 1, x)[0];
       return k.f32(k.to(tokensFirst(k, y), carrier));
     };
     Value y = k.loop(zero, k.ci(chosen), single, k.full(0, {1, rows}),
                      [&](Value j, ValueRange sum) -> SmallVector<Value> {
-                       Value e = k.loadIndex(k.arg(2), j);
-                       return {k.add(sum[0], product(routed, e, 0, j))};
+                       Value e = k.loadIndex(k.arg(idsAt), j);
+                       return {k.add(sum[0], product(routed, e, from, j))};
                      })[0];
-    y = k.to(k.add(y, product(shared, {}, 1, zero)), carrier);
+    y = k.to(k.add(y, product(shared, {}, sharedFrom, zero)), carrier);
     if (update)
       update->apply(k, first, 1, k.f32(y), zero, c, single);
     else
@@ -452,18 +475,25 @@ void FusedExperts::sum() {
 void FusedExperts::run() {
   router = Router::of(l, routeOp);
   Value x = op.getX();
-  if (l.maxTokens > 16)
+  if (l.maxTokens > 16) {
     tiles.assign(std::begin(l.shapes.manyPairs), std::end(l.shapes.manyPairs));
-  else
+    tiles.erase(std::unique(tiles.begin(), tiles.end()), tiles.end());
+  } else {
     tiles = {one() ? 1 : l.shapes.fewPairs};
+  }
   ids = l.flat(l.result(router->ids, x));
   if (!one()) {
     pairWeights = l.flat(l.result(router->weights, x));
     router->launch(l);
     groups = groupPairs(l, x, ids, experts, chosen);
   }
-  activation = l.workspace(x, chosen, {inner}, carrier);
-  sharedActivation = l.workspace(x, 1, {sharedInner}, carrier);
+  std::optional<int64_t> routedBlock, sharedBlock;
+  if (op.getS2())
+    routedBlock = op.getHiddenBlock();
+  if (quantise && w2.getScale())
+    sharedBlock = quantise.getBlock();
+  activation = l.activationSpace(x, chosen, inner, carrier, routedBlock);
+  sharedActivation = l.activationSpace(x, 1, sharedInner, carrier, sharedBlock);
   up();
   if (one())
     return downAndSum();

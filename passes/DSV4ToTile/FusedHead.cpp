@@ -41,19 +41,27 @@ static Value preOf(KernelBuilder &k, Value streams, Value fn, Value base,
                    Value scale, Value row, int64_t n, int64_t width,
                    dsv4::HCHeadOp op, const TileShapes &shapes) {
   int64_t chunk = pow2Divisor(width, shapes.mixChunk);
-  auto sums = k.loop(k.ci(0), k.ci(width), k.ci(chunk),
-                     {k.full(0, {n, 1}), k.full(0, {1, chunk})},
-                     [&](Value c, ValueRange acc) -> SmallVector<Value> {
-                       Value x = k.f32(k.load(streams, {row, c}, {1, chunk}));
-                       Value w = k.f32(k.load(fn, {k.ci(0), c}, {n, chunk}));
-                       return {k.dot(tile::DotForm::NT, w, x, acc[0]),
-                               k.add(acc[1], k.mul(x, x))};
-                     });
+  int64_t rows = std::max(n, shapes.mixRows);
+  SmallVector<Value> bounds;
+  if (rows != n)
+    bounds = {k.ci(n), k.ci(width)};
+  auto sums =
+      k.loop(k.ci(0), k.ci(width), k.ci(chunk),
+             {k.full(0, {rows, 1}), k.full(0, {1, chunk})},
+             [&](Value c, ValueRange acc) -> SmallVector<Value> {
+               Value x = k.f32(k.load(streams, {row, c}, {1, chunk}));
+               Value w = k.f32(k.load(fn, {k.ci(0), c}, {rows, chunk}, bounds));
+               return {k.dot(tile::DotForm::NT, w, x, acc[0]),
+                       k.add(acc[1], k.mul(x, x))};
+             });
   Value mean = k.div(k.reduce(tile::ReduceKind::Add, sums[1], 1),
                      k.full(double(width), {1}));
   Value inverse = k.div(k.full(1, {1}),
                         k.sqrt(k.add(mean, op.getNormEps().convertToDouble())));
-  Value z = k.mul(k.reshape(sums[0], {n}), k.spread(inverse, n));
+  Value z = k.reshape(sums[0], {rows});
+  if (rows != n)
+    z = k.extract(z, k.ci(0), n);
+  z = k.mul(z, k.spread(inverse, n));
   Value s = k.splat(k.loadScalar(scale, k.ci(0)), {n});
   z = k.add(k.mul(z, k.f32(s)), k.f32(k.load(base, k.ci(0), {n})));
   return k.add(k.sigmoid(z), op.getHcEps().convertToDouble());

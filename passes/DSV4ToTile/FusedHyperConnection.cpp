@@ -27,7 +27,10 @@ static void linearAndUpdate(Lowering &l, dsv4::LinearOp linear,
     lowerFakeQuantize(l, std::exchange(quantise, {}));
   StreamsUpdate update(l, r);
   bool scaled = bool(linear.getScale());
-  SmallVector<Value> operands{l.buffer(input), l.buffer(linear.getWeight())};
+  SmallVector<Value> operands;
+  ActivationArg x(operands, l.activation(input));
+  unsigned weightAt = operands.size();
+  operands.push_back(l.buffer(linear.getWeight()));
   if (scaled)
     operands.push_back(l.buffer(linear.getScale()));
   unsigned first = operands.size();
@@ -50,10 +53,11 @@ static void linearAndUpdate(Lowering &l, dsv4::LinearOp linear,
         if (tokens > 1)
           bounds = {count, k.ci(w.k)};
         auto loadX = [&](Value k0) {
-          Value x = k.load(k.arg(0), {t, k0}, {tokens, w.chunk}, bounds);
-          return quantise ? quantised(k, x, quantise) : x;
+          XTile tile = x.load(k, {t, k0}, {tokens, w.chunk}, bounds);
+          return quantise ? quantised(k, l.shapes, tile.x, quantise) : tile;
         };
-        WeightOperand operand{k.arg(1), scaled ? k.arg(2) : Value()};
+        WeightOperand operand{k.arg(weightAt),
+                              scaled ? k.arg(weightAt + 1) : Value()};
         Value y = walkK(k, w, operand, c, tokens, loadX)[0];
         y = tokens == 1 ? k.reshape(y, {1, w.rows}) : k.transpose(y);
         update.apply(k, first, tokens, k.f32(k.to(y, carrier)), t, c, count);

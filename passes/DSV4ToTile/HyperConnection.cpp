@@ -15,7 +15,7 @@ static Value mix(Lowering &l, Value h, Value fn, double eps) {
   int64_t width = hType.getDimSize(1) * hType.getDimSize(2);
   flat = l.expand(flat, {width});
   int64_t n = cast<RankedTensorType>(fn.getType()).getDimSize(0),
-          rows = pow2Ceil(n);
+          rows = std::max(pow2Ceil(n), l.shapes.mixRows);
   Value z = l.workspace(h, 1, {n}, Float32Type::get(l.b.getContext()));
   SmallVector<Value> operands{flat, l.buffer(fn), z, l.count(h)};
   int64_t tokens = l.tokenTile(), chunk = pow2Divisor(width, l.shapes.mixChunk);

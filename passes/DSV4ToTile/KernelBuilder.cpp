@@ -240,9 +240,10 @@ Value KernelBuilder::extract(Value tile, Value at, int64_t n) {
 Value KernelBuilder::dot(tile::DotForm form, Value lhs, Value rhs, Value acc) {
   return tile::DotOp::create(b, loc, acc.getType(), lhs, rhs, acc, form);
 }
-Value KernelBuilder::dotScaled(Value weight, Value scale, Value x, Value acc) {
-  return tile::DotScaledOp::create(b, loc, acc.getType(), weight, scale, x,
-                                   acc);
+Value KernelBuilder::dotScaled(Value weight, Value scale, Value x, Value acc,
+                               Value xScale) {
+  return tile::DotScaledOp::create(b, loc, acc.getType(), weight, scale, x, acc,
+                                   xScale);
 }
 Value KernelBuilder::powerOfTwoCeil(Value x) {
   Shape shape = type(x).getShape();

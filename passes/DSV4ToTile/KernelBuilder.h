@@ -109,7 +109,9 @@ public:
   Value insert(Value part, Value tile, Value at);
   Value extract(Value tile, Value at, int64_t n);
   Value dot(tile::DotForm form, Value lhs, Value rhs, Value acc);
-  Value dotScaled(Value weight, Value scale, Value x, Value acc);
+  /// `xScale`: of x where it is codes; else null.
+  Value dotScaled(Value weight, Value scale, Value x, Value acc,
+                  Value xScale = {});
   /// 2^ceil(log2 x) of positive normal x, from the exponent bits.
   Value powerOfTwoCeil(Value x);
 

@@ -2,8 +2,8 @@
 //
 // Matrix products with checkpoint weights. A program takes a block of weight
 // rows and a tile of tokens; weights are the left operand.
+#include "passes/DSV4ToTile/MoE.h"
 #include "passes/DSV4ToTile/Streams.h"
-#include "passes/DSV4ToTile/WeightTile.h"
 
 using namespace mlir;
 
@@ -29,8 +29,84 @@ WeightTile WeightTile::of(const TileShapes &shapes, Shape shape, Type element,
   return w;
 }
 
+//===-- Right sides ------------------------------------------------------===//
+
+ActivationArg::ActivationArg(SmallVectorImpl<Value> &operands,
+                             Lowering::Activation activation) {
+  rows = operands.size();
+  operands.push_back(activation.rows);
+  if (!activation.scales)
+    return;
+  scales = operands.size();
+  operands.push_back(activation.scales);
+}
+
+int64_t ActivationArg::block(KernelBuilder &k) const {
+  return k.argType(rows).getShape().back() /
+         k.argType(scales).getShape().back();
+}
+
+/// The last number, of channels, as a number of blocks.
+static SmallVector<Value> inBlocks(KernelBuilder &k, ArrayRef<Value> numbers,
+                                   int64_t block) {
+  SmallVector<Value> all(numbers);
+  if (!all.empty())
+    all.back() = k.divi(all.back(), block);
+  return all;
+}
+
+XTile ActivationArg::load(KernelBuilder &k, ArrayRef<Value> at, Shape shape,
+                          ArrayRef<Value> bounds) const {
+  auto take = [&](unsigned arg, ArrayRef<Value> from, Shape size,
+                  ArrayRef<Value> limits) {
+    Value tile = k.load(k.arg(arg), from, size, limits);
+    return k.reshape(tile, {size.front(), size.back()});
+  };
+  Value x = take(rows, at, shape, bounds);
+  if (!scales)
+    return x;
+  int64_t n = block(k);
+  SmallVector<int64_t> size(shape);
+  size.back() /= n;
+  return {x, take(scales, inBlocks(k, at, n), size, inBlocks(k, bounds, n))};
+}
+
+XTile ActivationArg::gather(KernelBuilder &k, Value which, Value column,
+                            Shape shape) const {
+  Value x = k.gather(k.arg(rows), which, column, shape);
+  if (!scales)
+    return x;
+  int64_t n = block(k);
+  return {x, k.gather(k.arg(scales), which, k.divi(column, n),
+                      {shape[0], shape[1] / n})};
+}
+
+void ActivationArg::store(KernelBuilder &k, Value x, int64_t block,
+                          Type carrier, ArrayRef<Value> at,
+                          ArrayRef<Value> bounds) const {
+  if (!scales)
+    return k.store(quantiseBlocks(k, x, block, carrier), k.arg(rows), at,
+                   bounds);
+  XTile codes = encoded(k, x, block);
+  k.store(codes.x, k.arg(rows), at, bounds);
+  k.store(codes.scale, k.arg(scales), inBlocks(k, at, block),
+          inBlocks(k, bounds, block));
+}
+
+XTile encoded(KernelBuilder &k, Value x, int64_t block) {
+  SmallVector<int64_t> shape(k.type(x).getShape());
+  int64_t n = shape[0], blocks = shape[1] / block;
+  ScaledBlock s = scaleBlock(k, k.reshape(k.f32(x), {n * blocks, block}),
+                             dsv4::QuantFormat::E4M3);
+  Value codes = k.to(s.scaled, k.b.getType<Float8E4M3FNType>()),
+        scale = k.to(s.scale, k.b.getType<Float8E8M0FNUType>());
+  return {k.reshape(codes, shape), k.reshape(scale, {n, blocks})};
+}
+
+//===-- Products ---------------------------------------------------------===//
+
 Value WeightTile::dot(KernelBuilder &b, Value weight, Value scale, Value row,
-                      Value k0, Value x, Value acc) const {
+                      Value k0, XTile x, Value acc) const {
   int64_t perByte = format == Format::FP4 ? 2 : 1;
   Value column = b.divi(k0, perByte);
   SmallVector<Value> bounds;
@@ -38,7 +114,7 @@ Value WeightTile::dot(KernelBuilder &b, Value weight, Value scale, Value row,
     bounds = {b.ci(n), b.ci(k / perByte)};
   Value tile = b.load(weight, {row, column}, {rows, chunk / perByte}, bounds);
   if (format == Format::Plain)
-    return b.dot(tile::DotForm::NT, tile, x, acc);
+    return b.dot(tile::DotForm::NT, tile, x.x, acc);
   Value s;
   if (format == Format::FP8) {
     // `rows` divides 128 or is a multiple of it.
@@ -51,7 +127,7 @@ Value WeightTile::dot(KernelBuilder &b, Value weight, Value scale, Value row,
       scaleBounds = {b.ci(n), b.ci(k / 32)};
     s = b.load(scale, {row, b.divi(k0, 32)}, {rows, chunk / 32}, scaleBounds);
   }
-  return b.dotScaled(tile, s, x, acc);
+  return b.dotScaled(tile, s, x.x, acc, x.scale);
 }
 
 bool quantisesChunks(dsv4::FakeQuantizeOp op, int64_t width, int64_t chunk) {
@@ -61,7 +137,10 @@ bool quantisesChunks(dsv4::FakeQuantizeOp op, int64_t width, int64_t chunk) {
          chunk % block == 0;
 }
 
-Value quantised(KernelBuilder &k, Value x, dsv4::FakeQuantizeOp op) {
+XTile quantised(KernelBuilder &k, const TileShapes &shapes, Value x,
+                dsv4::FakeQuantizeOp op) {
+  if (shapes.codes)
+    return encoded(k, x, op.getBlock());
   RankedTensorType type = k.type(x);
   int64_t block = op.getBlock();
   SmallVector<int64_t> blocks{type.getNumElements() / block, block};
@@ -73,13 +152,13 @@ Value quantised(KernelBuilder &k, Value x, dsv4::FakeQuantizeOp op) {
 
 SmallVector<Value> walkK(KernelBuilder &b, const WeightTile &w,
                          ArrayRef<WeightOperand> weights, Value row,
-                         int64_t tokens, function_ref<Value(Value)> loadX) {
+                         int64_t tokens, function_ref<XTile(Value)> loadX) {
   SmallVector<Value> zeros(weights.size());
   for (Value &z : zeros)
     z = b.full(0, {w.rows, tokens});
   return b.loop(b.ci(0), b.ci(w.k), b.ci(w.chunk), zeros,
                 [&](Value k0, ValueRange acc) {
-                  Value x = loadX(k0);
+                  XTile x = loadX(k0);
                   SmallVector<Value> next;
                   for (auto [operand, a] : llvm::zip(weights, acc))
                     next.push_back(
@@ -93,7 +172,8 @@ namespace {
 /// the rows z*N/Z .. of W and y is [T, N]; otherwise W_z = W and y is [T, Z,
 /// N].
 struct Product {
-  Value x, weight, scale, result;
+  Lowering::Activation x;
+  Value weight, scale, result;
   bool grouped = false;
   const char *name = "linear";
   Value (*epilogue)(KernelBuilder &, Value) = nullptr;
@@ -101,7 +181,10 @@ struct Product {
 } // namespace
 
 static void lowerProduct(Lowering &l, Value like, const Product &p, int64_t z) {
-  SmallVector<Value> operands{p.x, l.buffer(p.weight)};
+  SmallVector<Value> operands;
+  ActivationArg input(operands, p.x);
+  unsigned weight = operands.size();
+  operands.push_back(l.buffer(p.weight));
   if (p.scale)
     operands.push_back(l.buffer(p.scale));
   operands.push_back(p.result);
@@ -123,10 +206,10 @@ static void lowerProduct(Lowering &l, Value like, const Product &p, int64_t z) {
           SmallVector<Value> bounds;
           if (tokens > 1)
             bounds = {count, k.ci(z), k.ci(w.k)};
-          Value x = k.load(k.arg(0), {t, g, k0}, {tokens, 1, w.chunk}, bounds);
-          return k.reshape(x, {tokens, w.chunk});
+          return input.load(k, {t, g, k0}, {tokens, 1, w.chunk}, bounds);
         };
-        WeightOperand operand{k.arg(1), p.scale ? k.arg(2) : Value()};
+        WeightOperand operand{k.arg(weight),
+                              p.scale ? k.arg(weight + 1) : Value()};
         Value acc = walkK(k, w, operand, row, tokens, loadX)[0];
         Value y = k.transpose(acc);
         if (p.epilogue)
@@ -152,15 +235,26 @@ static void lowerProduct(Lowering &l, Value like, const Product &p, int64_t z) {
   l.launch(kernel, grid, operands);
 }
 
+/// Channels that share a scale.
+static int64_t blockOf(const Lowering::Activation &x) {
+  auto width = [](Value m) {
+    return cast<MemRefType>(m.getType()).getShape().back();
+  };
+  return width(x.rows) / width(x.scales);
+}
+
 /// [T, W] as [T, 1, W]; [T, Z, W] as it is.
 static Value withMiddle(Lowering &l, Value m) {
+  if (!m)
+    return m;
   auto type = cast<MemRefType>(m.getType());
   return type.getRank() == 3 ? m : l.expand(m, {1, type.getDimSize(1)});
 }
 
 void lowerLinear(Lowering &l, dsv4::LinearOp op) {
   Product p;
-  p.x = withMiddle(l, l.buffer(op.getX()));
+  Lowering::Activation x = l.activation(op.getX());
+  p.x = {withMiddle(l, x.rows), withMiddle(l, x.scales)};
   p.weight = op.getWeight();
   p.scale = op.getScale();
   // Only streams stay apart in the result; heads are rows of one weight.
@@ -170,7 +264,8 @@ void lowerLinear(Lowering &l, dsv4::LinearOp op) {
         p.result,
         {cast<RankedTensorType>(op.getWeight().getType()).getDimSize(0)});
   p.result = withMiddle(l, p.result);
-  lowerProduct(l, op.getX(), p, cast<MemRefType>(p.x.getType()).getDimSize(1));
+  lowerProduct(l, op.getX(), p,
+               cast<MemRefType>(p.x.rows.getType()).getDimSize(1));
 }
 
 void lowerGroupedLinear(Lowering &l, dsv4::GroupedLinearOp op) {
@@ -178,7 +273,11 @@ void lowerGroupedLinear(Lowering &l, dsv4::GroupedLinearOp op) {
   auto weight = cast<RankedTensorType>(op.getWeight().getType());
   int64_t groups = op.getGroups();
   int64_t perByte = weight.getElementType().isInteger(8) ? 2 : 1;
-  p.x = l.expand(l.buffer(op.getX()), {groups, weight.getDimSize(1) * perByte});
+  int64_t width = weight.getDimSize(1) * perByte;
+  Lowering::Activation x = l.activation(op.getX());
+  p.x.rows = l.expand(x.rows, {groups, width});
+  if (x.scales)
+    p.x.scales = l.expand(x.scales, {groups, width / blockOf(x)});
   p.weight = op.getWeight();
   p.scale = op.getScale();
   p.result = l.result(op.getResult(), op.getX());
@@ -195,7 +294,7 @@ Value sqrtSoftplus(KernelBuilder &k, Value x) {
 
 void lowerGate(Lowering &l, dsv4::GateOp op) {
   Product p;
-  p.x = withMiddle(l, l.buffer(op.getX()));
+  p.x.rows = withMiddle(l, l.buffer(op.getX()));
   p.weight = op.getWeight();
   p.result = withMiddle(l, l.result(op.getScores(), op.getX()));
   p.name = "gate";

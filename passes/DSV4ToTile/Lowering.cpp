@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include "passes/DSV4ToTile/Lowering.h"
+#include "passes/DSV4ToTile/WeightTile.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/SaveAndRestore.h"
@@ -76,6 +76,76 @@ Value Lowering::result(Value tensor, Value like) {
       ValueRange(count(like)));
   bind(tensor, made, countsRows(like));
   return made;
+}
+
+Lowering::Activation Lowering::activation(Value tensor) {
+  Value rows = buffer(tensor);
+  return {rows, buffers.lookup(tensor).scales};
+}
+
+Lowering::Activation Lowering::activationSpace(Value like, int64_t multiple,
+                                               int64_t width, Type carrier,
+                                               std::optional<int64_t> block) {
+  if (!block || !shapes.codes || shapes.chunk % *block != 0 ||
+      width % shapes.chunk != 0)
+    return {workspace(like, multiple, {width}, carrier), {}};
+  return {workspace(like, multiple, {width}, b.getType<Float8E4M3FNType>()),
+          workspace(like, multiple, {width / *block},
+                    b.getType<Float8E8M0FNUType>())};
+}
+
+/// Whether every user is a product with a scaled weight that takes codes in
+/// blocks of `block` channels.
+static bool onlyProductsOfCodes(Value x, int64_t block) {
+  auto groupsFit = [&](dsv4::GroupedLinearOp op) {
+    auto weight = cast<RankedTensorType>(op.getWeight().getType());
+    int64_t perByte = weight.getElementType().isInteger(8) ? 2 : 1;
+    return weight.getDimSize(1) * perByte % block == 0;
+  };
+  return llvm::all_of(x.getUses(), [&](OpOperand &use) {
+    return TypeSwitch<Operation *, bool>(use.getOwner())
+        .Case([&](dsv4::LinearOp op) {
+          return use.get() == op.getX() && op.getScale();
+        })
+        .Case([&](dsv4::GroupedLinearOp op) {
+          return use.get() == op.getX() && op.getScale() && groupsFit(op);
+        })
+        .Case([&](dsv4::ExpertsOp op) {
+          return use.get() == op.getX() && op.getS1() && op.getS3();
+        })
+        .Case([&](dsv4::YieldOp op) {
+          auto group = cast<dsv4::FusedOp>(op->getParentOp());
+          return onlyProductsOfCodes(group.getOutputs()[use.getOperandNumber()],
+                                     block);
+        })
+        .Default([](Operation *) { return false; });
+  });
+}
+
+bool Lowering::storesCodes(dsv4::FakeQuantizeOp op) const {
+  int64_t width =
+      cast<RankedTensorType>(op.getResult().getType()).getShape().back();
+  int64_t block = op.getBlock();
+  return shapes.codes && quantisesChunks(op, width, shapes.chunk) &&
+         width % shapes.chunk == 0 &&
+         onlyProductsOfCodes(op.getResult(), shapes.chunk);
+}
+
+Lowering::Activation Lowering::quantised(dsv4::FakeQuantizeOp op, Value like) {
+  Value x = op.getResult();
+  if (!buffers.contains(x) && storesCodes(op)) {
+    auto type = cast<RankedTensorType>(x.getType());
+    SmallVector<int64_t> shape(type.getShape());
+    auto alloc = [&](Type element) -> Value {
+      return memref::AllocOp::create(b, loc(), MemRefType::get(shape, element),
+                                     ValueRange(count(like)));
+    };
+    bind(x, alloc(b.getType<Float8E4M3FNType>()), countsRows(like));
+    shape.back() /= int64_t(op.getBlock());
+    buffers[x].scales = alloc(b.getType<Float8E8M0FNUType>());
+  }
+  Value rows = result(x, like);
+  return {rows, buffers.lookup(x).scales};
 }
 
 Value Lowering::workspace(Value like, int64_t multiple, Shape shape,
@@ -169,8 +239,10 @@ LogicalResult Lowering::lowerGroup(dsv4::FusedOp group) {
       bind(value, it->second.memref, it->second.rows);
   if (!lowerFused(*this, group) && failed(lowerMembers(group)))
     return failure();
-  for (auto [value, result] : llvm::zip(group.yielded(), group.getOutputs()))
-    bind(result, buffer(value), countsRows(value));
+  for (auto [value, result] : llvm::zip(group.yielded(), group.getOutputs())) {
+    buffer(value);
+    buffers[result] = buffers.lookup(value);
+  }
   return success();
 }
 

@@ -39,6 +39,7 @@ public:
   struct Buffer {
     Value memref;
     bool rows = false; // logits rows, not tokens
+    Value scales = {}; // of codes
   };
 
   void bind(Value tensor, Value memref, bool rows = false) {
@@ -49,12 +50,27 @@ public:
     this->rowCount = rowCount;
   }
   Value buffer(Value tensor);
+  /// What products take: values; of a quantised tensor that nothing else takes,
+  /// on targets that multiply codes, e4m3 codes and their scales, one for each
+  /// block of channels.
+  struct Activation {
+    Value rows, scales;
+  };
+  Activation activation(Value tensor);
+  /// The buffers that a quantisation point fills, made when first asked for;
+  /// with scales only where the result is codes.
+  Activation quantised(dsv4::FakeQuantizeOp op, Value like);
   bool countsRows(Value tensor) { return buffers.lookup(tensor).rows; }
   /// Buffer of a result: the output it is returned as, or a new one. `like`
   /// decides what the leading dimension counts.
   Value result(Value tensor, Value like);
   /// Workspace of count(like) * multiple rows of `shape`.
   Value workspace(Value like, int64_t multiple, Shape shape, Type element);
+  /// Workspace of count(like) * multiple rows of `width` channels for products;
+  /// codes where the target multiplies them and `block` channels, which share a
+  /// scale, fit.
+  Activation activationSpace(Value like, int64_t multiple, int64_t width,
+                             Type carrier, std::optional<int64_t> block);
   Value count(Value like) { return countsRows(like) ? rowCount : tokens; }
   /// View [T, a, b] as [T, a*b] or [T*a*b]: `groups` as in collapse_shape.
   Value collapse(Value memref,
@@ -96,6 +112,7 @@ public:
   }
 
 private:
+  bool storesCodes(dsv4::FakeQuantizeOp op) const;
   mlir::LogicalResult lowerGroup(dsv4::FusedOp group);
 
   llvm::DenseMap<Value, Buffer> buffers;

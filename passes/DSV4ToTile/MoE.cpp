@@ -16,9 +16,11 @@ struct Experts {
   dsv4::ExpertsOp op;
   int64_t experts, chosen, hidden, inner, tokens;
   Type carrier;
-  Value x, ids, pairWeights;   // buffers; the last two flat [pairs]
+  Lowering::Activation x;
+  Value ids, pairWeights;      // flat [pairs]
   Value order, offsets, place; // [pairs], [experts+1], [pairs]; null: one token
-  Value activation, output;    // [pairs, inner], [pairs, hidden]
+  Lowering::Activation activation; // [pairs, inner]
+  Value output;                    // [pairs, hidden]
 
   bool grouped() const { return bool(order); }
   /// Calls body(expert, first, end) with the pairs of the program's expert:
@@ -154,12 +156,11 @@ static void gateUp(Experts &x) {
   dsv4::ExpertsOp op = x.op;
   WeightTile w = stackedTile(l.shapes, op.getW1());
   bool scaled = bool(op.getS1());
-  SmallVector<Value> operands{x.x,
-                              x.ids,
-                              x.pairWeights,
-                              l.buffer(op.getW1()),
-                              l.buffer(op.getW3()),
-                              x.activation};
+  SmallVector<Value> operands;
+  ActivationArg input(operands, x.x);
+  unsigned rest = operands.size();
+  operands.append({x.ids, x.pairWeights, l.buffer(op.getW1()),
+                   l.buffer(op.getW3()), x.activation.rows});
   if (scaled)
     operands.append({l.buffer(op.getS1()), l.buffer(op.getS3())});
   unsigned group = operands.size();
@@ -174,12 +175,12 @@ static void gateUp(Experts &x) {
         using P = arith::CmpIPredicate;
         Value row = k.muli(k.pid(0), w.rows);
         SmallVector<int64_t> list{x.tokens};
-        x.forPairs(k, 1, group, [&](Value e, Value first, Value end) {
-          WeightOperand up[2] = {{tableEntry(k, k.arg(3), e), {}},
-                                 {tableEntry(k, k.arg(4), e), {}}};
+        x.forPairs(k, rest, group, [&](Value e, Value first, Value end) {
+          WeightOperand up[2] = {{tableEntry(k, k.arg(rest + 2), e), {}},
+                                 {tableEntry(k, k.arg(rest + 3), e), {}}};
           if (scaled) {
-            up[0].scale = tableEntry(k, k.arg(6), e);
-            up[1].scale = tableEntry(k, k.arg(7), e);
+            up[0].scale = tableEntry(k, k.arg(rest + 5), e);
+            up[1].scale = tableEntry(k, k.arg(rest + 6), e);
           }
           k.loop(first, end, k.ci(x.tokens), [&](Value at) {
             Value p = k.iadd(k.splat(k.toI32(at), list), k.iota(x.tokens));
@@ -191,14 +192,14 @@ static void gateUp(Experts &x) {
                                                  k.fullI32(x.chosen, list));
             token = k.select(real, token, none);
             auto loadX = [&](Value k0) {
-              return k.gather(k.arg(0), token, k0, {x.tokens, w.chunk});
+              return input.gather(k, token, k0, {x.tokens, w.chunk});
             };
             auto gu = walkK(k, w, up, row, x.tokens, loadX);
             Value weight =
-                k.gather(k.arg(2), k.select(real, p, none), {}, list);
+                k.gather(k.arg(rest + 1), k.select(real, p, none), {}, list);
             Value a = swiglu(k, gu, limit, weight, x.carrier);
             bool bounded = x.tokens > 1 || w.ragged;
-            k.store(k.to(a, x.carrier), k.arg(5), {at, row},
+            k.store(k.to(a, x.carrier), k.arg(rest + 4), {at, row},
                     bounded ? SmallVector<Value>{end, k.ci(w.n)}
                             : SmallVector<Value>{});
           });
@@ -210,17 +211,22 @@ static void gateUp(Experts &x) {
 /// The activation of every pair on the e4m3 grid, for `published` numerics.
 static void quantiseActivation(Experts &x, int64_t block) {
   Lowering &l = x.l;
-  Value quantised = l.workspace(x.op.getX(), x.chosen, {x.inner}, x.carrier);
-  SmallVector<Value> operands{x.activation, quantised};
-  auto kernel = l.kernels.get(
-      "experts_quantize", std::to_string(block),
-      ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
-        Value p = k.pid(0);
-        k.chunks(x.inner, block, [&](Value c, int64_t w) {
-          Value v = k.load(k.arg(0), {p, c}, {1, w});
-          k.store(quantiseBlocks(k, v, w, x.carrier), k.arg(1), {p, c});
-        });
-      });
+  std::optional<int64_t> codes;
+  if (x.op.getS2())
+    codes = block;
+  Lowering::Activation quantised =
+      l.activationSpace(x.op.getX(), x.chosen, x.inner, x.carrier, codes);
+  SmallVector<Value> operands{x.activation.rows};
+  ActivationArg out(operands, quantised);
+  auto kernel =
+      l.kernels.get("experts_quantize", std::to_string(block),
+                    ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
+                      Value p = k.pid(0);
+                      k.chunks(x.inner, block, [&](Value c, int64_t w) {
+                        Value v = k.load(k.arg(0), {p, c}, {1, w});
+                        out.store(k, v, w, x.carrier, {p, c}, {});
+                      });
+                    });
   Lowering::Grid grid;
   grid.like = x.op.getX();
   grid.multiply = x.chosen;
@@ -234,8 +240,10 @@ static void down(Experts &x) {
   dsv4::ExpertsOp op = x.op;
   WeightTile w = stackedTile(l.shapes, op.getW2());
   bool scaled = bool(op.getS2());
-  SmallVector<Value> operands{x.activation, x.ids, l.buffer(op.getW2()),
-                              x.output};
+  SmallVector<Value> operands;
+  ActivationArg input(operands, x.activation);
+  unsigned rest = operands.size();
+  operands.append({x.ids, l.buffer(op.getW2()), x.output});
   if (scaled)
     operands.push_back(l.buffer(op.getS2()));
   unsigned group = operands.size();
@@ -245,19 +253,20 @@ static void down(Experts &x) {
       "experts_down", "t" + std::to_string(x.tokens),
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
         Value row = k.muli(k.pid(0), w.rows);
-        x.forPairs(k, 1, group, [&](Value e, Value first, Value end) {
-          WeightOperand weight{tableEntry(k, k.arg(2), e),
-                               scaled ? tableEntry(k, k.arg(4), e) : Value()};
+        x.forPairs(k, rest, group, [&](Value e, Value first, Value end) {
+          WeightOperand weight{tableEntry(k, k.arg(rest + 1), e),
+                               scaled ? tableEntry(k, k.arg(rest + 3), e)
+                                      : Value()};
           k.loop(first, end, k.ci(x.tokens), [&](Value at) {
             auto loadX = [&](Value k0) {
               SmallVector<Value> bounds;
               if (x.tokens > 1)
                 bounds = {end, k.ci(w.k)};
-              return k.load(k.arg(0), {at, k0}, {x.tokens, w.chunk}, bounds);
+              return input.load(k, {at, k0}, {x.tokens, w.chunk}, bounds);
             };
             Value y = k.transpose(walkK(k, w, weight, row, x.tokens, loadX)[0]);
             bool bounded = x.tokens > 1 || w.ragged;
-            k.store(k.to(y, x.carrier), k.arg(3), {at, row},
+            k.store(k.to(y, x.carrier), k.arg(rest + 2), {at, row},
                     bounded ? SmallVector<Value>{end, k.ci(w.n)}
                             : SmallVector<Value>{});
           });
@@ -308,7 +317,7 @@ void lowerExperts(Lowering &l, dsv4::ExpertsOp op) {
   x.tokens = l.maxTokens == 1    ? 1
              : l.maxTokens <= 16 ? l.shapes.fewPairs
                                  : l.shapes.manyPairs[1];
-  x.x = l.buffer(op.getX());
+  x.x = l.activation(op.getX());
   x.ids = l.flat(l.buffer(op.getIds()));
   x.pairWeights = l.flat(l.buffer(op.getWeights()));
   if (l.maxTokens > 1) {
@@ -317,7 +326,7 @@ void lowerExperts(Lowering &l, dsv4::ExpertsOp op) {
     x.offsets = g.offsets;
     x.place = g.place;
   }
-  x.activation = l.workspace(op.getX(), x.chosen, {x.inner}, x.carrier);
+  x.activation.rows = l.workspace(op.getX(), x.chosen, {x.inner}, x.carrier);
   gateUp(x);
   if (auto block = op.getHiddenBlock())
     quantiseActivation(x, *block);

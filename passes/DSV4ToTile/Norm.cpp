@@ -317,7 +317,11 @@ Value roundToGrid(KernelBuilder &k, Value x, dsv4::QuantFormat format) {
 }
 
 void lowerFakeQuantize(Lowering &l, dsv4::FakeQuantizeOp op) {
+  Value scales = l.quantised(op, op.getX()).scales;
   Heads v(l, op.getX(), {}, op.getResult());
+  unsigned out = v.out();
+  if (scales)
+    v.operands.push_back(Heads::three(l, scales));
   int64_t block = op.getBlock(), channels = op.getChannels();
   auto format = op.getFormat();
   std::string params = (dsv4::stringifyQuantFormat(format) + "_" +
@@ -329,6 +333,14 @@ void lowerFakeQuantize(Lowering &l, dsv4::FakeQuantizeOp op) {
         Value t = k.pid(0), h = k.muli(k.pid(1), v.block);
         k.chunks(channels, block, [&](Value c, int64_t w) {
           ScaledBlock s = scaleBlock(k, v.load(k, t, h, c, w, v.width), format);
+          if (scales) {
+            Value scale = k.to(s.scale, k.b.getType<Float8E8M0FNUType>());
+            k.store(k.to(s.scaled, k.b.getType<Float8E4M3FNType>()), k.arg(out),
+                    {t, h, c}, v.bounds(k, v.width, w));
+            k.store(k.reshape(scale, {v.block, 1}), k.arg(out + 1),
+                    {t, h, k.divi(c, block)}, v.bounds(k, v.width / block, 1));
+            return;
+          }
           Value y = k.mul(roundToGrid(k, s.scaled, format),
                           k.broadcast(s.scale, {1}, {v.block, w}));
           v.store(k, y, t, h, c, w, v.width);

@@ -87,6 +87,7 @@ StreamsUpdate::StreamsUpdate(Lowering &l, const Residual &r) {
   n = type.getDimSize(1);
   width = type.getDimSize(2);
   blockSize = streamBlock(l.shapes, width);
+  byStream = l.shapes.streamByStream;
   if (embeds) {
     operands = {l.result(h, embed.getIds()), l.buffer(embed.getTable()),
                 l.buffer(embed.getIds())};
@@ -102,7 +103,7 @@ StreamsUpdate::StreamsUpdate(Lowering &l, const Residual &r) {
                      l.result(post.getResult(), h)});
   if (mixes) {
     coefficients = (2 + n) * n;
-    row = pow2Ceil(coefficients + 1);
+    row = std::max(pow2Ceil(coefficients + 1), l.shapes.mixRows);
     Value fn = l.buffer(pre.getFn());
     auto fnType = cast<MemRefType>(fn.getType());
     fn = memref::ExpandShapeOp::create(
@@ -119,10 +120,10 @@ StreamsUpdate::StreamsUpdate(Lowering &l, const Residual &r) {
            std::string(posts ? "post" : "") + (mixes ? "mix" : "");
 }
 
-/// The block of the first streams, f32 [tokens, n, block]: the embedding, as
-/// often as there are streams.
-Value StreamsUpdate::expanded(KernelBuilder &k, unsigned first, int64_t tokens,
-                              Value t, Value c, Value count) const {
+/// The block of the embedding, f32 [tokens, block], as the streams have it.
+Value StreamsUpdate::embeddingOf(KernelBuilder &k, unsigned first,
+                                 int64_t tokens, Value t, Value c,
+                                 Value count) const {
   Value e;
   if (embeds) {
     SmallVector<Value> bound;
@@ -136,10 +137,17 @@ Value StreamsUpdate::expanded(KernelBuilder &k, unsigned first, int64_t tokens,
       bounds = {count, k.ci(width)};
     e = k.load(k.arg(first + 1), {t, c}, {tokens, blockSize}, bounds);
   }
+  return k.f32(k.to(k.f32(e), embedded));
+}
+
+/// The block of the first streams, f32 [tokens, n, block]: the embedding, as
+/// often as there are streams.
+Value StreamsUpdate::expanded(KernelBuilder &k, unsigned first, int64_t tokens,
+                              Value t, Value c, Value count) const {
+  Value e = embeddingOf(k, first, tokens, t, c, count);
   SmallVector<Value> bounds;
   if (tokens > 1)
     bounds = {count, k.ci(n), k.ci(width)};
-  e = k.f32(k.to(k.f32(e), embedded));
   e = k.broadcast(e, {1}, {tokens, n, blockSize});
   Value h = k.to(e, k.argType(first).getElementType());
   k.store(h, k.arg(first), {t, k.ci(0), c}, bounds);
@@ -178,8 +186,85 @@ Value StreamsUpdate::updated(KernelBuilder &k, unsigned first, int64_t tokens,
   return k.f32(next);
 }
 
+void StreamsUpdate::applyByStream(KernelBuilder &k, unsigned first,
+                                  int64_t tokens, Value y, Value t, Value c,
+                                  Value count) const {
+  SmallVector<int64_t> shape{tokens, blockSize};
+  auto bounds = [&](ArrayRef<int64_t> sizes) {
+    SmallVector<Value> all;
+    if (tokens > 1)
+      all.push_back(count);
+    for (int64_t size : sizes)
+      if (tokens > 1)
+        all.push_back(k.ci(size));
+    return all;
+  };
+  // One column of coefficients, for each of the block's channels.
+  auto column = [&](unsigned arg, ArrayRef<Value> at, ArrayRef<int64_t> sizes) {
+    SmallVector<int64_t> one(at.size(), 1);
+    one.front() = tokens;
+    Value x = k.load(k.arg(arg), at, one, bounds(sizes));
+    return k.broadcast(k.reshape(x, {tokens}), {1}, shape);
+  };
+  auto load = [&](int64_t i) {
+    Value h = k.load(k.arg(first), {t, k.ci(i), c}, {tokens, 1, blockSize},
+                     bounds({n, width}));
+    return k.f32(k.reshape(h, shape));
+  };
+  SmallVector<Value> before;
+  Value embedding;
+  if (expands)
+    embedding = embeddingOf(k, first, tokens, t, c, count);
+  else
+    for (int64_t i = 0; i < n; ++i)
+      before.push_back(load(i));
+  unsigned fn = first + operands.size() - 2, out = fn + 1;
+  Value z, squares;
+  if (mixes)
+    z = k.full(0, {row, tokens});
+  for (int64_t j = 0; j < n; ++j) {
+    Value h = expands ? embedding : before[j];
+    if (posts) {
+      Value sum;
+      for (int64_t i = 0; i < n; ++i) {
+        Value x =
+            k.mul(column(first + 2, {t, k.ci(i), k.ci(j)}, {n, n}), before[i]);
+        sum = sum ? k.add(sum, x) : x;
+      }
+      h = k.add(k.mul(column(first + 1, {t, k.ci(j)}, {n}), y), sum);
+    }
+    if (posts || expands) {
+      unsigned to = first + (posts ? 3 : 0);
+      Value next = k.to(h, k.argType(to).getElementType());
+      k.store(k.reshape(next, {tokens, 1, blockSize}), k.arg(to),
+              {t, k.ci(j), c}, bounds({n, width}));
+      h = k.f32(next);
+    }
+    if (!mixes)
+      continue;
+    Value own = k.reduce(tile::ReduceKind::Add, k.mul(h, h), 1);
+    squares = squares ? k.add(squares, own) : own;
+    SmallVector<Value> rows{k.ci(coefficients), k.ci(n), k.ci(width)};
+    Value w =
+        k.load(k.arg(fn), {k.ci(0), k.ci(j), c}, {row, 1, blockSize}, rows);
+    w = k.f32(k.reshape(w, {row, blockSize}));
+    z = k.dot(tile::DotForm::NT, w, h, z);
+  }
+  if (!mixes)
+    return;
+  // The squares stand in the row behind the coefficients.
+  Value last = k.icmp(arith::CmpIPredicate::eq, k.iota(row),
+                      k.fullI32(coefficients, {row}));
+  SmallVector<int64_t> all{row, tokens};
+  z = k.select(k.broadcast(last, {1}, all), k.broadcast(squares, {0}, all), z);
+  k.store(k.reshape(tokensFirst(k, z), {tokens, 1, row}), k.arg(out),
+          {t, k.divi(c, blockSize), k.ci(0)}, bounds({blocks(), row}));
+}
+
 void StreamsUpdate::apply(KernelBuilder &k, unsigned first, int64_t tokens,
                           Value y, Value t, Value c, Value count) const {
+  if (byStream)
+    return applyByStream(k, first, tokens, y, t, c, count);
   Value h = updated(k, first, tokens, y, t, c, count);
   if (!mixes)
     return;
@@ -250,8 +335,8 @@ struct Finish {
   const Residual &r;
   int64_t n, width, coefficients, row, blocks;
   SmallVector<Value> operands;
-  int normWeight = -1, normed = -1, quantised = -1, gateWeight = -1,
-      scores = -1;
+  int normWeight = -1, normed = -1, gateWeight = -1, scores = -1;
+  std::optional<ActivationArg> quantised;
   std::optional<WeightTile> router;
 
   int add(Value v) {
@@ -293,7 +378,7 @@ Finish::Finish(Lowering &l, const Residual &r, Value shares) : l(l), r(r) {
   if (isYielded(norm.getResult()) || (r.gate && !gateHere))
     normed = add(l.result(norm.getResult(), h));
   if (dsv4::FakeQuantizeOp q = r.quantise)
-    quantised = add(l.result(q.getResult(), h));
+    quantised = ActivationArg(operands, l.quantised(q, h));
   if (gateHere) {
     dsv4::GateOp gate = r.gate;
     auto weight = cast<RankedTensorType>(gate.getWeight().getType());
@@ -412,16 +497,15 @@ void Finish::write(KernelBuilder &k) {
                Value y = k.mul(mixed(c, chunk), k.splat(inverse, {chunk}));
                y = k.to(k.mul(y, k.f32(k.load(k.arg(normWeight), c, {chunk}))),
                         carrier);
-               if (normed >= 0 || quantised >= 0)
+               if (normed >= 0 || quantised)
                  k.when(stores, [&] {
                    if (normed >= 0)
                      k.store(y, k.arg(normed), {t, c});
-                   if (quantised < 0)
+                   if (!quantised)
                      return;
                    dsv4::FakeQuantizeOp q = r.quantise;
-                   Value x = quantiseBlocks(k, k.reshape(y, {1, chunk}),
-                                            q.getBlock(), carrier);
-                   k.store(k.reshape(x, {chunk}), k.arg(quantised), {t, c});
+                   quantised->store(k, k.reshape(y, {1, chunk}), q.getBlock(),
+                                    carrier, {t, c}, {});
                  });
                if (!router)
                  return {};

@@ -51,13 +51,18 @@ public:
   int64_t blocks() const { return width / blockSize; }
 
 private:
+  /// As `apply` does it, stream by stream.
+  void applyByStream(KernelBuilder &k, unsigned first, int64_t tokens, Value y,
+                     Value t, Value c, Value count) const;
   Value updated(KernelBuilder &k, unsigned first, int64_t tokens, Value y,
                 Value t, Value c, Value count) const;
 
+  Value embeddingOf(KernelBuilder &k, unsigned first, int64_t tokens, Value t,
+                    Value c, Value count) const;
   Value expanded(KernelBuilder &k, unsigned first, int64_t tokens, Value t,
                  Value c, Value count) const;
 
-  bool posts, mixes, embeds, expands;
+  bool posts, mixes, embeds, expands, byStream;
   Type embedded; // element type between embedding and streams
   int64_t n, width, blockSize, coefficients = 0, row = 0;
 };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/DSV4ToTile/TileShapes.h"
 
+#include <limits>
+
 namespace fathom {
 
 /// Between chunks sums go through memory and activations are packed anew, so
@@ -20,7 +22,11 @@ static constexpr TileShapes kCPU = {
     /*manyPairs=*/{32, 16},
     /*expertBytes=*/64 << 10,
     /*streamChannels=*/64,
+    /*streamByStream=*/false,
+    /*mixRows=*/1,
     /*mixChunk=*/256,
+    /*codes=*/false,
+    /*headTokens=*/std::numeric_limits<int64_t>::max(),
     /*cacheRows=*/32,
     /*leastHeads=*/4, // less fills no vector
     /*fewHeads=*/8,
@@ -48,10 +54,14 @@ static constexpr TileShapes kCUDA = {
     /*fewTokens=*/16,
     /*manyTokens=*/64,
     /*fewPairs=*/16,
-    /*manyPairs=*/{64, 16},
+    /*manyPairs=*/{32, 32},
     /*expertBytes=*/1 << 20,
     /*streamChannels=*/64,
+    /*streamByStream=*/true,
+    /*mixRows=*/64,
     /*mixChunk=*/128,
+    /*codes=*/true,
+    /*headTokens=*/16,
     /*cacheRows=*/64,
     /*leastHeads=*/8,
     /*fewHeads=*/16,

@@ -38,8 +38,21 @@ struct TileShapes {
   /// Channels of a program that ends with the streams, hence of one share of
   /// the next mix. Decides an order of sums.
   int64_t streamChannels;
+  /// Whether such a program takes its streams one after the other, all
+  /// coefficients at once, rather than the streams at once. Decides an order of
+  /// sums.
+  bool streamByStream;
+  /// Least rows of a tile of a mix's weights; those that are none are zero.
+  int64_t mixRows;
   /// Longest chunk of a mix by itself. Decides an order of sums.
   int64_t mixChunk;
+
+  /// Whether quantised inputs of products with scaled weights go through memory
+  /// as codes and scales, for targets that multiply codes.
+  bool codes;
+  /// Most tokens of a step whose heads are normed and rotated by the program
+  /// that makes them: it must hold the whole head.
+  int64_t headTokens;
 
   //===-- Attention ------------------------------------------------------===//
 

@@ -7,6 +7,37 @@
 
 namespace fathom {
 
+/// The right side of a product, [tokens, channels]: values, or codes with a
+/// scale for each block of channels.
+struct XTile {
+  Value x, scale;
+  XTile(Value x, Value scale = {}) : x(x), scale(scale) {}
+};
+
+/// The arguments of a kernel that are an activation: what products take and
+/// quantisation points fill.
+struct ActivationArg {
+  unsigned rows = 0, scales = 0; // scales 0: values
+
+  ActivationArg() = default;
+  ActivationArg(llvm::SmallVectorImpl<Value> &operands,
+                Lowering::Activation activation);
+
+  /// Of the shape, dimensions before the last but the first are 1.
+  XTile load(KernelBuilder &k, llvm::ArrayRef<Value> at, Shape shape,
+             llvm::ArrayRef<Value> bounds) const;
+  XTile gather(KernelBuilder &k, Value which, Value column, Shape shape) const;
+  /// Quantises x [n, channels] in blocks. `carrier` rounds what are values.
+  void store(KernelBuilder &k, Value x, int64_t block, Type carrier,
+             llvm::ArrayRef<Value> at, llvm::ArrayRef<Value> bounds) const;
+
+private:
+  int64_t block(KernelBuilder &k) const;
+};
+
+/// Codes and scales of x [tokens, channels] in blocks.
+XTile encoded(KernelBuilder &k, Value x, int64_t block);
+
 /// A weight matrix [N, K] in one of the formats of dsv4.linear, seen by a
 /// program as tiles of `rows` x `chunk`. `chunk` depends on the matrix alone,
 /// never on the number of tokens: the order of sums is the same in every
@@ -29,15 +60,17 @@ struct WeightTile {
   /// acc [rows, tokens] + W[row .. row+rows, k0 .. k0+chunk] x^T, x [tokens,
   /// chunk].
   Value dot(KernelBuilder &b, Value weight, Value scale, Value row, Value k0,
-            Value x, Value acc) const;
+            XTile x, Value acc) const;
 };
 
 /// Whether `quantised` takes chunks of `chunk` channels of an input of `width`
 /// for this quantisation point.
 bool quantisesChunks(dsv4::FakeQuantizeOp op, int64_t width, int64_t chunk);
 /// A tile [tokens, chunk] on the grid of a quantisation point whose blocks
-/// divide the chunk; element type as given.
-Value quantised(KernelBuilder &k, Value x, dsv4::FakeQuantizeOp op);
+/// divide the chunk: codes where the target multiplies codes, else values of
+/// the element type as given.
+XTile quantised(KernelBuilder &k, const TileShapes &shapes, Value x,
+                dsv4::FakeQuantizeOp op);
 
 /// Sum over all of K for the rows at `row` and the tokens that `loadX` gives as
 /// [tokens, chunk] tiles at k0. Several weights may share the walk.
@@ -47,6 +80,6 @@ struct WeightOperand {
 llvm::SmallVector<Value> walkK(KernelBuilder &b, const WeightTile &w,
                                llvm::ArrayRef<WeightOperand> weights, Value row,
                                int64_t tokens,
-                               llvm::function_ref<Value(Value)> loadX);
+                               llvm::function_ref<XTile(Value)> loadX);
 
 } // namespace fathom

@@ -61,8 +61,13 @@ LogicalResult DotScaledOp::verify() {
   if (!packed && !isa<Float8E4M3FNType>(weight.getElementType()))
     return emitOpError() << "operand 'weight' must be of f8E4M3FN or i8, found "
                          << weight.getElementType();
-  if (failed(requireFloat(*this, "x", getX())))
+  bool coded = isa<Float8E4M3FNType>(tileOf(getX()).getElementType());
+  if (!coded && failed(requireFloat(*this, "x", getX())))
     return failure();
+  // dot_scaled_c6
+  if (coded != bool(getXScale()))
+    return emitOpError() << "operand 'x_scale' must be there if 'x' is of "
+                            "f8E4M3FN, and only then";
   // dot_scaled_c3
   int64_t m = weight.getDimSize(0), k = weight.getDimSize(1) * (packed ? 2 : 1);
   auto x = tileOf(getX());
@@ -74,6 +79,16 @@ LogicalResult DotScaledOp::verify() {
     return emitOpError() << "dimensions of operand 'scale' must divide "
                          << shapeText({m, k}) << " (M x K), found "
                          << shapeText(scale.getShape());
+  // dot_scaled_c7
+  if (coded) {
+    auto xScale = tileOf(getXScale());
+    if (xScale.getRank() != 2 || xScale.getDimSize(0) != x.getDimSize(0) ||
+        k % xScale.getDimSize(1) != 0)
+      return emitOpError() << "operand 'x_scale' must have as many rows as 'x' "
+                              "and columns that divide K (x is "
+                           << shapeText({x.getDimSize(0), k}) << "), found "
+                           << shapeText(xScale.getShape());
+  }
   // dot_scaled_c5
   return requireShape(*this, "acc", getAcc(), {m, x.getDimSize(0)}, "M x N");
 }

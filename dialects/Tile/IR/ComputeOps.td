@@ -29,14 +29,21 @@ def Tile_DotScaledOp : Tile_Op<"dot_scaled", [Pure, AllTypesMatch<["acc", "resul
   let description = [{
     `weight` MxK f8E4M3FN, or Mx(K/2) i8 with packed e2m1 (low nibble first);
     `scale` a tile f8E8M0FNU whose dimensions divide M and K: element (i,j)
-    scales a block of (M/rows)x(K/columns) weights. `x` NxK, result MxN. The
-    same sums, bit for bit, as `dot nt` of the decoded weights.
+    scales a block of (M/rows)x(K/columns) weights. `x` NxK, result MxN. `x` is
+    f32 or bf16, or f8E4M3FN with `x_scale`, a tile f8E8M0FNU of N rows whose
+    columns divide K: element (n,j) scales K/columns codes of row n.
+
+    Products of decoded operands are exact, sums in f32. One element of the
+    result depends on its row and column alone and is summed in an order that
+    depends on K, on the formats and on the scales' blocks along K, never on M
+    or N. On the CPU: the same sums, bit for bit, as `dot nt` of the decoded
+    operands.
   }];
   let arguments = (ins Tile_Tile:$weight, TensorOf<[F8E8M0FNU]>:$scale, Tile_Tile:$x,
-                       TensorOf<[F32]>:$acc);
+                       TensorOf<[F32]>:$acc, Optional<TensorOf<[F8E8M0FNU]>>:$x_scale);
   let results = (outs TensorOf<[F32]>:$result);
-  let assemblyFormat = [{$weight `,` $scale `,` $x `,` $acc attr-dict
-    `:` type($weight) `,` type($scale) `,` type($x) `,` type($acc)}];
+  let assemblyFormat = [{$weight `,` $scale `,` $x (`scaled` $x_scale^)? `,` $acc attr-dict
+    `:` type($weight) `,` type($scale) `,` type($x) (`scaled` type($x_scale)^)? `,` type($acc)}];
   let hasVerifier = 1;
 }
 

@@ -2,14 +2,16 @@
 // REQUIRES: tileirdisasm, fathom-tile-to-cudatile
 // RUN: fathom-tile-to-cudatile %s sm_80 %t && tileirdisasm %t | FileCheck %s
 
-// 32 rows and one token become 64 and 8, and stay so through the loop.
+// 32 rows and one token become 64 and 16, and stay so through the loop. The scale
+// meets the partial sums.
 // CHECK-LABEL: entry @linear(
-// CHECK: for {{.*}} iter_values({{.*}}) -> (tile<64x8xf32>)
+// CHECK: for {{.*}} iter_values({{.*}}) -> (tile<64x16xf32>)
 // CHECK: ori {{.*}} : tile<32x128xi16>
 // CHECK: mulf {{.*}} : tile<32x128xbf16>
-// CHECK: mmaf {{.*}} : tile<64x128xbf16>, tile<128x8xbf16>, tile<64x8xf32>
+// CHECK: mmaf {{.*}} : tile<64x128xbf16>, tile<128x16xbf16>, tile<64x16xf32>
+// CHECK: fma {{.*}} : tile<64x16xf32>
 // CHECK: continue
-// CHECK: extract {{.*}} : tile<64x8xf32> -> tile<32x1xf32>
+// CHECK: extract {{.*}} : tile<64x16xf32> -> tile<32x1xf32>
 tile.kernel @linear(%w: memref<256x512xf8E4M3FN>, %s: memref<2x4xf8E8M0FNU>, %x: memref<?x512xbf16>, %y: memref<?x256xf32>) {
   %zero = arith.constant 0 : index
   %k = arith.constant 512 : index

@@ -369,6 +369,30 @@ func.func @dot_scaled_c4(%w: tensor<8x64xf8E4M3FN>, %s: tensor<16x2xf8E8M0FNU>, 
 
 // -----
 
+func.func @dot_scaled_c6(%w: tensor<8x64xf8E4M3FN>, %s: tensor<1x2xf8E8M0FNU>, %x: tensor<4x64xf8E4M3FN>, %a: tensor<8x4xf32>) {
+  // expected-error @+1 {{operand 'x_scale' must be there if 'x' is of f8E4M3FN, and only then}}
+  %0 = tile.dot_scaled %w, %s, %x, %a : tensor<8x64xf8E4M3FN>, tensor<1x2xf8E8M0FNU>, tensor<4x64xf8E4M3FN>, tensor<8x4xf32>
+  return
+}
+
+// -----
+
+func.func @dot_scaled_c6_values(%w: tensor<8x64xf8E4M3FN>, %s: tensor<1x2xf8E8M0FNU>, %x: tensor<4x64xbf16>, %t: tensor<4x1xf8E8M0FNU>, %a: tensor<8x4xf32>) {
+  // expected-error @+1 {{operand 'x_scale' must be there if 'x' is of f8E4M3FN, and only then}}
+  %0 = tile.dot_scaled %w, %s, %x scaled %t, %a : tensor<8x64xf8E4M3FN>, tensor<1x2xf8E8M0FNU>, tensor<4x64xbf16> scaled tensor<4x1xf8E8M0FNU>, tensor<8x4xf32>
+  return
+}
+
+// -----
+
+func.func @dot_scaled_c7(%w: tensor<8x64xf8E4M3FN>, %s: tensor<1x2xf8E8M0FNU>, %x: tensor<4x64xf8E4M3FN>, %t: tensor<2x1xf8E8M0FNU>, %a: tensor<8x4xf32>) {
+  // expected-error @+1 {{operand 'x_scale' must have as many rows as 'x' and columns that divide K (x is 4x64), found 2x1}}
+  %0 = tile.dot_scaled %w, %s, %x scaled %t, %a : tensor<8x64xf8E4M3FN>, tensor<1x2xf8E8M0FNU>, tensor<4x64xf8E4M3FN> scaled tensor<2x1xf8E8M0FNU>, tensor<8x4xf32>
+  return
+}
+
+// -----
+
 func.func @dot_scaled_c5(%w: tensor<8x64xf8E4M3FN>, %s: tensor<1x2xf8E8M0FNU>, %x: tensor<4x64xbf16>, %a: tensor<4x8xf32>) {
   // expected-error @+1 {{operand 'acc' must be 8x4 (M x N), found 4x8}}
   %0 = tile.dot_scaled %w, %s, %x, %a : tensor<8x64xf8E4M3FN>, tensor<1x2xf8E8M0FNU>, tensor<4x64xbf16>, tensor<4x8xf32>

@@ -99,8 +99,8 @@ std::string nameOf(const testing::TestParamInfo<std::string> &info) {
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }
-INSTANTIATE_TEST_SUITE_P(Levels, CpuLevel,
-                         testing::ValuesIn(cpu::levelNames()), nameOf);
+INSTANTIATE_TEST_SUITE_P(Levels, CpuLevel, testing::ValuesIn(cpu::levelNames()),
+                         nameOf);
 } // namespace
 
 static const char *dotText = R"(
@@ -233,7 +233,8 @@ struct ScaledCase {
   bool fp4;
   int m, n, k, rows, columns;
   bool bf16;
-  std::vector<uint8_t> w = weightBytes(m * k), s = randomBytes(rows * columns, 6);
+  std::vector<uint8_t> w = weightBytes(m * k),
+                       s = randomBytes(rows * columns, 6);
   std::vector<float> x = random<float>(n * k, 7);
 
   bool narrow() const {
@@ -284,9 +285,9 @@ struct ScaledCase {
       if (bf16)
         v = ref::decodeBF16(half.back());
     }
-    kernels->run("dot",
-                 {w.data(), s.data(),
-                  bf16 ? static_cast<void *>(half.data()) : x.data(), o.data()});
+    kernels->run("dot", {w.data(), s.data(),
+                         bf16 ? static_cast<void *>(half.data()) : x.data(),
+                         o.data()});
     return o;
   }
 
@@ -321,6 +322,61 @@ TEST_P(CpuLevel, ScaledIsDecodeThenDot) {
   checkScaled(level, false, 4, 2, 128, 2, 1, false);
   checkScaled(level, true, 2, 1, 32, 2, 1, true);
   checkScaled(level, true, 1, 8, 64, 1, 2, true);
+}
+
+static const char *const codedText = R"(
+    tile.kernel @dot(%w: memref<$Mx$B$W>, %s: memref<$Rx$Cxf8E8M0FNU>, %x: memref<$Nx$Kxf8E4M3FN>, %t: memref<$Nx$Xxf8E8M0FNU>, %o: memref<$Mx$Nxf32>) {
+      %zero = arith.constant 0 : index
+      %a = tile.load %w[%zero, %zero] : memref<$Mx$B$W> -> tensor<$Mx$B$W>
+      %b = tile.load %s[%zero, %zero] : memref<$Rx$Cxf8E8M0FNU> -> tensor<$Rx$Cxf8E8M0FNU>
+      %c = tile.load %x[%zero, %zero] : memref<$Nx$Kxf8E4M3FN> -> tensor<$Nx$Kxf8E4M3FN>
+      %d = tile.load %t[%zero, %zero] : memref<$Nx$Xxf8E8M0FNU> -> tensor<$Nx$Xxf8E8M0FNU>
+      %z = arith.constant dense<0.0> : tensor<$Mx$Nxf32>
+      %r = tile.dot_scaled %a, %b, %c scaled %d, %z : tensor<$Mx$B$W>, tensor<$Rx$Cxf8E8M0FNU>, tensor<$Nx$Kxf8E4M3FN> scaled tensor<$Nx$Xxf8E8M0FNU>, tensor<$Mx$Nxf32>
+      tile.store %r, %o[%zero, %zero] : tensor<$Mx$Nxf32>, memref<$Mx$Nxf32>
+      tile.return
+    })";
+
+/// Activations as codes: the bits that their bf16 values give.
+static void checkCoded(const std::string &level, bool fp4, int m, int n, int k,
+                       int blocks) {
+  int rows = fp4 ? m : 1, columns = fp4 ? k / 32 : (k + 127) / 128;
+  ScaledCase values{level, fp4, m, n, k, rows, columns, /*bf16=*/true};
+  for (uint8_t &byte : values.s)
+    byte = 100 + byte % 50;
+  std::vector<uint8_t> codes = weightBytes(n * k),
+                       scales = randomBytes(n * blocks, 8);
+  for (uint8_t &byte : scales)
+    byte = 110 + byte % 20;
+  for (int i = 0; i < n * k; ++i)
+    values.x[i] =
+        ref::decodeE4M3(codes[i]) * ref::decodeE8M0(scales[i / (k / blocks)]);
+  std::vector<float> expected = values.run(), o(m * n);
+  auto kernels = CompiledKernels::compile(
+      fill(codedText, {{"M", size(m)},
+                       {"N", size(n)},
+                       {"K", size(k)},
+                       {"R", size(rows)},
+                       {"C", size(columns)},
+                       {"X", size(blocks)},
+                       {"B", size(fp4 ? k / 2 : k) + "x"},
+                       {"W", fp4 ? "i8" : "f8E4M3FN"}}),
+      level);
+  ASSERT_TRUE(kernels);
+  kernels->run("dot", {values.w.data(), values.s.data(), codes.data(),
+                       scales.data(), o.data()});
+  for (int i = 0; i < m * n; ++i)
+    ASSERT_TRUE(same(o[i], expected[i]))
+        << level << " " << fp4 << " " << m << "x" << n << "x" << k << " at "
+        << i << ": " << o[i] << " and not " << expected[i];
+}
+
+TEST_P(CpuLevel, CodedActivationsAreTheirValues) {
+  for (int n : {1, 16})
+    for (bool fp4 : {false, true}) {
+      checkCoded(GetParam(), fp4, 32, n, 256, 2);
+      checkCoded(GetParam(), fp4, 16, n, 128, 1);
+    }
 }
 
 /// Every scale, the extremes included, times every code: one weight a row.

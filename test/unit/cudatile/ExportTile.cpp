@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Tile kernels of a file as CUDA Tile IR bytecode, for the tests:
-//   fathom-tile-to-cudatile FILE.mlir TARGET OUT [KERNEL]
+//   fathom-tile-to-cudatile FILE.mlir TARGET OUT [KERNEL [WARPS]]
 #include "codegen/NVIDIA/TileToCudaTile.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -13,6 +13,8 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/ToolOutputFile.h"
+
+#include <cstdlib>
 
 using namespace mlir;
 using namespace fathom;
@@ -36,8 +38,11 @@ int main(int argc, char **argv) {
   for (auto kernel : module->getOps<tile::KernelOp>())
     if (argc < 5 || kernel.getSymName() == argv[4])
       kernels.push_back(kernel);
+  nvidia::Configuration configuration;
+  if (argc > 5)
+    configuration.workerWarps = std::atoi(argv[5]);
   FailureOr<std::string> bytes =
-      nvidia::translateToCudaTile(kernels, *target, {});
+      nvidia::translateToCudaTile(kernels, *target, configuration);
   if (failed(bytes))
     return 3;
   std::error_code error;

@@ -1,0 +1,83 @@
+// Activations that come as codes. From sm_100 on one instruction, whose tiles have
+// at least 128 rows and 32 columns and a scale for each 32 of K; on sm_90 a product
+// of codes with the scales on its sums, and of e2m1 a product of bf16; on sm_80
+// decoding.
+// REQUIRES: tileirdisasm, fathom-tile-to-cudatile
+// RUN: fathom-tile-to-cudatile %s sm_80 %t && tileirdisasm %t | FileCheck %s --check-prefix=AMPERE
+// RUN: fathom-tile-to-cudatile %s sm_90 %t && tileirdisasm %t | FileCheck %s --check-prefix=HOPPER
+// RUN: fathom-tile-to-cudatile %s sm_100 %t && tileirdisasm %t | FileCheck %s --check-prefix=BLACKWELL
+
+// AMPERE-LABEL: entry @fp8(
+// AMPERE-NOT: f8E4M3FN
+// AMPERE: mmaf {{.*}} : tile<128x128xbf16>, tile<128x16xbf16>, tile<128x16xf32>
+// AMPERE: fma {{.*}} : tile<128x16xf32>
+
+// HOPPER-LABEL: entry @fp8(
+// HOPPER: for {{.*}} -> (tile<128x16xf32>)
+// HOPPER: mmaf {{.*}} : tile<128x128xf8E4M3FN>, tile<128x16xf8E4M3FN>, tile<128x16xf32>
+// HOPPER: mulf {{.*}} : tile<128x16xf32>
+// HOPPER: fma {{.*}} : tile<128x16xf32>
+
+// BLACKWELL-LABEL: entry @fp8(
+// BLACKWELL: for {{.*}} -> (tile<128x32xf32>)
+// BLACKWELL: mmaf_scaled {{.*}} : tile<128x128xf8E4M3FN>, tile<128x32xf8E4M3FN>, tile<128x32xf32>, tile<128x4xf8E8M0FNU>, tile<4x32xf8E8M0FNU>
+// BLACKWELL: extract {{.*}} : tile<128x32xf32> -> tile<128x16xf32>
+tile.kernel @fp8(%w: memref<256x512xf8E4M3FN>, %s: memref<2x4xf8E8M0FNU>, %x: memref<?x512xf8E4M3FN>, %t: memref<?x4xf8E8M0FNU>, %y: memref<?x256xf32>, %n: index) {
+  %zero = arith.constant 0 : index
+  %k = arith.constant 512 : index
+  %blocks = arith.constant 4 : index
+  %step = arith.constant 128 : index
+  %m = arith.constant 256 : index
+  %b = tile.program_id 0
+  %r = arith.muli %b, %step : index
+  %init = arith.constant dense<0.0> : tensor<128x16xf32>
+  %sum = scf.for %i = %zero to %k step %step iter_args(%acc = %init) -> tensor<128x16xf32> {
+    %j = arith.divui %i, %step : index
+    %wt = tile.load %w[%r, %i] : memref<256x512xf8E4M3FN> -> tensor<128x128xf8E4M3FN>
+    %st = tile.load %s[%b, %j] : memref<2x4xf8E8M0FNU> -> tensor<1x1xf8E8M0FNU>
+    %xt = tile.load %x[%zero, %i] bounds[%n, %k] : memref<?x512xf8E4M3FN> -> tensor<16x128xf8E4M3FN>
+    %tt = tile.load %t[%zero, %j] bounds[%n, %blocks] : memref<?x4xf8E8M0FNU> -> tensor<16x1xf8E8M0FNU>
+    %next = tile.dot_scaled %wt, %st, %xt scaled %tt, %acc : tensor<128x128xf8E4M3FN>, tensor<1x1xf8E8M0FNU>, tensor<16x128xf8E4M3FN> scaled tensor<16x1xf8E8M0FNU>, tensor<128x16xf32>
+    scf.yield %next : tensor<128x16xf32>
+  }
+  %o = tile.transpose %sum [1, 0] : tensor<128x16xf32>
+  tile.store %o, %y[%zero, %r] bounds[%n, %m] : tensor<16x128xf32>, memref<?x256xf32>
+  tile.return
+}
+
+// AMPERE-LABEL: entry @fp4(
+// AMPERE: mmaf {{.*}} : tile<128x128xbf16>, tile<128x16xbf16>, tile<128x16xf32>
+
+// HOPPER-LABEL: entry @fp4(
+// HOPPER: mmaf {{.*}} : tile<128x128xbf16>, tile<128x16xbf16>, tile<128x16xf32>
+
+// BLACKWELL-LABEL: entry @fp4(
+// BLACKWELL: unpack {{.*}} : tile<8192xi8> -> tile<16384xf4E2M1FN>
+// BLACKWELL: ftof {{.*}} : tile<128x128xf4E2M1FN> -> tile<128x128xf8E4M3FN>
+// BLACKWELL: mmaf_scaled {{.*}} : tile<128x128xf8E4M3FN>, tile<128x32xf8E4M3FN>, tile<128x32xf32>, tile<128x4xf8E8M0FNU>, tile<4x32xf8E8M0FNU>
+tile.kernel @fp4(%w: memref<256x256xi8>, %s: memref<256x16xf8E8M0FNU>, %x: memref<?x512xf8E4M3FN>, %t: memref<?x4xf8E8M0FNU>, %y: memref<?x256xf32>, %n: index) {
+  %zero = arith.constant 0 : index
+  %k = arith.constant 512 : index
+  %blocks = arith.constant 4 : index
+  %step = arith.constant 128 : index
+  %c2 = arith.constant 2 : index
+  %c32 = arith.constant 32 : index
+  %m = arith.constant 256 : index
+  %b = tile.program_id 0
+  %r = arith.muli %b, %step : index
+  %init = arith.constant dense<0.0> : tensor<128x16xf32>
+  %sum = scf.for %i = %zero to %k step %step iter_args(%acc = %init) -> tensor<128x16xf32> {
+    %j = arith.divui %i, %step : index
+    %byte = arith.divui %i, %c2 : index
+    %scale = arith.divui %i, %c32 : index
+    %wt = tile.load %w[%r, %byte] : memref<256x256xi8> -> tensor<128x64xi8>
+    %st = tile.load %s[%r, %scale] : memref<256x16xf8E8M0FNU> -> tensor<128x4xf8E8M0FNU>
+    %xt = tile.load %x[%zero, %i] bounds[%n, %k] : memref<?x512xf8E4M3FN> -> tensor<16x128xf8E4M3FN>
+    %tt = tile.load %t[%zero, %j] bounds[%n, %blocks] : memref<?x4xf8E8M0FNU> -> tensor<16x1xf8E8M0FNU>
+    %next = tile.dot_scaled %wt, %st, %xt scaled %tt, %acc : tensor<128x64xi8>, tensor<128x4xf8E8M0FNU>, tensor<16x128xf8E4M3FN> scaled tensor<16x1xf8E8M0FNU>, tensor<128x16xf32>
+    scf.yield %next : tensor<128x16xf32>
+  }
+  %o = tile.transpose %sum [1, 0] : tensor<128x16xf32>
+  tile.store %o, %y[%zero, %r] bounds[%n, %m] : tensor<16x128xf32>, memref<?x256xf32>
+  tile.return
+}
