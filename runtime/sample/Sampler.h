@@ -47,6 +47,14 @@ public:
   /// FATHOM_USAGE for what makes no sense.
   static Status check(const SamplingOptions &options, int64_t vocabulary);
 
+  /// The model's likeliest token whatever the sequence: what a device chooses
+  /// without a host.
+  static bool isLikeliestOnly(const SamplingOptions &options) {
+    return options.bias.empty() && options.repetitionPenalty == 1 &&
+           options.frequencyPenalty == 0 && options.presencePenalty == 0 &&
+           options.noRepeatNgram == 0 && options.temperature == 0;
+  }
+
   Sampler(const SamplingOptions &options, int64_t vocabulary)
       : options(options), vocabulary(vocabulary) {}
 

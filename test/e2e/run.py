@@ -27,6 +27,7 @@ import checks_model  # noqa: E402,F401
 import checks_product  # noqa: E402,F401
 import checks_shapes  # noqa: E402,F401
 import checks_text  # noqa: E402,F401
+import checks_drivers  # noqa: E402,F401
 
 
 def run_one(env, name, function):

@@ -2,6 +2,7 @@
 #include "tools/fathom/Answer.h"
 
 #include "runtime/prompt/Protocol.h"
+#include "tools/fathom/TokenSource.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -82,15 +83,6 @@ bool Answerer::isEnd(int32_t id) const {
                    int64_t(id)) != info.eos_tokens + info.eos_token_count;
 }
 
-Failure Answerer::feed(const int32_t *ids, size_t count, const float **logits) {
-  const fathom_tokens tokens = {slot, ids, int64_t(count), 1};
-  if (Failure f =
-          failure(fathom_step(session.get(), &tokens, 1, nullptr, logits)))
-    return f;
-  inSession.insert(inSession.end(), ids, ids + count);
-  return {};
-}
-
 /// Keeps what the session holds if the prompt begins with it.
 Failure Answerer::startFrom(const std::vector<int32_t> &prompt,
                             size_t &cached) {
@@ -123,8 +115,8 @@ Failure Answerer::answer(const std::vector<int32_t> &prompt,
             "shorten it, or compile the model with a larger --max-context"};
   if (Failure f = startFrom(prompt, out.cachedTokens))
     return f;
-  rt::Sampler sampler(flags.options, info.vocabulary_size);
-  sampler.addPrompt(prompt);
+  TokenSource source(session.get(), info, flags.options, flags.logprobs >= 0,
+                     flags.maxNewTokens);
   rt::Detokenizer decoder(words.vocabulary());
   rt::OutputParser parser(begin.thinking && !raw, begin.toolCalls && !raw);
   StopTexts stops(flags.stops);
@@ -171,16 +163,20 @@ Failure Answerer::answer(const std::vector<int32_t> &prompt,
   };
 
   const double start = seconds();
-  const float *logits = nullptr;
   out.promptTokens = prompt.size();
-  if (Failure f = feed(prompt.data() + out.cachedTokens,
-                       prompt.size() - out.cachedTokens, &logits))
-    return f;
+  Failure failed = source.begin(slot, prompt, out.cachedTokens);
+  inSession = source.held();
+  if (failed)
+    return failed;
   const double answering = seconds();
   out.promptSeconds = answering - start;
   out.stop = "length";
   while (int64_t(out.tokens) < flags.maxNewTokens) {
-    const rt::Sampled sampled = sampler.next(logits, flags.logprobs >= 0);
+    rt::Sampled sampled;
+    failed = source.next(sampled);
+    inSession = source.held();
+    if (failed)
+      return failed;
     const int32_t id = sampled.id;
     ++out.tokens;
     out.reasoningTokens += !raw && parser.inReasoning();
@@ -195,7 +191,6 @@ Failure Answerer::answer(const std::vector<int32_t> &prompt,
       out.stop = "stop";
       break;
     }
-    sampler.add(id);
     if (!raw && id >= 0 && (id == think || id == thinkEnd || id == dsml)) {
       mark(id);
     } else if (add(decoder.add(id))) {
@@ -208,13 +203,10 @@ Failure Answerer::answer(const std::vector<int32_t> &prompt,
       out.stop = "interrupted";
       break;
     }
-    if (int64_t(inSession.size()) == info.max_context) {
+    if (source.isFull()) {
       out.stop = "context";
       break;
     }
-    if (int64_t(out.tokens) < flags.maxNewTokens)
-      if (Failure f = feed(&id, 1, &logits))
-        return f;
   }
   if (!add(decoder.flush())) {
     ready.clear();

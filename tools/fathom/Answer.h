@@ -57,7 +57,6 @@ public:
   static volatile int interrupted;
 
 private:
-  Failure feed(const int32_t *ids, size_t count, const float **logits);
   Failure startFrom(const std::vector<int32_t> &prompt, size_t &cached);
   bool isEnd(int32_t id) const;
 

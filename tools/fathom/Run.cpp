@@ -2,6 +2,7 @@
 //
 // fathom run: answers a prompt, or continues a text from token ids.
 #include "tools/fathom/RunText.h"
+#include "tools/fathom/TokenSource.h"
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -95,31 +96,27 @@ private:
   }
 
   Failure generate(const std::vector<int32_t> &prompt) {
-    fathom_tokens feed = {slot, prompt.data(), int64_t(prompt.size()), 1};
-    rt::Sampler sampler(options.sampling.options, info.vocabulary_size);
-    sampler.addPrompt(prompt);
-    int32_t id = 0;
+    TokenSource source(session.get(), info, options.sampling.options,
+                       /*logprobs=*/false, options.sampling.maxNewTokens);
     stop = "length";
+    if (options.sampling.maxNewTokens == 0)
+      return {};
+    if (Failure f = source.begin(slot, prompt))
+      return f;
+    rt::Sampled sampled;
     while (int64_t(generated.size()) < options.sampling.maxNewTokens) {
-      if (fathom_session_length(session.get(), slot) + feed.count >
-              info.max_context &&
-          !generated.empty()) {
+      if (source.isFull() && !generated.empty()) {
         stop = "context";
         return {};
       }
-      const float *logits = nullptr;
-      if (Failure f =
-              failure(fathom_step(session.get(), &feed, 1, nullptr, &logits)))
+      if (Failure f = source.next(sampled))
         return f;
-      id = sampler.next(logits, /*logprobs=*/false).id;
-      sampler.add(id);
-      if (Failure f = emit(id))
+      if (Failure f = emit(sampled.id))
         return f;
-      if (ends(id)) {
+      if (ends(sampled.id)) {
         stop = "eos";
         return {};
       }
-      feed = {slot, &id, 1, 1};
     }
     return {};
   }

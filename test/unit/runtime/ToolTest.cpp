@@ -178,6 +178,55 @@ TEST_F(ToolTest, Run) {
   EXPECT_EQ(nlohmann::json::parse(r.out)["stop"], "context");
 }
 
+/// Tokens that a device chooses by itself are those of the sampler.
+TEST_F(ToolTest, RunOnOtherDrivers) {
+  const std::vector<int32_t> expected = greedy({1, 2, 3}, 30);
+  auto tokens = [&](const std::string &arguments, const char *before = "") {
+    const Result r = run("run " + package +
+                             " --tokens 1,2,3 --max-new-tokens 30 --json " +
+                             arguments,
+                         before);
+    EXPECT_EQ(r.code, 0) << r.err;
+    return nlohmann::json::parse(r.out)["tokens"].get<std::vector<int32_t>>();
+  };
+  EXPECT_EQ(tokens("--driver host"), expected);
+  EXPECT_EQ(tokens("--driver emulated"), expected);
+  EXPECT_EQ(tokens("", "FATHOM_DRIVER=emulated "), expected);
+  Result r = run("run " + package + " --tokens 1 --max-new-tokens 500 --json "
+                                    "--driver emulated");
+  const Result host =
+      run("run " + package + " --tokens 1 --max-new-tokens 500 --json");
+  EXPECT_EQ(r.out, host.out); // up to the limit of the context
+  EXPECT_EQ(nlohmann::json::parse(r.out)["stop"], "context");
+
+  package = writePackage(directory, fakeCudaManifest());
+  EXPECT_EQ(tokens("", "FATHOM_LIBCUDA=" FATHOM_MOCK_CUDA " "), expected);
+  EXPECT_EQ(tokens("--driver emulated"), expected);
+  EXPECT_EQ(tokens("--driver host"), expected);
+  expect(3, "was compiled for 'cuda': there is no NVIDIA driver here",
+         run("run " + package + " --tokens 1", "FATHOM_LIBCUDA=/nowhere "));
+  expect(3, "--driver emulated",
+         run("run " + package + " --tokens 1", "FATHOM_LIBCUDA=/nowhere "));
+  expect(2, "the drivers are host, cuda, emulated",
+         run("run " + package + " --tokens 1 --driver abacus"));
+}
+
+TEST_F(ToolTest, BenchOfADevice) {
+  const Result r = run("bench " + package +
+                       " --prompt-tokens 12 --new-tokens 12 --sequences 3 "
+                       "--memory 16MB --per-kernel --json --driver emulated");
+  ASSERT_EQ(r.code, 0) << r.err;
+  const nlohmann::json j = nlohmann::json::parse(r.out);
+  EXPECT_EQ(j["machine"]["driver"], "emulated");
+  EXPECT_EQ(j["decode_step_seconds"]["count"], 11); // the first one records
+  EXPECT_GT(j["decode_tokens_per_second"].get<double>(), 0);
+  EXPECT_GT(j["read_bandwidth_bytes_per_second"].get<double>(), 0);
+  bool choice = false;
+  for (const auto &kernel : j["kernels"])
+    choice |= kernel["kernel"] == "fake_greedy";
+  EXPECT_TRUE(choice);
+}
+
 TEST_F(ToolTest, RunWithText) {
   fathom::format::Manifest m = fakeManifest();
   m.extraFiles = {"tokenizer.json"};

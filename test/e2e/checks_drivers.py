@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The emulated driver: a device with memory of its own, graphs and streams,
+for which the CPU stands in. What is checked of the host's driver elsewhere is
+checked of it again, with the same checks; what it adds is checked here."""
+import json
+import os
+
+import numpy as np
+
+import checks_model  # noqa: F401  (registers what is repeated here)
+import checks_product  # noqa: F401
+import checks_verify  # noqa: F401
+import harness
+from harness import NAMES, check, require
+
+
+def emulated(function):
+    """The check with --driver emulated for everything that it runs."""
+
+    def run(env):
+        before = os.environ.get("FATHOM_DRIVER")
+        os.environ["FATHOM_DRIVER"] = "emulated"
+        try:
+            return function(env)
+        finally:
+            if before is None:
+                del os.environ["FATHOM_DRIVER"]
+            else:
+                os.environ["FATHOM_DRIVER"] = before
+
+    return run
+
+
+_WANTED = ([f"golden/f32/{name}/{how}" for name in NAMES
+            for how in ("chunk-0", "batch")]
+           + ["golden/f32/mixed/chunk-7", "golden/f32/mixed/mtp-chunk-7"]
+           + [f"golden/published/{name}" for name in ("mixed", "csa-topk")]
+           + ["bits/bf16/mixed", "bits/published/mixed", "bits/bf16/mtp",
+              "nano/answers/published", "verify/by-layer"])
+_WANTED_FULL = [f"golden/published/{name}" for name in NAMES
+                if f"golden/published/{name}" not in _WANTED]
+_KNOWN = {name: function for name, _, function in harness.CHECKS}
+for _name in _WANTED + _WANTED_FULL:
+    check("emulated/" + _name,
+          full=_name in _WANTED_FULL)(emulated(_KNOWN[_name]))
+
+
+def run_tokens(env, package, prompt, driver, *more):
+    done = env.run("fathom", "run", package, "--tokens",
+                   ",".join(map(str, prompt)), "--json", "--driver", driver,
+                   *more, check=True)
+    return json.loads(done.out)
+
+
+@check("emulated/chosen-by-the-device")
+def chosen(env):
+    """Greedy tokens of a device's own steps: those of the host's sampler, and
+    of the logits of the whole sequence."""
+    count = 0
+    for numerics in ("bf16", "published"):
+        package = env.package(env.checkpoint("mixed"), numerics)
+        for seed in range(3):
+            ids = np.random.default_rng(seed).integers(
+                0, env.config("mixed")["vocab_size"], 5 + 20 * seed).tolist()
+            host, device = (
+                run_tokens(env, package, ids, driver, "--max-new-tokens", 45)
+                for driver in ("host", "emulated"))
+            require(host == device, f"{numerics}, seed {seed}: "
+                                    f"{host['tokens']} {device['tokens']}")
+            tokens = device["tokens"]
+            logits = env.logits(package, [ids + tokens[:-1]],
+                                "--driver", "emulated")
+            require((logits[len(ids) - 1:].argmax(-1) == tokens).all(),
+                    f"{numerics}, seed {seed}: not the largest logits")
+            count += len(tokens)
+    return f"{count} tokens"
+
+
+@check("emulated/logits-of-the-host-bit-for-bit")
+def same_bits(env):
+    package = env.package(env.checkpoint("mixed"), "bf16")
+    lines = [list(range(1, 90)), [3, 4, 5], list(range(7, 40))]
+    host = env.logits(package, lines, "--driver", "host")
+    device = env.logits(package, lines, "--driver", "emulated", "--chunk", 7)
+    require((host.view(np.uint32) == device.view(np.uint32)).all(),
+            "other bits")
+    return f"{host.shape[0]} rows"
+
+
+@check("emulated/package-for-cuda", full=True)
+def cuda_package(env):
+    """A package with cubins: its code for the CPU gives the goldens' logits
+    behind the device's interface. Nothing runs on a GPU."""
+    package = env.package(env.checkpoint("mixed"), "f32", "--target",
+                          "cuda:sm_90")
+    golden = env.golden("mixed")
+    logits = env.logits(package, [golden["ids"]], "--driver", "emulated")
+    remark = harness.compare_f32(logits[golden["positions"]], golden["f32"])
+    done = env.run("fathom", "run", package, "--tokens", "1", "--max-new-tokens",
+                   1, env=dict(os.environ, FATHOM_LIBCUDA="/nowhere"))
+    require(done.returncode == 3 and "--driver emulated" in done.err, done.err)
+    return remark
