@@ -3,6 +3,7 @@
 
 #include "codegen/NVIDIA/Process.h"
 
+#include "llvm/ADT/BitVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -36,6 +37,7 @@ namespace {
 struct Instruction {
   StringRef opcode; // "STL", without suffixes
   StringRef target; // a label that it branches to
+  bool conditional = false;
   bool wide = false; // loads 8 bytes or more a thread from global memory
 };
 } // namespace
@@ -49,9 +51,10 @@ static std::optional<Instruction> instructionIn(StringRef line) {
   if (address.size() < 4 || !all_of(address, isHexDigit))
     return std::nullopt;
   rest = rest.ltrim();
-  if (rest.starts_with("@"))
-    rest = rest.split(' ').second.ltrim();
   Instruction found;
+  found.conditional = rest.starts_with("@");
+  if (found.conditional)
+    rest = rest.split(' ').second.ltrim();
   found.opcode = rest.take_while([](char c) { return isAlnum(c) || c == '_'; });
   if (found.opcode.empty())
     return std::nullopt;
@@ -59,10 +62,33 @@ static std::optional<Instruction> instructionIn(StringRef line) {
   found.wide = (found.opcode == "LDG" || found.opcode == "LDGSTS") &&
                (whole.contains(".64") || whole.contains(".128") ||
                 whole.contains(".256"));
-  if (size_t at = rest.find(".L_x_"); at != StringRef::npos)
+  if (size_t at = rest.find(".L_x_"); at != StringRef::npos) {
+    // "BRA P0, `(.L_x_1)", "BRA.U !UP0, ...", "BRA.DIV UR4, ...".
+    found.conditional |= rest.take_front(at).contains(',');
     found.target = rest.drop_front(at).take_while(
         [](char c) { return isAlnum(c) || c == '_' || c == '.'; });
+  }
   return found;
+}
+
+/// The loop that a branch back to `header` closes: all that leads to the branch
+/// without passing the header. Nothing where the header does not lead there:
+/// then the branch is the end of rare code that was laid out behind.
+static BitVector loopOf(ArrayRef<SmallVector<size_t, 2>> before, size_t header,
+                        size_t branch) {
+  BitVector loop(before.size());
+  bool closed = branch == header;
+  SmallVector<size_t> left{branch};
+  while (!left.empty()) {
+    size_t at = left.pop_back_val();
+    if (loop[at])
+      continue;
+    loop.set(at);
+    closed |= at == header;
+    if (at != header)
+      left.append(before[at].begin(), before[at].end());
+  }
+  return closed ? loop : BitVector(before.size());
 }
 
 void parseListing(StringRef text, KernelReport &report) {
@@ -92,32 +118,41 @@ void parseListing(StringRef text, KernelReport &report) {
   report.instructions = all.size();
   report.spillStores = stores.size();
 
-  auto within = [](const std::vector<size_t> &places, size_t from, size_t to) {
-    return count_if(places, [&](size_t i) { return from <= i && i <= to; });
+  std::vector<SmallVector<size_t, 2>> before(all.size());
+  auto targetOf = [&](const Instruction &instruction) {
+    auto label = labels.find(instruction.target);
+    return label == labels.end() || label->second >= all.size()
+               ? std::optional<size_t>()
+               : label->second;
+  };
+  for (auto [i, instruction] : enumerate(all)) {
+    bool ends = instruction.opcode == "BRA" || instruction.opcode == "EXIT" ||
+                instruction.opcode == "RET";
+    if (i + 1 < all.size() && (!ends || instruction.conditional))
+      before[i + 1].push_back(i);
+    if (std::optional<size_t> target = targetOf(instruction))
+      before[*target].push_back(i);
+  }
+  auto within = [](const std::vector<size_t> &places, const BitVector &loop) {
+    return size_t(count_if(places, [&](size_t i) { return loop[i]; }));
   };
   // Of kernels without products every loop counts.
-  size_t from = 0, to = 0;
-  SmallVector<bool> inLoop(all.size(), false);
+  BitVector main, any(all.size());
   for (auto [i, instruction] : enumerate(all)) {
-    if (instruction.opcode != "BRA")
+    std::optional<size_t> header = targetOf(instruction);
+    if (instruction.opcode != "BRA" || !header || *header > i)
       continue;
-    auto label = labels.find(instruction.target);
-    if (label == labels.end() || label->second >= i)
-      continue;
-    std::fill(inLoop.begin() + label->second, inLoop.begin() + i + 1, true);
+    BitVector loop = loopOf(before, *header, i);
+    any |= loop;
     size_t least = std::max<size_t>(1, tensor.size() / 4);
-    if (size_t(within(tensor, label->second, i)) >= least &&
-        (to == 0 || i - label->second < to - from)) {
-      from = label->second;
-      to = i;
-    }
+    if (within(tensor, loop) >= least &&
+        (main.empty() || loop.count() < main.count()))
+      main = loop;
   }
   auto inside = [&](const std::vector<size_t> &places) -> uint64_t {
-    if (to)
-      return within(places, from, to);
-    return tensor.empty()
-               ? count_if(places, [&](size_t i) { return inLoop[i]; })
-               : 0;
+    if (!main.empty())
+      return within(places, main);
+    return tensor.empty() ? within(places, any) : 0;
   };
   report.loopSpillStores = inside(stores);
   report.wideLoads = inside(wide);

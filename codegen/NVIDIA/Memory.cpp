@@ -6,6 +6,8 @@
 // nothing. Gathers are gather views, scatters masked pointers.
 #include "codegen/NVIDIA/Translator.h"
 
+#include "dialects/Tile/IR/RowHints.h"
+
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 using namespace mlir;
@@ -142,7 +144,65 @@ LogicalResult Translator::store(tile::StoreOp op) {
 
 //===-- Rows -------------------------------------------------------------===//
 
-FailureOr<Value> Translator::gatherRows(Operation *op, mlir::Value memref,
+/// Rows that a gather view takes: each is an index that the thread which asks
+/// for them holds in a register, and it has few. Fewer rows are not worth a
+/// view.
+static constexpr int64_t kGatherRows = 16;
+
+/// Where the rows of a gather lie behind each other, the first of them.
+Value Translator::firstOf(Operation *gather) {
+  if (!gather->hasAttr(tile::kConsecutiveAttr))
+    return {};
+  mlir::Value rows = gather->getOperand(isa<tile::GatherOp>(gather) ? 1 : 2);
+  auto select = rows.getDefiningOp<arith::SelectOp>();
+  auto sum = select ? select.getTrueValue().getDefiningOp<arith::AddIOp>()
+                    : arith::AddIOp();
+  if (!sum || !sum.getRhs().getDefiningOp<tile::IotaOp>())
+    return {};
+  auto first = sum.getLhs().getDefiningOp<mlir::tensor::SplatOp>();
+  return first ? get(first.getInput()) : Value();
+}
+
+/// Rows from .. from+n-1 of those that a gather wants, of a view that takes
+/// fewer at once.
+Value Translator::gatherSome(const Buffer &buffer, const Value &view,
+                             const Value &rows, const Value &column,
+                             int64_t from, int64_t n) {
+  int64_t most = view.type.shape[0];
+  if (n > most)
+    return f.cat(gatherSome(buffer, view, rows, column, from, n / 2),
+                 gatherSome(buffer, view, rows, column, from + n / 2, n / 2),
+                 0);
+  Value some = rows;
+  if (rows.type.shape[0] != n)
+    some = f.extract(rows, ArrayRef<int64_t>{from / n}, Dims{n});
+  auto [tile, token] = f.loadView(view, {some, column}, ordered(buffer));
+  follow(buffer, token);
+  return tile;
+}
+
+/// Pointers to columns from `column` on of these rows, and which of them lie in
+/// the buffer.
+Translator::Elements Translator::elementsOf(const Buffer &buffer,
+                                            const Value &rows,
+                                            const Value &column, Shape shape) {
+  int64_t width = buffer.type.getDimSize(1);
+  Dims narrow{shape[0], 1}, flat{1, shape[1]};
+  Value start = f.reshape(rows, narrow);
+  if (isLarge(buffer.type))
+    start = f.extendInt(start, S::I64, Signedness::Signed);
+  start = f.binary(Op::MulI, start, splatLike(start, width));
+  Value at = f.broadcast(f.offset(f.spread(buffer.base, narrow), start), shape);
+  Value columns = f.reshape(f.iota(flat[1]), flat);
+  if (column)
+    columns = f.binary(Op::AddI, columns, f.spread(column, flat));
+  columns = f.broadcast(columns, shape);
+  return {f.offset(at, columns),
+          f.compareInt(Comparison::LT, Signedness::Signed, columns,
+                       splatLike(columns, width))};
+}
+
+FailureOr<Value> Translator::gatherRows(Operation *gather, mlir::Value memref,
                                         const Value &rows, const Value &column,
                                         Shape shape) {
   Buffer buffer = bufferOf(memref);
@@ -160,9 +220,27 @@ FailureOr<Value> Translator::gatherRows(Operation *op, mlir::Value memref,
     follow(buffer, token);
     return tile;
   }
-  Value view = f.gatherView(tensorView(buffer, {}), shape, 0, Padding::Zero);
-  auto [tile, token] = f.loadView(view, {safe, column}, a);
-  follow(buffer, token);
+  if (shape[0] < kGatherRows && !gather->hasAttr(tile::kConsecutiveAttr)) {
+    Elements at = elementsOf(buffer, safe, column, shape);
+    a.mask = f.binary(Op::AndI, at.inside,
+                      f.broadcast(f.reshape(valid, {shape[0], 1}), shape));
+    a.padding = f.splatBits(scalar, 0, shape);
+    auto [tile, token] = f.loadPtr(at.pointers, a);
+    follow(buffer, token);
+    return tile;
+  }
+  Value tile;
+  if (Value first = firstOf(gather)) {
+    Value view =
+        f.stridedView(tensorView(buffer, {}), shape, {1, 1}, Padding::Zero);
+    auto [rectangle, token] = f.loadView(view, {first, column}, a);
+    follow(buffer, token);
+    tile = rectangle;
+  } else {
+    Dims some{std::min(shape[0], kGatherRows), shape[1]};
+    Value view = f.gatherView(tensorView(buffer, {}), some, 0, Padding::Zero);
+    tile = gatherSome(buffer, view, safe, column, 0, shape[0]);
+  }
   Dims narrow{shape[0], 1};
   Value mask = f.broadcast(f.reshape(valid, narrow), shape);
   return f.select(mask, tile, f.splatBits(scalar, 0, shape));
@@ -219,24 +297,14 @@ LogicalResult Translator::scatter(tile::ScatterOp op) {
   if (tile.type.shape.size() == 1) {
     at = f.offset(f.spread(buffer.base, tile.type.shape), rows);
   } else {
-    int64_t width = buffer.type.getDimSize(1);
-    Dims narrow{tile.type.shape[0], 1}, flat{1, tile.type.shape[1]};
-    Value start = f.reshape(rows, narrow);
-    if (isLarge(buffer.type))
-      start = f.extendInt(start, S::I64, Signedness::Signed);
-    start = f.binary(Op::MulI, start, splatLike(start, width));
-    at = f.broadcast(f.offset(f.spread(buffer.base, narrow), start),
-                     tile.type.shape);
-    Value columns = f.reshape(f.iota(flat[1]), flat);
-    if (op.getColumn())
-      columns =
-          f.binary(Op::AddI, columns, f.spread(get(op.getColumn()), flat));
-    columns = f.broadcast(columns, tile.type.shape);
-    at = f.offset(at, columns);
+    Elements elements =
+        elementsOf(buffer, rows, op.getColumn() ? get(op.getColumn()) : Value(),
+                   tile.type.shape);
+    at = elements.pointers;
     mask = f.binary(Op::AndI,
-                    f.broadcast(f.reshape(mask, narrow), tile.type.shape),
-                    f.compareInt(Comparison::LT, Signedness::Signed, columns,
-                                 splatLike(columns, width)));
+                    f.broadcast(f.reshape(mask, Dims{tile.type.shape[0], 1}),
+                                tile.type.shape),
+                    elements.inside);
   }
   Attributes a = ordered(buffer);
   a.mask = mask;

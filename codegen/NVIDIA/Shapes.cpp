@@ -186,6 +186,10 @@ static constexpr const char *kOddSlice =
 
 LogicalResult Translator::extractSlice(mlir::tensor::ExtractSliceOp op) {
   ArrayRef<int64_t> shape = shapeOf(op.getResult());
+  if (shape == shapeOf(op.getSource())) { // wherever it says that it lies
+    set(op, get(op.getSource()));
+    return success();
+  }
   FailureOr<Slice> slice = sliceOf(op, shapeOf(op.getSource()), shape);
   if (failed(slice))
     return refuse(op, kOddSlice);
@@ -195,8 +199,82 @@ LogicalResult Translator::extractSlice(mlir::tensor::ExtractSliceOp op) {
   return success();
 }
 
-/// The part everywhere, taken where its slice is.
+/// Whether a slice lies at a place that is known.
+static bool isFixed(mlir::tensor::InsertSliceOp op) {
+  return llvm::all_of(op.getMixedOffsets(), [](OpFoldResult offset) {
+    return getConstantIntValue(offset).has_value();
+  });
+}
+
+/// The dimension that an insertion is along.
+static unsigned dimensionOf(mlir::tensor::InsertSliceOp op) {
+  ArrayRef<int64_t> whole = shapeOf(op.getDest()),
+                    part = shapeOf(op.getSource());
+  unsigned d = 0;
+  while (d + 1 < whole.size() && whole[d] == part[d])
+    ++d;
+  return d;
+}
+
+/// Whether all that sees the result of `op` is an insertion of the same kind.
+static bool isContinued(mlir::tensor::InsertSliceOp op) {
+  if (!op->hasOneUse())
+    return false;
+  auto next = dyn_cast<mlir::tensor::InsertSliceOp>(*op->user_begin());
+  return next && next.getDest() == op.getResult() && isFixed(next) &&
+         dimensionOf(next) == dimensionOf(op);
+}
+
+/// Elements from .. to of a dimension of a tile: of the first of `parts` that
+/// has them, else of `base`.
+Value Translator::assembled(ArrayRef<Part> parts, const Value &base,
+                            unsigned dim, int64_t from, int64_t to) {
+  auto cut = [&](const Value &x, int64_t at) {
+    Dims shape(x.type.shape), slice(shape.size(), 0);
+    if (shape[dim] == to - from)
+      return x;
+    shape[dim] = to - from;
+    slice[dim] = at / (to - from);
+    return f.extract(x, ArrayRef<int64_t>(slice), shape);
+  };
+  for (const Part &part : parts) {
+    int64_t end = part.from + part.value.type.shape[dim];
+    if (part.from <= from && to <= end)
+      return cut(part.value, from - part.from);
+    if (part.from < to && from < end) {
+      int64_t middle = (from + to) / 2;
+      return f.cat(assembled(parts, base, dim, from, middle),
+                   assembled(parts, base, dim, middle, to), dim);
+    }
+  }
+  return cut(base, from);
+}
+
+/// At fixed places: all insertions of a chain at its end, as a tree of
+/// concatenations. Else the part everywhere, taken where its slice is.
 LogicalResult Translator::insertSlice(mlir::tensor::InsertSliceOp op) {
+  if (isFixed(op)) {
+    if (isContinued(op))
+      return success();
+    SmallVector<Part> parts;
+    unsigned dim = dimensionOf(op);
+    mlir::tensor::InsertSliceOp first = op;
+    while (true) {
+      if (failed(sliceOf(first, shapeOf(first.getDest()),
+                         shapeOf(first.getSource()))))
+        return refuse(first, kOddSlice);
+      parts.push_back({get(first.getSource()),
+                       *getConstantIntValue(first.getMixedOffsets()[dim])});
+      auto before =
+          first.getDest().getDefiningOp<mlir::tensor::InsertSliceOp>();
+      if (!before || !isFixed(before) || !isContinued(before))
+        break;
+      first = before;
+    }
+    Value base = get(first.getDest());
+    set(op, assembled(parts, base, dim, 0, base.type.shape[dim]));
+    return success();
+  }
   ArrayRef<int64_t> shape = shapeOf(op.getSource());
   FailureOr<Slice> slice = sliceOf(op, shapeOf(op.getDest()), shape);
   if (failed(slice))

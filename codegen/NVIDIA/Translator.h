@@ -81,7 +81,15 @@ private:
   mlir::LogicalResult gather(tile::GatherOp op);
   mlir::LogicalResult gatherScaled(tile::GatherScaledOp op);
   mlir::LogicalResult scatter(tile::ScatterOp op);
-  mlir::FailureOr<Value> gatherRows(mlir::Operation *op, mlir::Value memref,
+  Value firstOf(mlir::Operation *gather);
+  Value gatherSome(const Buffer &buffer, const Value &view, const Value &rows,
+                   const Value &column, int64_t from, int64_t n);
+  struct Elements {
+    Value pointers, inside;
+  };
+  Elements elementsOf(const Buffer &buffer, const Value &rows,
+                      const Value &column, Shape shape);
+  mlir::FailureOr<Value> gatherRows(mlir::Operation *gather, mlir::Value memref,
                                     const Value &rows, const Value &column,
                                     Shape shape);
   mlir::LogicalResult loadScalar(mlir::memref::LoadOp op);
@@ -132,6 +140,13 @@ private:
                                  Shape whole, Shape part);
   mlir::LogicalResult extractSlice(mlir::tensor::ExtractSliceOp op);
   mlir::LogicalResult insertSlice(mlir::tensor::InsertSliceOp op);
+  /// A piece of a tile, from this place on.
+  struct Part {
+    Value value;
+    int64_t from;
+  };
+  Value assembled(llvm::ArrayRef<Part> parts, const Value &base, unsigned dim,
+                  int64_t from, int64_t to);
   std::pair<Value, Value> evenOdd(const Value &x);
   Value interleave(const Value &even, const Value &odd);
 

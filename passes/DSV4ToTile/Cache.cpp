@@ -44,19 +44,25 @@ unsigned CacheReader::components() const {
 
 Value CacheReader::read(KernelBuilder &k, Value rows, int64_t column,
                         int64_t width) const {
-  int64_t n = k.type(rows).getDimSize(0),
-          nope = type.getWidth() - type.getRope();
-  auto plain = [&](unsigned component, int64_t at) {
-    return k.gather(k.arg(firstArg + component), rows, k.ci(at), {n, width});
+  bool rope = hasRope() && column >= ropeColumn();
+  return read(k, rows, k.ci(rope ? column - ropeColumn() : column), width,
+              rope);
+}
+
+Value CacheReader::read(KernelBuilder &k, Value rows, Value column,
+                        int64_t width, bool rope) const {
+  int64_t n = k.type(rows).getDimSize(0);
+  auto plain = [&](unsigned component) {
+    return k.gather(k.arg(firstArg + component), rows, column, {n, width});
   };
-  bool fp4 = type.getFormat() == dsv4::CacheFormat::FP4;
   if (type.getFormat() == dsv4::CacheFormat::F32)
-    return plain(0, column);
-  if (!fp4 && column >= nope)
-    return plain(components() - 1, column - nope);
+    return plain(0);
+  if (rope)
+    return plain(components() - 1);
+  bool fp4 = type.getFormat() == dsv4::CacheFormat::FP4;
   auto tile = RankedTensorType::get({n, width}, k.b.getBF16Type());
   return tile::GatherScaledOp::create(k.b, k.loc, tile, k.arg(firstArg),
-                                      k.arg(firstArg + 1), rows, k.ci(column),
+                                      k.arg(firstArg + 1), rows, column,
                                       fp4 ? kFP4Block : kFP8Block);
 }
 

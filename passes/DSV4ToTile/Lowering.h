@@ -198,6 +198,12 @@ struct CacheReader {
   static llvm::SmallVector<Value> operands(Lowering &, Value cache);
   unsigned components() const;
   Value read(KernelBuilder &k, Value rows, int64_t column, int64_t width) const;
+  /// The same with a column that is not known: of the rope part if `rope`
+  /// (which is apart if hasRope()), else of the others.
+  Value read(KernelBuilder &k, Value rows, Value column, int64_t width,
+             bool rope) const;
+  bool hasRope() const { return type.getFormat() == dsv4::CacheFormat::FP8; }
+  int64_t ropeColumn() const { return type.getWidth() - type.getRope(); }
 };
 
 } // namespace fathom

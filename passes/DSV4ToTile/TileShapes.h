@@ -58,8 +58,22 @@ struct TileShapes {
 
   /// Rows of a cache that a step of attention takes. Decides an order of sums.
   int64_t cacheRows;
-  /// Heads of a program: least, for one token of a model with few heads, else.
-  int64_t leastHeads, fewHeads, manyHeads;
+  /// Heads of a program: least, for one token of a model with at most
+  /// `severalHeads`, else, and where programs take parts of the channels.
+  int64_t leastHeads, fewHeads, manyHeads, severalHeads, partHeads;
+  /// Heads are the last dimension of attention's sums, not the first.
+  bool headsLast;
+  /// The sums of every step of rows begin at zero and are added to those
+  /// before. Decides an order of sums.
+  bool sumsBySteps;
+  /// The largest score of all is found in a launch of its own.
+  bool largestApart;
+  /// Rows of a cache that lie behind each other are read as rectangles.
+  bool rectangles;
+  /// Most tokens whose steps of rows are shared out to programs (which needs
+  /// sumsBySteps), and most bytes that their sums may take; most bytes of
+  /// scores where programs take parts of the channels.
+  int64_t splitTokens, splitBytes, scoreBytes;
   /// Keys that a step of the indexer takes, and of a program that scores alone.
   int64_t indexKeys, indexStrip;
   /// Least blocks that a program chooses from, for one token and for more.

@@ -35,11 +35,13 @@ tile.kernel @bounded(%x: memref<?x100xbf16>, %y: memref<?x100xbf16>, %n: index) 
   tile.return
 }
 
-// Rows by number: negative ones are clamped for the load and zero afterwards;
-// a scatter masks them.
+// Rows by number, 16 a view: negative ones are clamped for the load and zero
+// afterwards; a scatter masks them.
 // CHECK-LABEL: entry @gather(
 // CHECK: maxi {{.*}} signed : tile<32xi32>
-// CHECK: make_gather_scatter_view {{.*}} : gather_scatter_view<tile=(32x64), padding_value = zero, tensor_view<1000x448xf8E4M3FN, strides=[448,1]>, sparse_dim=0>
+// CHECK: make_gather_scatter_view {{.*}} : gather_scatter_view<tile=(16x64), padding_value = zero, tensor_view<1000x448xf8E4M3FN, strides=[448,1]>, sparse_dim=0>
+// CHECK-COUNT-2: extract {{.*}} : tile<32xi32> -> tile<16xi32>
+// CHECK: cat {{.*}} dim = 0 : tile<16x64xf8E4M3FN>, tile<16x64xf8E4M3FN> -> tile<32x64xf8E4M3FN>
 // CHECK: select {{.*}} : tile<32x64xi1>, tile<32x64xf8E4M3FN>
 // CHECK: muli {{.*}} : tile<32x1xi32>
 // CHECK: cmpi less_than {{.*}} signed : tile<32x64xi32>
@@ -50,6 +52,42 @@ tile.kernel @gather(%x: memref<1000x448xf8E4M3FN>, %r: memref<32xi32>, %y: memre
   %rows = tile.load %r[%zero] : memref<32xi32> -> tensor<32xi32>
   %v = tile.gather %x[%rows, %c] : memref<1000x448xf8E4M3FN>, tensor<32xi32> -> tensor<32x64xf8E4M3FN>
   tile.scatter %v, %y[%rows, %c] : tensor<32x64xf8E4M3FN>, memref<500x448xf8E4M3FN>, tensor<32xi32>
+  tile.return
+}
+
+// Few rows are masked pointers.
+// CHECK-LABEL: entry @few(
+// CHECK: load_ptr_tko weak {{.*}} : tile<2x64xptr<f32>>, tile<2x64xi1>, tile<2x64xf32> -> tile<2x64xf32>, token
+// CHECK-NOT: gather
+// CHECK: return
+tile.kernel @few(%x: memref<?x64xf32>, %r: memref<2xi32>, %y: memref<2x64xf32>) {
+  %zero = arith.constant 0 : index
+  %rows = tile.load %r[%zero] : memref<2xi32> -> tensor<2xi32>
+  %v = tile.gather %x[%rows, %zero] : memref<?x64xf32>, tensor<2xi32> -> tensor<2x64xf32>
+  tile.store %v, %y[%zero, %zero] : tensor<2x64xf32>, memref<2x64xf32>
+  tile.return
+}
+
+// Rows that are said to lie behind each other are a rectangle; those that are
+// not valid are zero all the same.
+// CHECK-LABEL: entry @consecutive(
+// CHECK-NOT: gather
+// CHECK: make_strided_view {{.*}} : strided_view<tile=(32x64), traversal_strides=[1,1], padding_value = zero, tensor_view<2147483647x64xbf16
+// CHECK: load_view_tko
+// CHECK: select {{.*}} : tile<32x64xi1>, tile<32x64xbf16>
+tile.kernel @consecutive(%x: memref<?x64xbf16>, %y: memref<32x64xbf16>) {
+  %zero = arith.constant 0 : index
+  %p = tile.program_id 0
+  %first = arith.index_cast %p : index to i32
+  %start = tensor.splat %first : tensor<32xi32>
+  %i = tile.iota : tensor<32xi32>
+  %row = arith.addi %start, %i : tensor<32xi32>
+  %end = arith.constant dense<20> : tensor<32xi32>
+  %valid = arith.cmpi slt, %i, %end : tensor<32xi32>
+  %none = arith.constant dense<-1> : tensor<32xi32>
+  %rows = arith.select %valid, %row, %none : tensor<32xi1>, tensor<32xi32>
+  %v = tile.gather %x[%rows, %zero] {tile.consecutive} : memref<?x64xbf16>, tensor<32xi32> -> tensor<32x64xbf16>
+  tile.store %v, %y[%zero, %zero] : tensor<32x64xbf16>, memref<32x64xbf16>
   tile.return
 }
 

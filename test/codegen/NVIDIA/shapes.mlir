@@ -1,10 +1,12 @@
-// Slices along one dimension: a number for extract, a choice for insert.
+// Slices along one dimension: a number for extract, concatenation or a choice for
+// insert.
 // REQUIRES: tileirdisasm, fathom-tile-to-cudatile
 // RUN: fathom-tile-to-cudatile %s sm_90 %t && tileirdisasm %t | FileCheck %s
 
 // CHECK-LABEL: entry @slices(
-// CHECK: cmpi equal {{.*}} : tile<2xi32> -> tile<2xi1>
-// CHECK: select {{.*}} : tile<8x2x16xi1>, tile<8x2x16xbf16>
+// CHECK: constant <bf16: 0.000000e+00> : tile<8x32xbf16>
+// CHECK: extract {{.*}} : tile<8x32xbf16> -> tile<8x16xbf16>
+// CHECK: cat {{.*}} dim = 1 : tile<8x16xbf16>, tile<8x16xbf16> -> tile<8x32xbf16>
 // CHECK: extract {{.*}} : tile<8x32xbf16> -> tile<8x16xbf16>
 tile.kernel @slices(%x: memref<8x16xbf16>, %y: memref<8x16xbf16>) {
   %zero = arith.constant 0 : index
@@ -13,6 +15,43 @@ tile.kernel @slices(%x: memref<8x16xbf16>, %y: memref<8x16xbf16>) {
   %w = tensor.insert_slice %v into %e[0, 16] [8, 16] [1, 1] : tensor<8x16xbf16> into tensor<8x32xbf16>
   %u = tensor.extract_slice %w[0, 16] [8, 16] [1, 1] : tensor<8x32xbf16> to tensor<8x16xbf16>
   tile.store %u, %y[%zero, %zero] : tensor<8x16xbf16>, memref<8x16xbf16>
+  tile.return
+}
+
+// A chain of insertions at fixed places is a tree of concatenations; what it
+// began with does not appear where all of it is covered.
+// CHECK-LABEL: entry @covered(
+// CHECK-NOT: select
+// CHECK: cat [[A:%[^ ]+]], [[B:%[^ ]+]] dim = 1 : tile<8x16xbf16>, tile<8x16xbf16> -> tile<8x32xbf16>
+// CHECK-NEXT: cat [[C:%[^ ]+]], {{.*}} dim = 1 : tile<8x32xbf16>, tile<8x32xbf16> -> tile<8x64xbf16>
+tile.kernel @covered(%x: memref<8x32xbf16>, %y: memref<8x16xbf16>, %z: memref<8x64xbf16>) {
+  %zero = arith.constant 0 : index
+  %v = tile.load %x[%zero, %zero] : memref<8x32xbf16> -> tensor<8x32xbf16>
+  %w = tile.load %y[%zero, %zero] : memref<8x16xbf16> -> tensor<8x16xbf16>
+  %e = tensor.empty() : tensor<8x64xbf16>
+  %a = tensor.insert_slice %v into %e[0, 0] [8, 32] [1, 1] : tensor<8x32xbf16> into tensor<8x64xbf16>
+  %b = tensor.insert_slice %w into %a[0, 32] [8, 16] [1, 1] : tensor<8x16xbf16> into tensor<8x64xbf16>
+  %c = tensor.insert_slice %w into %b[0, 48] [8, 16] [1, 1] : tensor<8x16xbf16> into tensor<8x64xbf16>
+  tile.store %c, %z[%zero, %zero] : tensor<8x64xbf16>, memref<8x64xbf16>
+  tile.return
+}
+
+// At a place that is not known: a choice. All of a tile lies at 0.
+// CHECK-LABEL: entry @choice(
+// CHECK: cmpi equal {{.*}} : tile<2xi32> -> tile<2xi1>
+// CHECK: select {{.*}} : tile<2x16xi1>, tile<2x16xf32>
+// CHECK-NOT: extract
+// CHECK: return
+tile.kernel @choice(%x: memref<16xf32>, %y: memref<32xf32>) {
+  %zero = arith.constant 0 : index
+  %size = arith.constant 16 : index
+  %i = tile.program_id 0
+  %at = arith.muli %i, %size : index
+  %v = tile.load %x[%zero] : memref<16xf32> -> tensor<16xf32>
+  %e = arith.constant dense<0.0> : tensor<32xf32>
+  %w = tensor.insert_slice %v into %e[%at] [16] [1] : tensor<16xf32> into tensor<32xf32>
+  %u = tensor.extract_slice %w[%at] [32] [1] : tensor<32xf32> to tensor<32xf32>
+  tile.store %u, %y[%zero] : tensor<32xf32>, memref<32xf32>
   tile.return
 }
 

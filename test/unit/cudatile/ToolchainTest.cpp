@@ -275,6 +275,30 @@ TEST(CubinReport, SpillsInsideTheMainLoop) {
             (std::map<std::string, uint64_t>{{"HGMMA", 1}}));
 }
 
+/// Rare code, such as waiting once more, lies behind all other and branches
+/// back: that is no loop. A wait in a loop belongs to the loop.
+TEST(CubinReport, CodeLaidOutBehindMakesNoLoop) {
+  format::KernelReport report;
+  StringRef straight = R"(        /*0000*/              @!P0 BRA `(.L_x_8) ;
+.L_x_1:
+        /*0010*/                   STL [R1], R4 ;
+        /*0020*/                   HGMMA.64x16x16.F32.BF16 R24, gdesc[UR4], R24 ;
+        /*0030*/                   EXIT ;
+.L_x_8:
+        /*0040*/                   SYNCS.PHASECHK.TRANS64.TRYWAIT P0, [UR4], R1 ;
+        /*0050*/              @!P0 BRA `(.L_x_8) ;
+        /*0060*/                   BRA `(.L_x_1) ;
+)";
+  parseListing(straight, report);
+  EXPECT_EQ(report.spillStores, 1u);
+  EXPECT_EQ(report.loopSpillStores, 0u);
+  report = {};
+  std::string looping = straight.str();
+  looping.replace(looping.find("EXIT"), 4, "BRA P1, `(.L_x_1)");
+  parseListing(looping, report);
+  EXPECT_EQ(report.loopSpillStores, 1u);
+}
+
 TEST(CubinReport, WithoutProductsEveryLoopCounts) {
   format::KernelReport report;
   parseListing(R"(        /*0010*/                   STL [R1], R4 ;

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Programs with a device's tile shapes, executed by the CPU. The assembler is
+replaced by one that makes nothing: what runs is the package's code for the
+host."""
+import os
+
+import numpy as np
+
+from harness import check, compare_f32, require
+
+STUB = """#!/bin/sh
+case "$1" in
+--list-versions) echo 13.3; exit 0;;
+--version) echo "tileiras: stub, V0.0.0"; exit 0;;
+esac
+while [ $# -gt 0 ]; do
+  case "$1" in -o) shift; echo none > "$1";; esac
+  shift
+done
+"""
+
+
+def package(env, name, numerics, *more):
+    folder = os.path.join(env.work, "stub")
+    os.makedirs(folder, exist_ok=True)
+    for tool in ("tileiras", "cuobjdump", "nvdisasm"):
+        path = os.path.join(folder, tool)
+        with open(path, "w") as f:
+            f.write(STUB if tool == "tileiras" else "#!/bin/sh\nexit 1\n")
+        os.chmod(path, 0o755)
+    os.environ["FATHOM_CACHE_DIR"] = os.path.join(env.work, "stub-cache")
+    try:
+        return env.package(env.checkpoint(name), numerics, "--target",
+                           "cuda:sm_90", "--tileiras", folder, *more)
+    finally:
+        del os.environ["FATHOM_CACHE_DIR"]
+
+
+def shapes_golden(name):
+    def run(env):
+        golden = env.golden(name)
+        found = env.logits(package(env, name, "f32"), [golden["ids"]],
+                           "--driver", "host")
+        return compare_f32(found[golden["positions"]], golden["f32"])
+
+    return run
+
+
+def shapes_bits(name, numerics, *more):
+    """One token, and up to 16, have their attention shared out by rows or by
+    channels; more have not where there is no indexer. No bit tells."""
+
+    def run(env):
+        rng = np.random.default_rng(7)
+        ids = rng.integers(0, env.config(name)["vocab_size"], 300)
+        made = package(env, name, numerics, *more)
+        whole = env.logits(made, [ids], "--driver", "host")
+        require(np.isfinite(whole).all(), "not all logits are finite")
+        for chunk in (1, 16, 7, 64):
+            again = env.logits(made, [ids], "--driver", "host", "--chunk",
+                               chunk)
+            rows = (again.view(np.uint32) != whole.view(np.uint32)).any(-1)
+            require(not rows.any(), f"chunks of {chunk}: {rows.sum()} rows have "
+                                    f"other bits, the first is {rows.argmax()}")
+
+    return run
+
+
+for _name in ("window", "hca", "csa", "csa-topk", "mixed"):
+    check(f"device-shapes/golden/{_name}")(shapes_golden(_name))
+for _numerics in ("f32", "bf16", "published"):
+    check(f"device-shapes/bits/mixed/{_numerics}")(shapes_bits("mixed", _numerics))
+    for _name in ("hca", "csa-topk", "mixed-fp8"):
+        check(f"device-shapes/bits/{_name}/{_numerics}",
+              full=True)(shapes_bits(_name, _numerics))
+check("device-shapes/bits/hca/unfused", full=True)(
+    shapes_bits("hca", "published", "--disable-fusion", "all"))
