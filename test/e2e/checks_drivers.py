@@ -4,6 +4,8 @@ for which the CPU stands in. What is checked of the host's driver elsewhere is
 checked of it again, with the same checks; what it adds is checked here."""
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 
@@ -85,6 +87,57 @@ def same_bits(env):
     require((host.view(np.uint32) == device.view(np.uint32)).all(),
             "other bits")
     return f"{host.shape[0]} rows"
+
+
+def gpu_check(env, *arguments, variables=None):
+    """tools/gpu-check, on packages that are kept for this fathomc."""
+    work = os.path.join(env.packages, "gpu-check")
+    report = env.temporary("report")
+    done = subprocess.run(
+        [sys.executable, os.path.join(harness.TEST, "..", "tools", "gpu-check"),
+         "--build", env.build, "--quick", "--work", work, "-o", report,
+         *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL, text=True, timeout=600,
+        env=dict(os.environ, **(variables or {})))
+    return done, report
+
+
+@check("emulated/gpu-check")
+def script(env):
+    done, report = gpu_check(env, "--driver", "emulated")
+    require(done.returncode == 0, done.stdout + done.stderr)
+    with open(report + ".md") as f:
+        text = f.read()
+    require(text.startswith("# GPU check: NO DEVICE\n\nNOT RUN ON A DEVICE"),
+            text[:300])
+    sections = [part.split("\n")[2] for part in text.split("\n## ")[1:]]
+    require(len(sections) == 5
+            and all("not on a device" in line for line in sections), sections)
+    with open(report + ".json") as f:
+        found = json.load(f)
+    require(found["card"] is None and found["failures"] == 0, found)
+    require(all(c["passed"] for c in found["checks"].values())
+            and len(found["checks"]) == 3, found["checks"])
+    kernels = found["kernels"]["window"]
+    require(any(k["kernel"].startswith("greedy_") for k in kernels), kernels)
+    require(any(k["flops_per_second"] > 0 for k in kernels), kernels)
+
+    # Wrong logits are noticed, and the report says which.
+    golden = dict(env.golden("window"))
+    golden["f32"] = golden["f32"].copy()
+    golden["f32"][5, 2] += 0.01
+    wrong = env.temporary("wrong")
+    os.makedirs(wrong)
+    np.savez(os.path.join(wrong, "window.npz"), **golden)
+    done, report = gpu_check(env, "--driver", "emulated", "--golden", wrong)
+    require(done.returncode == 1 and "- FAIL golden/window" in done.stdout,
+            done.stdout + done.stderr)
+
+    # Without a GPU there is no report that looks like one of a GPU.
+    done, report = gpu_check(env, variables={"PATH": "/nowhere"})
+    require(done.returncode == 3 and "no NVIDIA GPU" in done.stderr
+            and not os.path.exists(report + ".md"), done.stderr)
+    return f"{len(kernels)} kernels"
 
 
 @check("emulated/package-for-cuda", full=True)
