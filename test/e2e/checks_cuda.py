@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Packages for NVIDIA GPUs: the compiler with an assembler that is a script, and
+what NVIDIA's own assembler makes of every kernel. Nothing here needs a GPU."""
+import filecmp
+import json
+import os
+import stat
+
+import cuda_gates
+from harness import NANO, Skip, check, require
+
+# An assembler whose cubin is the bytecode with the architecture before it.
+ASSEMBLER = r"""#!/bin/sh
+case $1 in
+  --list-versions) printf '13.1\nVERSION\n'; exit 0 ;;
+  --version) echo 'tools, release 13.5, V13.5.1'; exit 0 ;;
+esac
+REFUSAL
+{ echo "$1 $8"; cat "$4"; } >"$3"
+printf -- '--- !Failure\nName: RemarkTensorCoreMMA\nArgs:\n  - Instruction: FMA\n  - Shape: [4, 4, 4]\n' >"${7#*=}"
+"""
+RESOURCES = "#!/bin/sh\necho 'REG:40 STACK:16 SHARED:1024 LOCAL:0'\n"
+# Kernels of which more than the first guess is asked spill.
+LISTING = r"""#!/bin/sh
+grep -q num_worker_warps "$2" && echo '        /*0000*/   STL [R1], R4 ;'
+echo '        /*0010*/   HGMMA.64x16x16.F32.BF16 R24, gdesc[UR4], R24 ;'
+echo '        /*0020*/   UTMALDG.2D [UR8], [UR4] ;'
+"""
+
+
+def tools(env, version="13.3", refusal="", inspect=True):
+    """A folder with tools of these kinds."""
+    folder = env.temporary("tools")
+    os.makedirs(folder)
+    texts = {"tileiras": ASSEMBLER.replace("VERSION", version)
+                                  .replace("REFUSAL", refusal)}
+    if inspect:
+        texts.update(cuobjdump=RESOURCES, nvdisasm=LISTING)
+    for name, text in texts.items():
+        path = os.path.join(folder, name)
+        with open(path, "w") as f:
+            f.write(text)
+        os.chmod(path, os.stat(path).st_mode | stat.S_IEXEC)
+    return folder
+
+
+def environment(env, **more):
+    """Without the toolkits of this machine, and a cache of its own."""
+    clean = {k: v for k, v in os.environ.items()
+             if k not in ("FATHOM_TILEIRAS", "CUDA_HOME", "CUDA_PATH")}
+    return {**clean, "FATHOM_CACHE_DIR": env.temporary("cache"), **more}
+
+
+def compile_nano(env, *more, code=0, environ=None):
+    out = env.temporary("nano.fathom")
+    done = env.run("fathomc", "compile", NANO, "-o", out, "--cpu", "x86-64-v3",
+                   *more, timeout=600, env=environ or environment(env))
+    require(done.returncode == code,
+            f"exit code {done.returncode}, not {code}: {done.err[-600:]}")
+    return out, done.err
+
+
+def listed(env, package):
+    return json.loads(env.run("fathomc", "kernels", package, "--json",
+                              check=True).out)
+
+
+@check("cuda/assembler-missing-or-old")
+def missing(env):
+    def refuse(code, words, *more, environ=None):
+        out, said = compile_nano(env, *more, code=code, environ=environ)
+        for word in words:
+            require(word in said, f"no '{word}' in: {said}")
+        require(not os.path.exists(out), "a package was written")
+        require("tile " not in said, "it was noticed after the work")
+
+    refuse(4, ["there is no tileiras", "--tileiras"], "--target", "cuda",
+           "--tileiras", "/nowhere")
+    refuse(4, ["FATHOM_TILEIRAS"], "--target", "cuda",
+           environ=environment(env, FATHOM_TILEIRAS="/nowhere"))
+    refuse(3, ["too old", "13.3"], "--target", "cuda", "--tileiras",
+           tools(env, version="13.2"))
+    refuse(3, ["sm_42", "sm_121"], "--target", "cuda:sm_90,sm_42",
+           "--tileiras", tools(env))
+    for words, more in ((["is refused", "sm_90"], "echo 'it is refused'; exit 5"),
+                        (["it died"], "kill -ILL $$")):
+        # That takes the work before it.
+        out, said = compile_nano(env, "--target", "cuda:sm_90", "--tileiras",
+                                 tools(env, refusal=more), code=3)
+        for word in words:
+            require(word in said, f"no '{word}' in: {said}")
+        require(not os.path.exists(out), "a package was written")
+
+
+def launched(manifest):
+    return {launch["kernel"] for entry in manifest["entries"]
+            for s in entry["specialisations"] for launch in s["launches"]}
+
+
+@check("cuda/package")
+def package(env):
+    folder = tools(env)
+    environ = environment(env)
+    more = ("--target", "cuda:sm_100,sm_80", "--host-arch", "aarch64",
+            "--tileiras", folder)
+    one, _ = compile_nano(env, *more, environ=environ)
+    manifest = json.load(open(os.path.join(one, "manifest.json")))
+    require(manifest["target"] == {"name": "cuda",
+                                   "hostArchitecture": "aarch64",
+                                   "assembler": "tileiras V13.5.1"},
+            str(manifest["target"]))
+    kernels = launched(manifest)
+    for sm in ("sm_80", "sm_100"):
+        held = {l["kernel"] for l in manifest["libraries"] if l["isa"] == sm}
+        require(held == kernels, f"{sm}: {sorted(held ^ kernels)}")
+    for library in manifest["libraries"]:
+        path = os.path.join(one, library["file"])
+        require(os.path.getsize(path) == library["bytes"], library["file"])
+        if library["target"] == "cuda":
+            with open(path, "rb") as f:
+                head = f.readline()
+            require(head == f"--gpu-name={library['isa']} "
+                            f"--host-arch=aarch64\n".encode(), str(head))
+    # The host's code of the same kernels is there and runs.
+    env.run("fathom", "run", one, "--tokens", "5,17,3", "--max-new-tokens", 2,
+            "--driver", "emulated",
+            check=True)
+    # Equal inputs, equal bytes: from the cache, and without it.
+    for where in (environ, environment(env)):
+        two, _ = compile_nano(env, *more, environ=where)
+        require(filecmp.cmp(os.path.join(one, "manifest.json"),
+                            os.path.join(two, "manifest.json"), False),
+                "another manifest of equal inputs")
+    rows = listed(env, one)
+    require(rows["target"] == "cuda", rows["target"])
+    cuda = [r for r in rows["kernels"] if r["target"].startswith("sm_")]
+    require(len(cuda) == 2 * len(kernels), f"{len(cuda)} rows")
+    for row in cuda:
+        require(row["registers"] == 40 and row["stack_bytes"] == 16
+                and row["shared_bytes"] == 1024 and row["instructions"] == 3
+                and row["spill_stores"] == 1 and row["loop_spill_stores"] == 0
+                and row["tensor_instructions"] == {"HGMMA": 1}
+                and row["tma_instructions"] == 1
+                and row["configuration"]["worker_warps"] >= 0, str(row))
+        require(row["notices"][0].startswith("matrix product on FMA"), str(row))
+    host = [r for r in rows["kernels"] if r["target"] == "x86-64-v3"]
+    require({r["name"] for r in host} == kernels, "not all kernels of the host")
+    shown = json.loads(env.run("fathom", "inspect", one, "--json",
+                               check=True).out)
+    require(shown["target"]["name"] == "cuda", str(shown["target"]))
+    text = env.run("fathom", "inspect", one, check=True).out
+    require(f"cuda sm_80, {len(kernels)} kernels" in text, text[:1000])
+    return f"{len(kernels)} kernels"
+
+
+@check("cuda/package-without-disassemblers")
+def uninspected(env):
+    one, _ = compile_nano(env, "--target", "cuda:sm_90", "--tileiras",
+                          tools(env, inspect=False),
+                          environ=environment(env, PATH="/usr/bin:/bin"))
+    rows = [r for r in listed(env, one)["kernels"] if r["target"] == "sm_90"]
+    require(rows and all("registers" not in r and "bytes" in r for r in rows),
+            str(rows[:1]))
+    env.run("fathomc", "kernels", one, check=True)
+
+
+@check("cuda/kernels-of-a-cpu-package-and-of-none")
+def kernels_elsewhere(env):
+    one, _ = compile_nano(env)
+    rows = listed(env, one)
+    manifest = json.load(open(os.path.join(one, "manifest.json")))
+    require({r["name"] for r in rows["kernels"]} == launched(manifest),
+            "not the kernels that are launched")
+    require(rows["target"] == "cpu", rows["target"])
+    done = env.run("fathomc", "kernels", env.temporary("nothing"))
+    require(done.returncode == 5, f"exit code {done.returncode}: {done.err}")
+    with open(os.path.join(one, "manifest.json"), "w") as f:
+        f.write(json.dumps({**manifest, "producer": "another"}))
+    done = env.run("fathomc", "kernels", one)
+    require(done.returncode == 5 and "altered" in done.err, done.err)
+
+
+@check("cuda/tune")
+def tune(env):
+    """Only kernels that are left to the assembler spill nothing with these
+    tools: that is what must come out, and what a compilation then does."""
+    folder, environ = tools(env), environment(env)
+    chosen = env.temporary("choices.json")
+    with open(chosen, "w") as f:
+        json.dump({"schema_version": 1, "kernels": {
+            "0123456789abcdef": {"example": "other", "sm_90": [16, 2, 0]}}}, f)
+
+    def run():
+        env.run("fathomc", "tune", "--static", NANO, "--target", "cuda:sm_90",
+                "--tileiras", folder, "-o", chosen, "-q", check=True,
+                env=environ)
+        return open(chosen).read()
+
+    text = run()
+    require(run() == text, "another choice the second time")
+    choices = json.loads(text)["kernels"]
+    require(choices.pop("0123456789abcdef")["sm_90"] == [16, 2, 0],
+            "what was chosen for another kernel is gone")
+    # The stack of 16 bytes is never gone, so every way was tried.
+    require(choices and all(c["sm_90"] == [0, 1, 0] for c in choices.values()),
+            text[:500])
+    one, _ = compile_nano(env, "--target", "cuda:sm_90", "--tileiras", folder,
+                          "--configurations", chosen, environ=environ)
+    rows = [r for r in listed(env, one)["kernels"] if r["target"] == "sm_90"]
+    require(all(r["configuration"] == {"worker_warps": 0, "ctas": 1,
+                                       "occupancy": 0} for r in rows),
+            str(rows[0]))
+    with open(chosen, "w") as f:
+        f.write(text.replace("[0,1,0]", "[3,1,0]"))
+    compile_nano(env, "--target", "cuda:sm_90", "--tileiras", folder,
+                 "--configurations", chosen, code=5, environ=environ)
+    return f"{len(choices)} classes of kernels"
+
+
+# ---- What NVIDIA's assembler makes of the kernels -----------------------------
+
+
+def real_tools(env):
+    folder = os.path.join(env.build, "cuda", "bin")
+    for name in ("tileiras", "cuobjdump", "nvdisasm"):
+        if not os.access(os.path.join(folder, name), os.X_OK):
+            raise Skip(f"{name} is not installed (tools/setup)")
+    return folder
+
+
+def gates(env, checkpoint, numerics, architecture, key):
+    folder = real_tools(env)
+    out = env.temporary("gates.fathom")
+    tile = env.temporary("tile.mlir")
+    more = ("--numerics", numerics, "--target", f"cuda:{architecture}", "-q",
+            "--cpu", "x86-64-v3")
+    env.run("fathomc", "compile", checkpoint, *more, "--stop-after", "tile",
+            "-o", tile, check=True)
+    env.run("fathomc", "compile", checkpoint, "-o", out, "--tileiras", folder,
+            *more, check=True, timeout=7200)
+    products = cuda_gates.products_of(open(tile).read())
+    rows = [r for r in listed(env, out)["kernels"]
+            if r["target"] == architecture]
+    require({r["name"] for r in rows} == set(products),
+            "the package has other kernels than the tile module")
+    return cuda_gates.judge(key, architecture, rows, products)
+
+
+def register_gates(key, numerics, architecture, find, full):
+    @check(f"cuda/gates/{key}/{numerics}/{architecture}", full=full)
+    def run(env):
+        return gates(env, find(env), numerics, architecture,
+                     f"{key}/{numerics}")
+
+
+for numerics in ("published", "bf16"):
+    for architecture in ("sm_80", "sm_90", "sm_100", "sm_120"):
+        quick = numerics == "published" and architecture in ("sm_90", "sm_100")
+        register_gates("nano", numerics, architecture, lambda env: NANO,
+                       full=not quick)
+
+
+def skeleton_of(preset):
+    def find(env):
+        path = os.path.join(env.tmp, "skeleton-" + preset)
+        if not os.path.isdir(path):
+            env.run("fathomc", "skeleton", "--preset", preset, "-o", path,
+                    check=True)
+        return path
+    return find
+
+
+for preset in ("v4-flash", "v4-pro"):
+    for architecture in ("sm_90", "sm_100"):
+        register_gates(preset, "published", architecture, skeleton_of(preset),
+                       True)
+
+
+@check("cuda/full-size-from-a-full-cache", full=True)
+def from_full_cache(env):
+    """Both published models for sm_90 and sm_100, everything assembled before:
+    under 10 s each on two cores that do nothing else."""
+    folder = real_tools(env)
+    seconds = {}
+    for preset in ("v4-flash", "v4-pro"):
+        checkpoint = skeleton_of(preset)(env)
+        for _ in range(2):
+            out = env.temporary("full.fathom")
+            done = env.run("fathomc", "compile", checkpoint, "-o", out,
+                           "--numerics", "published", "--target",
+                           "cuda:sm_90,sm_100", "--tileiras", folder, "--json",
+                           check=True, timeout=7200)
+            seconds[preset] = json.loads(done.out)["total_seconds"]
+    for preset, time in seconds.items():
+        require(time < 10, f"{preset}: {time:.1f} s")
+    return ", ".join(f"{p} {t:.1f} s" for p, t in seconds.items())

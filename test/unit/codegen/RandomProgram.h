@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Random tile programs that are valid by construction, and what they must give:
+// each operation is evaluated by plain loops as it is written down.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace fathom::test {
+
+/// One kernel, @random: %in0 and %in1 f32 [rows, columns], %in2 i8 of the same
+/// shape, %out f32 [programs * rows, columns], %count. A program works on a
+/// tile at row rows * program id, and stores its result where the count lets
+/// it.
+struct RandomProgram {
+  std::string text;
+  int64_t rows = 0, columns = 0, programs = 2, count = 0;
+  std::vector<float> in0, in1;
+  std::vector<int8_t> in2;
+  std::vector<float> expected;
+  /// How far results may be off, since the order of sums is the target's
+  /// choice; 0: they are exact.
+  double tolerance = 0;
+
+  /// The same seed gives the same program.
+  static RandomProgram make(unsigned seed);
+};
+
+} // namespace fathom::test
