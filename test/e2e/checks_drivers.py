@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 
+import checks_devices
 import checks_model  # noqa: F401  (registers what is repeated here)
 import checks_product  # noqa: F401
 import checks_verify  # noqa: F401
@@ -45,6 +46,38 @@ _KNOWN = {name: function for name, _, function in harness.CHECKS}
 for _name in _WANTED + _WANTED_FULL:
     check("emulated/" + _name,
           full=_name in _WANTED_FULL)(emulated(_KNOWN[_name]))
+
+
+class ForDevices:
+    """An Env whose packages are compiled for CUDA: what the emulated driver
+    runs of them has a device's tile shapes and its launch records."""
+
+    def __init__(self, env):
+        self.env = env
+
+    def package(self, checkpoint, numerics, *more):
+        return checks_devices.compiled(self.env, checkpoint, numerics, *more)
+
+    def __getattr__(self, name):
+        return getattr(self.env, name)
+
+
+def for_devices(function):
+    return emulated(lambda env: function(ForDevices(env)))
+
+
+# Rules 1 to 5 of the oracle and the bitwise promise.
+_CUDA_QUICK = ["golden/f32/mixed/chunk-0", "golden/f32/mixed/mtp-chunk-7",
+               "golden/published/mixed", "layer/published/mixed/2",
+               "bits/published/mixed", "nano/answers/published"]
+_CUDA_FULL = ([name for name in _KNOWN if name.startswith("golden/f32/")]
+              + [f"golden/published/{name}" for name in NAMES]
+              + [f"golden/bf16/{name}/nearer-to-f32" for name in NAMES]
+              + [name for name in _KNOWN if name.startswith("layer/")]
+              + ["bits/bf16/mixed", "bits/bf16/mtp"])
+for _name in _CUDA_QUICK + [n for n in _CUDA_FULL if n not in _CUDA_QUICK]:
+    check("emulated-cuda/" + _name,
+          full=_name not in _CUDA_QUICK)(for_devices(_KNOWN[_name]))
 
 
 def run_tokens(env, package, prompt, driver, *more):
