@@ -202,6 +202,19 @@ Translator::Elements Translator::elementsOf(const Buffer &buffer,
                        splatLike(columns, width))};
 }
 
+/// Few tokens for a product with weights, where TMA takes rows one by one: they
+/// are a small part of what the product reads, and the thread that would ask
+/// for each of them spills.
+bool Translator::feedsProduct(Operation *gather) const {
+  constexpr int64_t kFewRows = 32;
+  auto type = cast<RankedTensorType>(gather->getResult(0).getType());
+  return target.hasTMA && target.number < 100 &&
+         type.getDimSize(0) <= kFewRows &&
+         llvm::all_of(
+             gather->getUsers(),
+             [](Operation *user) { return isa<tile::DotScaledOp>(user); });
+}
+
 FailureOr<Value> Translator::gatherRows(Operation *gather, mlir::Value memref,
                                         const Value &rows, const Value &column,
                                         Shape shape) {
@@ -220,7 +233,8 @@ FailureOr<Value> Translator::gatherRows(Operation *gather, mlir::Value memref,
     follow(buffer, token);
     return tile;
   }
-  if (shape[0] < kGatherRows && !gather->hasAttr(tile::kConsecutiveAttr)) {
+  if ((shape[0] < kGatherRows || feedsProduct(gather)) &&
+      !gather->hasAttr(tile::kConsecutiveAttr)) {
     Elements at = elementsOf(buffer, safe, column, shape);
     a.mask = f.binary(Op::AndI, at.inside,
                       f.broadcast(f.reshape(valid, {shape[0], 1}), shape));

@@ -79,6 +79,7 @@ private:
   mlir::LogicalResult load(tile::LoadOp op);
   mlir::LogicalResult store(tile::StoreOp op);
   mlir::LogicalResult gather(tile::GatherOp op);
+  bool feedsProduct(mlir::Operation *gather) const;
   mlir::LogicalResult gatherScaled(tile::GatherScaledOp op);
   mlir::LogicalResult scatter(tile::ScatterOp op);
   Value firstOf(mlir::Operation *gather);

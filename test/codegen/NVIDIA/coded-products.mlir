@@ -81,3 +81,32 @@ tile.kernel @fp4(%w: memref<256x256xi8>, %s: memref<256x16xf8E8M0FNU>, %x: memre
   tile.store %o, %y[%zero, %r] bounds[%n, %m] : tensor<16x128xf32>, memref<?x256xf32>
   tile.return
 }
+
+// Tokens that are gathered for a product come through pointers on sm_90, where TMA
+// would take them one by one.
+// HOPPER-LABEL: entry @gathered(
+// HOPPER-NOT: gather_scatter_view
+// HOPPER: load_ptr_tko {{.*}} -> tile<16x128xbf16>
+// HOPPER: mmaf
+
+// BLACKWELL-LABEL: entry @gathered(
+// BLACKWELL: gather_scatter_view
+tile.kernel @gathered(%w: memref<256x512xf8E4M3FN>, %s: memref<2x4xf8E8M0FNU>, %x: memref<?x512xbf16>, %rows: memref<16xi32>, %y: memref<256x16xf32>) {
+  %zero = arith.constant 0 : index
+  %k = arith.constant 512 : index
+  %step = arith.constant 128 : index
+  %b = tile.program_id 0
+  %r = arith.muli %b, %step : index
+  %init = arith.constant dense<0.0> : tensor<128x16xf32>
+  %which = tile.load %rows[%zero] : memref<16xi32> -> tensor<16xi32>
+  %sum = scf.for %i = %zero to %k step %step iter_args(%acc = %init) -> tensor<128x16xf32> {
+    %j = arith.divui %i, %step : index
+    %wt = tile.load %w[%r, %i] : memref<256x512xf8E4M3FN> -> tensor<128x128xf8E4M3FN>
+    %st = tile.load %s[%b, %j] : memref<2x4xf8E8M0FNU> -> tensor<1x1xf8E8M0FNU>
+    %xt = tile.gather %x[%which, %i] : memref<?x512xbf16>, tensor<16xi32> -> tensor<16x128xbf16>
+    %next = tile.dot_scaled %wt, %st, %xt, %acc : tensor<128x128xf8E4M3FN>, tensor<1x1xf8E8M0FNU>, tensor<16x128xbf16>, tensor<128x16xf32>
+    scf.yield %next : tensor<128x16xf32>
+  }
+  tile.store %sum, %y[%r, %zero] : tensor<128x16xf32>, memref<256x16xf32>
+  tile.return
+}
