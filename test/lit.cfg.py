@@ -29,7 +29,7 @@ config.substitutions += [
 # A test that needs a tool which is not there is unsupported, never passed.
 for tool in ["fathom", "fathomc", "fathom-opt", "fathom-translate",
              "fathom-reduce", "fathom-lsp-server", "fathom-cudatile-cases",
-             "fathom-tile-to-cudatile"]:
+             "fathom-tile-to-cudatile", "fathom-tile-to-adapter"]:
     if os.access(os.path.join(binaries, tool), os.X_OK):
         config.available_features.add(tool)
 for tool in ["readelf", "mlir-opt", "tileiras", "tileirdisasm", "cuobjdump",

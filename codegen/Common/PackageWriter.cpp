@@ -234,6 +234,8 @@ static Error takePlace(const std::string &ready,
 static Expected<std::vector<PackageFile>>
 readExtraFiles(StringRef checkpoint) {
   std::vector<PackageFile> files;
+  if (checkpoint.empty())
+    return files;
   for (const char *name : kCopiedFiles) {
     SmallString<256> path(checkpoint);
     sys::path::append(path, name);

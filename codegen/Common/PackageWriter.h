@@ -34,7 +34,7 @@ using PackageFile = std::pair<std::string, std::string>;
 
 /// Writes manifest, libraries, `more`, and those of tokenizer.json,
 /// tokenizer_config.json, generation_config.json and config.json that
-/// `checkpoint` has; fills libraries, extraFiles and contentBlake3 of the
+/// `checkpoint` (which may be empty) has; fills libraries, extraFiles and contentBlake3 of the
 /// manifest. An existing package of this name is replaced. Returns the bytes
 /// written. On error nothing is left and what was there is as before.
 llvm::Expected<uint64_t> writePackage(llvm::StringRef package,

@@ -71,6 +71,13 @@ public:
   /// operations, or the error returned.
   virtual llvm::Expected<std::vector<CompiledLibrary>>
   compile(mlir::ModuleOp module, const TargetOptions &options) const = 0;
+  /// Whether launches that do not wait for each other may become one kernel.
+  virtual bool mergesLaunches() const { return true; }
+  /// What the user should know of what compile() gave, a line each.
+  virtual std::vector<std::string>
+  notes(llvm::ArrayRef<CompiledLibrary> libraries) const {
+    return {};
+  }
   /// The scratch memory on the host that a kernel call of the libraries needs,
   /// at most, as compile() would find it, without making code.
   virtual llvm::Expected<uint64_t>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "codegen/NVIDIA/Assembler.h"
 
+#include "codegen/Common/Process.h"
 #include "codegen/NVIDIA/CubinReport.h"
-#include "codegen/NVIDIA/Process.h"
 #include "frontends/Support/FrontendError.h"
 #include "runtime/format/Blake3.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "codegen/NVIDIA/CubinReport.h"
 
-#include "codegen/NVIDIA/Process.h"
+#include "codegen/Common/Process.h"
 
 #include "llvm/ADT/BitVector.h"
 #include "llvm/ADT/StringExtras.h"

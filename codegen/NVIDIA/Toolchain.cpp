@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "codegen/NVIDIA/Toolchain.h"
 
-#include "codegen/NVIDIA/Process.h"
+#include "codegen/Common/Process.h"
 #include "frontends/Support/FrontendError.h"
 
 #include "llvm/ADT/SmallString.h"

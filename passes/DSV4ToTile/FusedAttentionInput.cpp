@@ -97,7 +97,7 @@ bool Queries::match(const TileShapes &shapes, ArrayRef<Operation *> members) {
     if (linear.getX() != x)
       return false;
     auto type = cast<RankedTensorType>(linear.getResult().getType());
-    if (type.getRank() != 3 ||
+    if (type.getRank() != 3 || type.getDimSize(2) > shapes.projectedHead ||
         !RowChain::accepts(shapes, p.steps, type.getDimSize(2)))
       return false;
   }

@@ -90,11 +90,14 @@ Part part(Lowering &l, SmallVectorImpl<Value> &operands, Value weight,
   if (rows) {
     p.tile.rows = rows;
     p.tile.ragged = false;
+  } else if (!p.tile.ragged) {
+    p.tile.rows = std::min(p.tile.rows, l.shapes.expertRows);
   }
   int64_t rowBytes = type.getShape().back() *
                      llvm::divideCeil(type.getElementTypeBitWidth(), 8);
   // A block of e4m3 has one row of scales for each 128 columns.
-  while (p.tile.n % (2 * p.tile.rows) == 0 && p.tile.rows < 128 &&
+  while (p.tile.n % (2 * p.tile.rows) == 0 &&
+         p.tile.rows < l.shapes.expertRows &&
          2 * p.tile.rows * rowBytes <= bytes)
     p.tile.rows *= 2;
   p.weight = operands.size();
@@ -194,8 +197,9 @@ bool FusedExperts::match(dsv4::FusedOp group) {
   sharedInner = cast<RankedTensorType>(act.getResult().getType()).getDimSize(1);
   if (streamBlock(l.shapes, hidden) < 8)
     return false;
-  auto blocksFit = [](int64_t block, int64_t width) {
-    return pow2Ceil(block) == block && block <= 128 && width % block == 0;
+  auto blocksFit = [&](int64_t block, int64_t width) {
+    return pow2Ceil(block) == block && block <= l.shapes.expertRows &&
+           width % block == 0;
   };
   if (auto block = op.getHiddenBlock(); block && !blocksFit(*block, inner))
     return false;

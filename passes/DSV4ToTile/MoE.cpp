@@ -117,8 +117,11 @@ Value tableEntry(KernelBuilder &k, Value table, Value index) {
 
 WeightTile stackedTile(const TileShapes &shapes, Value stacked) {
   auto type = cast<RankedTensorType>(stacked.getType());
-  return WeightTile::of(shapes, type.getShape().drop_front(),
-                        type.getElementType(), type.getDimSize(1));
+  WeightTile tile = WeightTile::of(shapes, type.getShape().drop_front(),
+                                   type.getElementType(), type.getDimSize(1));
+  if (!tile.ragged)
+    tile.rows = std::min(tile.rows, shapes.expertRows);
+  return tile;
 }
 
 Value tokensFirst(KernelBuilder &k, Value acc) {

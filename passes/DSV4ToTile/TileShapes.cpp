@@ -21,6 +21,7 @@ static constexpr TileShapes kCPU = {
     /*fewPairs=*/4,
     /*manyPairs=*/{32, 16},
     /*expertBytes=*/64 << 10,
+    /*expertRows=*/128,
     /*streamChannels=*/64,
     /*streamByStream=*/false,
     /*mixRows=*/1,
@@ -40,6 +41,7 @@ static constexpr TileShapes kCPU = {
     /*splitTokens=*/0,
     /*splitBytes=*/0,
     /*scoreBytes=*/0,
+    /*projectedHead=*/1024,
     /*indexKeys=*/32,
     /*indexStrip=*/1024,
     /*fewCandidates=*/1024,
@@ -65,6 +67,7 @@ static constexpr TileShapes kCUDA = {
     /*fewPairs=*/16,
     /*manyPairs=*/{32, 32},
     /*expertBytes=*/1 << 20,
+    /*expertRows=*/128,
     /*streamChannels=*/64,
     /*streamByStream=*/true,
     /*mixRows=*/64,
@@ -84,6 +87,7 @@ static constexpr TileShapes kCUDA = {
     /*splitTokens=*/16,
     /*splitBytes=*/64 << 20,
     /*scoreBytes=*/512 << 20,
+    /*projectedHead=*/1024,
     /*indexKeys=*/64,
     /*indexStrip=*/1024,
     /*fewCandidates=*/1024,
@@ -94,8 +98,54 @@ static constexpr TileShapes kCUDA = {
     /*elements=*/1024,
 };
 
+/// A vector unit has 192 KB for all tiles that live at once, and decoding takes
+/// several times a tile of weights; the cube unit's first level holds 512 KB.
+static constexpr TileShapes kAscend = {
+    /*name=*/"ascend",
+    /*chunk=*/128,
+    /*oneRows=*/64,
+    /*fewRows=*/64,
+    /*manyRows=*/64,
+    /*leastRows=*/16,
+    /*routerRows=*/64,
+    /*fewTokens=*/16,
+    /*manyTokens=*/32,
+    /*fewPairs=*/16,
+    /*manyPairs=*/{32, 16},
+    /*expertBytes=*/1 << 20,
+    /*expertRows=*/32,
+    /*streamChannels=*/32,
+    /*streamByStream=*/false,
+    /*mixRows=*/1,
+    /*mixChunk=*/128,
+    /*codes=*/false,
+    /*headTokens=*/std::numeric_limits<int64_t>::max(),
+    /*cacheRows=*/32,
+    /*leastHeads=*/16, // fractals of the cube unit
+    /*fewHeads=*/16,
+    /*manyHeads=*/16,
+    /*severalHeads=*/32,
+    /*partHeads=*/16,
+    /*headsLast=*/false,
+    /*sumsBySteps=*/false,
+    /*largestApart=*/false,
+    /*rectangles=*/false,
+    /*splitTokens=*/0,
+    /*splitBytes=*/0,
+    /*scoreBytes=*/0,
+    /*projectedHead=*/64,
+    /*indexKeys=*/32,
+    /*indexStrip=*/1024,
+    /*fewCandidates=*/1024,
+    /*manyCandidates=*/4096,
+    /*selectionTile=*/256,
+    /*rowPiece=*/256,
+    /*rowHeads=*/4,
+    /*elements=*/512,
+};
+
 const TileShapes *TileShapes::find(llvm::StringRef target) {
-  for (const TileShapes *shapes : {&kCPU, &kCUDA})
+  for (const TileShapes *shapes : {&kCPU, &kCUDA, &kAscend})
     if (target == shapes->name)
       return shapes;
   return nullptr;

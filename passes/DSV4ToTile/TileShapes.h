@@ -32,9 +32,11 @@ struct TileShapes {
   /// `manyPairs[0]`.
   int64_t fewPairs, manyPairs[2];
   /// A program of an expert reads as many rows as make this many bytes, if they
-  /// are no more than 128: enough to hide what it does before and after, few
+  /// are no more than expertRows: enough to hide what it does before and after, few
   /// enough for every thread to have several programs.
   int64_t expertBytes;
+  /// Most rows of a program of an expert, whatever their bytes.
+  int64_t expertRows;
   /// Channels of a program that ends with the streams, hence of one share of
   /// the next mix. Decides an order of sums.
   int64_t streamChannels;
@@ -74,6 +76,9 @@ struct TileShapes {
   /// sumsBySteps), and most bytes that their sums may take; most bytes of
   /// scores where programs take parts of the channels.
   int64_t splitTokens, splitBytes, scoreBytes;
+  /// Widest head whose norm, rotation and so on follow its projection within
+  /// one program, which then has a block of weights of as many rows.
+  int64_t projectedHead;
   /// Keys that a step of the indexer takes, and of a program that scores alone.
   int64_t indexKeys, indexStrip;
   /// Least blocks that a program chooses from, for one token and for more.

@@ -16,7 +16,7 @@ namespace fathom::format {
 
 /// An unknown major is refused, an unknown minor is accepted.
 constexpr int kMajor = 3;
-constexpr int kMinor = 0;
+constexpr int kMinor = 1;
 
 /// How a kernel of a CPU library is called. `args[i]` is a pointer or a count
 /// (see Arg), x/y/z the program's place in the grid, scratch 64-byte aligned
@@ -45,7 +45,7 @@ struct Limits {
 /// package of another target than cpu holds code for the host, too, of the same
 /// kernels: it is what the emulated driver runs.
 struct Target {
-  std::string name = "cpu"; // "cpu" | "cuda"
+  std::string name = "cpu"; // "cpu" | "cuda" | "ascend"
   /// Where device code holds code of the host, whose: "x86_64" | "aarch64".
   std::string hostArchitecture;
   std::string assembler; // and its version, where another program made the code
@@ -65,14 +65,21 @@ struct KernelReport {
 /// A file of code. `blake3` is over the file's bytes, hex.
 struct Library {
   std::string file;   // "host-x86-64-v3.so", "device/sm_90/KERNEL.cubin"
-  std::string target; // "cpu" | "cuda": who runs it
-  std::string isa;    // "x86-64-v3" | "sm_90"
+  std::string target; // as in Target::name: who runs it
+  std::string isa;    // "x86-64-v3" | "sm_90" | "910b"
   std::string kernel; // the one that it holds; "": all of them
   std::string blake3;
   uint64_t bytes = 0, scratchBytes = 0; // the latter of a call on the CPU
   /// Choices made when the kernel was compiled, "workerWarps" -> 8.
   std::map<std::string, int64_t> configuration;
   std::optional<KernelReport> report; // none: not known
+  /// What the file is, if it is no code that a device runs: "adapter" and "hivm"
+  /// are a kernel before and after AscendNPU-IR, "command" makes code of them.
+  std::string form;
+  /// Why the target's compiler made nothing of the kernel; "": it did.
+  std::string refusal;
+  /// Functions that a hand-over calls and the device library does not have.
+  std::vector<std::string> unresolved;
 };
 
 /// A safetensors file of the checkpoint. `name` has no directory part. The

@@ -120,6 +120,12 @@ inline nlohmann::json toJson(const Library &l) {
                         {"configuration", nlohmann::json::object()}};
   for (const auto &[name, value] : l.configuration)
     out["configuration"][name] = value;
+  if (!l.form.empty())
+    out["form"] = l.form;
+  if (!l.refusal.empty())
+    out["refusal"] = l.refusal;
+  if (!l.unresolved.empty())
+    out["unresolved"] = l.unresolved;
   if (!l.report)
     return out;
   nlohmann::json tensor = nlohmann::json::object();

@@ -394,6 +394,17 @@ struct Reader {
                   "'" + l.file + "' is not a file name within the package");
     if (!l.kernel.empty() && !isSymbol(l.kernel))
       return fail(Place{&at, "kernel"}, "not a symbol name");
+    if (j.contains("form") &&
+        !oneOf(j, "form", l.form, at, {"adapter", "hivm", "command"}))
+      return false;
+    if (j.contains("refusal") && !text(j, "refusal", l.refusal, at))
+      return false;
+    if (j.contains("unresolved") &&
+        !array(j, "unresolved", l.unresolved, at,
+               [&](const json &v, std::string &item, const Place &place) {
+                 return toText(v, item, place);
+               }))
+      return false;
     if (!j.contains("report"))
       return true;
     l.report.emplace();
@@ -403,13 +414,14 @@ struct Reader {
   /// Each file once, and one file for each kernel of a level.
   bool libraries(const std::vector<Library> &all, const Place &at) {
     std::set<std::string> files;
-    std::set<std::tuple<std::string, std::string, std::string>> held;
+    std::set<std::tuple<std::string, std::string, std::string, std::string>>
+        held;
     for (size_t i = 0; i < all.size(); ++i) {
       const Library &l = all[i];
       const Place here{&at, nullptr, i};
       if (!files.insert(l.file).second)
         return fail(Place{&here, "file"}, "'" + l.file + "' appears twice");
-      if (!held.insert({l.target, l.isa, l.kernel}).second)
+      if (!held.insert({l.target, l.isa, l.kernel, l.form}).second)
         return fail(here, "a second file for " + l.target + " " + l.isa +
                               (l.kernel.empty() ? "" : " " + l.kernel));
     }

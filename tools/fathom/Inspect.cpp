@@ -48,20 +48,22 @@ std::vector<CacheGroup> groupCaches(const format::Manifest &m) {
 struct DeviceCode {
   std::string name; // "cuda sm_90"
   uint64_t files = 0, bytes = 0;
+  uint64_t unfinished = 0; // that are no code yet
 };
 
 std::vector<DeviceCode> deviceCode(const format::Manifest &m) {
   std::vector<DeviceCode> all;
   for (const format::Library &l : m.libraries) {
-    if (l.kernel.empty())
+    if (l.kernel.empty() || l.form == "hivm")
       continue;
     const std::string name = l.target + " " + l.isa;
     auto it = std::find_if(all.begin(), all.end(),
                            [&](const DeviceCode &c) { return c.name == name; });
     if (it == all.end())
-      it = all.insert(all.end(), {name, 0, 0});
+      it = all.insert(all.end(), {name, 0, 0, 0});
     ++it->files;
     it->bytes += l.bytes;
+    it->unfinished += !l.form.empty();
   }
   return all;
 }
@@ -139,6 +141,7 @@ json describe(const std::string &package, const format::Manifest &m) {
                                 {"target", l.target},
                                 {"isa", l.isa},
                                 {"kernel", l.kernel},
+                                {"form", l.form.empty() ? "code" : l.form},
                                 {"bytes", l.bytes},
                                 {"scratch_bytes_per_thread", l.scratchBytes}});
   out["weights"] = {{"checkpoint_directory", m.checkpointDirectory},
@@ -220,12 +223,18 @@ std::string asText(const std::string &package, const format::Manifest &m) {
                      number(m.limits.maxStepTokens));
   line("target", targetText(m.target));
   for (const format::Library &l : m.libraries)
-    if (l.kernel.empty())
+    if (l.kernel.empty() && l.form.empty())
       line("code", l.file + " (" + l.isa + "), " + bytesText(l.bytes) +
                        ", scratch " + bytesText(l.scratchBytes) + " a thread");
   for (const DeviceCode &code : deviceCode(m))
     line("code", code.name + ", " + number(code.files) + " kernels, " +
-                     bytesText(code.bytes));
+                     bytesText(code.bytes) +
+                     (code.unfinished
+                          ? ", " + number(code.unfinished) +
+                                " of them without device code: fathomc finish "
+                                "makes it on a machine with the vendor's "
+                                "code generator"
+                          : ""));
   line("weights", number(m.weights.size()) + " tensors, " +
                       bytesText(totals.weightBytes) + ", in " +
                       number(m.files.size()) + " files in " +

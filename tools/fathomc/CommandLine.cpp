@@ -66,10 +66,8 @@ static void addModelOptions(CLI::App &command, CompileOptions &options,
   limit(takesPreset ? "--max-context,--context" : "--max-context",
         options.maxContext,
         "tokens that a sequence may have [32768, or what the model has]");
-  limit(takesPreset ? "--max-sequences,--sequences,--batch"
-                    : "--max-sequences",
-        options.maxSequences,
-        "sequences that may be in memory together [16]");
+  limit(takesPreset ? "--max-sequences,--sequences,--batch" : "--max-sequences",
+        options.maxSequences, "sequences that may be in memory together [16]");
   limit("--max-step-tokens", options.maxStepTokens,
         "tokens of one step; longer input is run in several steps, which "
         "changes no bit [512]");
@@ -86,7 +84,8 @@ static void addTarget(CLI::App &command, CompileOptions &options) {
   command
       .add_option("--target", options.target,
                   "what to compile for: cpu, or a device and its "
-                  "architectures, such as cuda or cuda:sm_90,sm_100")
+                  "architectures, such as cuda, cuda:sm_90,sm_100 or "
+                  "ascend:910b,a3,950")
       ->type_name("NAME[:LEVEL,...]")
       ->capture_default_str();
   command
@@ -105,6 +104,15 @@ static void addAssembler(CLI::App &command, CompileOptions &options) {
       ->type_name("PATH");
 }
 
+static void addBishengir(CLI::App &command, CompileOptions &options) {
+  command
+      .add_option("--bishengir", options.assembler,
+                  "AscendNPU-IR's bishengir-compile or its folder, for target "
+                  "ascend [$FATHOM_BISHENGIR, PATH, the folder of the Python "
+                  "package that tools/setup installs]")
+      ->type_name("PATH");
+}
+
 static void addCompile(CLI::App &app, CompileOptions &options) {
   CLI::App *compile = app.add_subcommand(
       "compile", "compile a checkpoint directory into a package");
@@ -115,6 +123,9 @@ static void addCompile(CLI::App &app, CompileOptions &options) {
                       "the file for the IR (default: standard output)");
   addTarget(*compile, options);
   addAssembler(*compile, options);
+  addBishengir(*compile, options);
+  compile->get_option("--bishengir")
+      ->excludes(compile->get_option("--tileiras"));
   compile
       ->add_option("--host-arch", options.hostArchitecture,
                    "processor of the machine that the device sits in: device "
@@ -256,6 +267,19 @@ static void addKernels(CLI::App &app, CompileOptions &options) {
   kernels->callback([&options] { options.command = Command::Kernels; });
 }
 
+static void addFinish(CLI::App &app, CompileOptions &options) {
+  CLI::App *finish = app.add_subcommand(
+      "finish", "make the device code of a package for Ascend that was "
+                "compiled without CANN");
+  finish->footer("It needs hivmc (910b, a3) or hivmc-a5 (950) of CANN on PATH, "
+                 "and no checkpoint.\n\n"
+                 "Example:\n"
+                 "  fathomc finish flash.fathom");
+  finish->add_option("PACKAGE", options.package, "NAME.fathom")->required();
+  addBishengir(*finish, options);
+  finish->callback([&options] { options.command = Command::Finish; });
+}
+
 static void addTune(CLI::App &app, CompileOptions &options) {
   CLI::App *tune = app.add_subcommand(
       "tune", "choose how the kernels of a model are compiled for GPUs (worker "
@@ -308,6 +332,7 @@ int parseCommandLine(int argc, char **argv, CompileOptions &options) {
     addPlan(app, options);
     addPresets(app, options);
     addKernels(app, options);
+    addFinish(app, options);
     addTune(app, options);
     try {
       app.parse(argc, argv);

@@ -13,7 +13,16 @@
 namespace fathom {
 
 enum class Phase { Import, Fuse, Tile, Plan, All };
-enum class Command { Compile, Explain, Plan, Skeleton, List, Kernels, Tune };
+enum class Command {
+  Compile,
+  Explain,
+  Plan,
+  Skeleton,
+  List,
+  Kernels,
+  Finish,
+  Tune
+};
 
 struct CompileOptions {
   Command command = Command::Compile;
@@ -36,7 +45,7 @@ struct CompileOptions {
   bool json = false, quiet = false;
   bool fusionTable = false; // explain: only the table, as Markdown
 
-  std::string package; // kernels
+  std::string package; // kernels, finish
 
   // tune
   bool exhaustive = false;

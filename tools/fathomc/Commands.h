@@ -17,6 +17,9 @@ int writePresetSkeleton(const CompileOptions &options);
 /// What the kernels of a package became.
 int listKernels(const CompileOptions &options);
 
+/// Device code for a package that was compiled without the target's last stage.
+int finishPackage(const CompileOptions &options);
+
 /// Chooses how kernels are compiled for GPUs and writes the choices to a file.
 int tuneCheckpoint(Compilation &run);
 

@@ -143,9 +143,9 @@ bool Compilation::openSource() {
     return fail(parsed.takeError());
   config = std::move(*parsed);
   Skeleton skeleton = layoutOf(*config);
-  checkpoint = Checkpoint::inMemory("preset " + preset->name,
-                                    std::move(skeleton.files),
-                                    std::move(skeleton.tensors));
+  checkpoint =
+      Checkpoint::inMemory("preset " + preset->name, std::move(skeleton.files),
+                           std::move(skeleton.tensors));
   return true;
 }
 
@@ -265,7 +265,10 @@ bool Compilation::lower() {
         DSV4ToTilePassOptions shapes;
         shapes.target = target->name().str();
         passes.addPass(createDSV4ToTilePass(shapes));
-        addLaunchPasses(passes, options.disabledFusions);
+        std::vector<std::string> disabled = options.disabledFusions;
+        if (!target->mergesLaunches())
+          disabled.push_back(kMergeLaunches.str());
+        addLaunchPasses(passes, disabled);
       }))
     return false;
   if (Error error = target->annotate(*module, targetOptions))
@@ -340,6 +343,8 @@ bool Compilation::compileFor(const TargetBackend &backend,
   progress.end(
       formatv("{0}: {1:F1} MB of code", join(chosen.levels, ", "), bytes / 1e6)
           .str());
+  for (const std::string &note : backend.notes(*compiled))
+    progress.note(note);
   std::move(compiled->begin(), compiled->end(), std::back_inserter(libraries));
   return true;
 }
@@ -456,6 +461,8 @@ int runCommand(const CompileOptions &options, const TargetRegistry &targets) {
     return listPresets(options);
   if (options.command == Command::Skeleton)
     return writePresetSkeleton(options);
+  if (options.command == Command::Finish)
+    return finishPackage(options);
   if (options.command == Command::Kernels)
     return listKernels(options);
   Compilation run(options, targets);

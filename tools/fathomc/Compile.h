@@ -23,6 +23,7 @@ int runCommand(const CompileOptions &options, const TargetRegistry &targets);
 /// The registry's entries.
 std::unique_ptr<TargetBackend> createCPUTarget();
 std::unique_ptr<TargetBackend> createCUDATarget();
+std::unique_ptr<TargetBackend> createAscendTarget();
 
 /// Progress lines (standard error) and the seconds of each phase.
 class Progress {

@@ -49,7 +49,9 @@ std::vector<Row> rowsOf(const format::Manifest &manifest) {
     rows.push_back({name, &library, it == launches.end() ? 0 : it->second});
   };
   for (const format::Library &library : manifest.libraries)
-    if (!library.kernel.empty())
+    if (library.form == "hivm" || library.form == "command")
+      continue; // beside the kernel's own file
+    else if (!library.kernel.empty())
       add(library.kernel, library);
     else
       for (const auto &[name, count] : launches)
@@ -83,6 +85,12 @@ json::Object toJson(const Row &row) {
     return out;
   }
   out["bytes"] = l.bytes;
+  if (l.target == "ascend") {
+    out["accepted"] = l.refusal.empty();
+    out["finished"] = l.form.empty();
+    out["message"] = l.refusal;
+    out["unresolved_symbols"] = json::Array(l.unresolved);
+  }
   out["configuration"] = std::move(configuration);
   if (!l.report)
     return out;
@@ -109,7 +117,9 @@ void printText(ArrayRef<Row> rows) {
     const format::Library &l = *row.library;
     if (!before || before->isa != l.isa) {
       outs() << (before ? "\n" : "") << l.target << " " << l.isa << "\n";
-      if (!l.kernel.empty())
+      if (l.target == "ascend")
+        outs() << "  (accepted: by AscendNPU-IR up to code generation)\n";
+      else if (!l.kernel.empty())
         outs() << "  regs stack spills (loop)  shared  TMA  instr.  warps/CTAs/"
                   "occupancy  kernel\n";
       else
@@ -119,6 +129,16 @@ void printText(ArrayRef<Row> rows) {
     before = &l;
     if (l.kernel.empty()) {
       outs() << "  " << row.name << "\n";
+      continue;
+    }
+    if (l.target == "ascend") {
+      outs() << "  " << (l.form.empty() ? "code    " : "no code ")
+             << (l.refusal.empty() ? "accepted " : "refused  ") << row.name;
+      if (!l.refusal.empty())
+        outs() << ": " << fathom::quoted(l.refusal);
+      for (const std::string &name : l.unresolved)
+        outs() << " unresolved " << name;
+      outs() << "\n";
       continue;
     }
     auto choice = [&](const char *name) {

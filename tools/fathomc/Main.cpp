@@ -35,5 +35,6 @@ int main(int argc, char **argv) {
   fathom::TargetRegistry targets;
   targets.add(fathom::createCPUTarget());
   targets.add(fathom::createCUDATarget());
+  targets.add(fathom::createAscendTarget());
   return fathom::runCommand(options, targets);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include "codegen/NVIDIA/Process.h"
+#include "codegen/Common/Process.h"
 
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/FileSystem.h"
@@ -15,10 +15,10 @@ using namespace llvm;
 
 extern char **environ;
 
-namespace fathom::nvidia {
+namespace fathom {
 
-/// Our environment without what would make the assembler load the libraries of
-/// another toolkit, with which it fails without a word.
+/// Our environment without what would make NVIDIA's assembler load the libraries
+/// of another toolkit, with which it fails without a word.
 static std::vector<StringRef> childEnvironment() {
   std::vector<StringRef> kept;
   for (char **at = environ; *at; ++at) {
@@ -110,4 +110,4 @@ bool writeBytes(const std::string &path, StringRef bytes) {
   return !error;
 }
 
-} // namespace fathom::nvidia
+} // namespace fathom

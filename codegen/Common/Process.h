@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// NVIDIA's tools as child processes: they may be missing, refuse, die or hang,
+// Vendors' tools as child processes: they may be missing, refuse, die or hang,
 // and none of that may take the compiler along. Threads may call at once.
 #pragma once
 
@@ -9,7 +9,7 @@
 
 #include <string>
 
-namespace fathom::nvidia {
+namespace fathom {
 
 /// Runs a program with its output in a string. False: it failed, and `output`
 /// ends with how.
@@ -24,4 +24,4 @@ std::string readBytes(const std::string &path);
 /// False: no space, no permission.
 bool writeBytes(const std::string &path, llvm::StringRef bytes);
 
-} // namespace fathom::nvidia
+} // namespace fathom

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Modules through AscendNPU-IR in child processes, several at once, kept by the
+// hash of what they are made from.
+#pragma once
+
+#include "codegen/Ascend/Toolchain.h"
+
+#include "llvm/ADT/ArrayRef.h"
+
+#include <functional>
+
+namespace fathom::ascend {
+
+struct Job {
+  std::string kernel;
+  const Target *target = nullptr;
+  std::string module; // text
+  // Results.
+  /// What the last stage gets; empty: refused.
+  std::string handOver;
+  std::string object; // empty without CANN
+  std::string refusal;
+  std::vector<std::string> unresolved;
+  bool cached = false;
+};
+
+struct CompilerOptions {
+  unsigned parallel = 1;
+  unsigned timeoutSeconds = 300;
+  std::string cache; // empty: nothing is kept
+  std::function<void(size_t done, size_t of)> progress;
+};
+
+/// Fills in the results. An error is the machine's refusal.
+llvm::Error compileModules(llvm::MutableArrayRef<Job> jobs,
+                           const Toolchain &toolchain,
+                           const CompilerOptions &options);
+
+/// What a launch must know, from the hand-over: bytes of workspace of a block,
+/// and the kind of cores as the tool numbers it.
+struct LaunchFacts {
+  int64_t workspaceBytes = 0, taskType = 0;
+};
+LaunchFacts launchFacts(llvm::StringRef handOver, llvm::StringRef kernel);
+
+/// The functions that a hand-over declares and does not define.
+std::vector<std::string> calledFunctions(llvm::StringRef handOver);
+
+/// What is wrong in the tool's output, beside the missing last stage; empty if
+/// nothing is.
+std::string firstComplaint(llvm::StringRef output);
+
+} // namespace fathom::ascend

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "codegen/Ascend/Toolchain.h"
+
+#include "codegen/Common/Process.h"
+#include "frontends/Support/FrontendError.h"
+
+#include "llvm/ADT/SmallString.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Program.h"
+
+#include <cstdlib>
+
+using namespace llvm;
+
+namespace fathom::ascend {
+
+static constexpr StringLiteral kCompiler = "bishengir-compile";
+
+/// `path`/name, or `path` itself if it is a program.
+static std::string programIn(StringRef path, StringRef name) {
+  if (path.empty())
+    return "";
+  SmallString<256> candidate(path);
+  if (sys::fs::is_directory(candidate))
+    sys::path::append(candidate, name);
+  return sys::fs::can_execute(candidate) ? candidate.str().str() : "";
+}
+
+static std::string onPath(StringRef name) {
+  auto found = sys::findProgramByName(name);
+  return found ? *found : "";
+}
+
+Expected<Toolchain> findToolchain(StringRef path, StringRef wheel) {
+  Toolchain found;
+  const char *variable = std::getenv("FATHOM_BISHENGIR");
+  const std::pair<StringRef, StringRef> named[] = {
+      {path, "--bishengir"}, {variable ? variable : "", "FATHOM_BISHENGIR"}};
+  for (auto [place, where] : named) {
+    if (place.empty() || !found.compile.empty())
+      continue;
+    found.compile = programIn(place, kCompiler);
+    if (found.compile.empty())
+      return makeError(FailureKind::Resources, "there is no bishengir-compile",
+                       where.str() + " = " + quoted(place),
+                       "no program of this name can be run there",
+                       "name the program or its folder");
+  }
+  if (found.compile.empty())
+    found.compile = onPath(kCompiler);
+  if (found.compile.empty())
+    found.compile = programIn((wheel + "/bin").str(), kCompiler);
+  if (found.compile.empty())
+    return makeError(
+        FailureKind::Resources,
+        "there is no bishengir-compile, the compiler of AscendNPU-IR",
+        "--bishengir, FATHOM_BISHENGIR, PATH", "targets of Ascend need it",
+        "install the Python package ascendnpu-ir, or CANN, and name it with "
+        "--bishengir");
+
+  std::string output;
+  if (!runTool(found.compile, {"--version"}, 60, output))
+    return makeError(FailureKind::Resources, "bishengir-compile does not run",
+                     quoted(found.compile), lastWords(output),
+                     "install the Python package ascendnpu-ir again");
+  // "bishengir-compile 1.2.0 (...)"
+  StringRef rest = StringRef(output).split("bishengir-compile ").second;
+  found.version = rest.take_until([](char c) { return isSpace(c); }).str();
+  if (found.version.empty())
+    return makeError(FailureKind::Unsupported,
+                     "this bishengir-compile does not say its version",
+                     quoted(found.compile),
+                     "what it makes cannot be told from what others make",
+                     "use the one of the Python package ascendnpu-ir");
+
+  StringRef folder = sys::path::parent_path(found.compile);
+  found.compileA5 = programIn(folder, "bishengir-compile-a5");
+  if (found.compileA5.empty())
+    found.compileA5 = found.compile; // it hands over to the other one itself
+  SmallString<256> library(sys::path::parent_path(folder));
+  sys::path::append(library, "lib");
+  if (sys::fs::exists(library + "/meta_op.aiv.bc"))
+    found.library = library.str().str();
+  found.hivmc = onPath("hivmc");
+  found.hivmcA5 = onPath("hivmc-a5");
+  return found;
+}
+
+std::vector<std::string> compilerArguments(const Target &target,
+                                           const std::string &input,
+                                           const std::string &temporaries,
+                                           const std::string &output) {
+  std::vector<std::string> arguments{
+      std::string("--target=") + target.soc, input,
+      "--enable-auto-multi-buffer=True", "--enable-auto-bind-sub-block=True",
+      "--enable-hfusion-compile=true", "--enable-triton-kernel-compile=true",
+      // Its tiling of loops with both cores in
+      // them fails on interleaved operands.
+      "--tile-mix-vector-loop=1", "--tile-mix-cube-loop=1"};
+  if (target.hasFP8) {
+    arguments.push_back("--disable-ffts");
+    arguments.push_back("--enable-auto-blockify-loop");
+  } else {
+    arguments.push_back("--enable-hivm-compile=true");
+  }
+  if (!temporaries.empty())
+    arguments.push_back("--save-temps=" + temporaries);
+  arguments.push_back("-o");
+  arguments.push_back(output);
+  return arguments;
+}
+
+std::string finishingScript(const Target &target) {
+  std::string call =
+      target.hasFP8 ? "bishengir-compile-a5" : "bishengir-compile";
+  for (const std::string &argument :
+       compilerArguments(target, "\"$module\"", "", "\"${module%.mlir}.o\""))
+    call += " " + argument;
+  return "#!/bin/sh\n"
+         "# Makes device code of every module beside this script. It needs "
+         "bishengir-compile\n"
+         "# and " +
+         std::string(target.hasFP8 ? "hivmc-a5" : "hivmc") +
+         " of CANN on PATH. `fathomc finish` does the same and puts the code\n"
+         "# into the package.\n"
+         "set -e\n"
+         "cd \"$(dirname \"$0\")\"\n"
+         "for module in *.mlir; do\n"
+         "  case \"$module\" in *.hivm.mlir) continue ;; esac\n"
+         "  " +
+         call + "\ndone\n";
+}
+
+} // namespace fathom::ascend

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The form that is handed over: generic, flat arguments, counts and tables through
+// memory, bounds as parts of copies, rows one by one.
+// REQUIRES: fathom-tile-to-adapter, mlir-opt
+// RUN: rm -rf %t && fathom-tile-to-adapter %s 910b %t
+// RUN: FileCheck %s --check-prefix=GENERIC < %t/pick.mlir
+// RUN: mlir-opt %t/pick.mlir | FileCheck %s
+// RUN: mlir-opt %t/plain.mlir | FileCheck %s --check-prefix=PLAIN
+
+// GENERIC-NOT: builtin.module {
+// GENERIC-NOT: overflow<none>}> : (tensor<{{.*}}xi32>) -> tensor<{{.*}}xi8>
+// GENERIC: "func.func"() <{function_type = (memref<?xi8>, memref<?xi8>, memref<?xbf16>, memref<?xi64>, memref<?xi32>, memref<?xi32>, memref<?xf32>, i32, i32, i32, i32, i32, i32) -> ()
+// GENERIC: SyncBlockLockArgIdx = 0 : i64, WorkspaceArgIdx = 1 : i64, global_kernel = "local", mix_mode = "mix", parallel_mode = "simd"
+
+// CHECK: func.func @pick(%[[LOCK:.*]]: memref<?xi8>, %[[WS:.*]]: memref<?xi8>, %[[FIRST:.*]]: memref<?xbf16>, %[[ADDRESSES:.*]]: memref<?xi64>, %[[COUNT:.*]]: memref<?xi32>, %[[ROWS:.*]]: memref<?xi32>, %[[OUT:.*]]: memref<?xf32>
+// CHECK-DAG: memref.load %[[COUNT]]
+// CHECK-DAG: memref.load %[[ADDRESSES]]
+// CHECK-DAG: arith.shrsi {{.*}} : i64
+// CHECK: memref.reinterpret_cast %[[FIRST]] to offset: [%{{.*}}], sizes: [16, 64], strides: [64, 1]
+// CHECK: linalg.matmul {input_precision = "ieee"}
+// CHECK: bufferization.materialize_in_destination
+tile.kernel @pick(%table: !tile.table<4 of memref<16x64xbf16>>, %n: index, %rows: memref<?xi32>, %out: memref<?x16xf32>) {
+  %i = tile.program_id 0
+  %zero = arith.constant 0 : index
+  %w = tile.select_buffer %table[%i] : <4 of memref<16x64xbf16>> -> memref<16x64xbf16>
+  %a = tile.load %w[%zero, %zero] : memref<16x64xbf16> -> tensor<16x64xbf16>
+  %acc = arith.constant dense<0.0> : tensor<16x16xf32>
+  %c = tile.dot <nt> %a, %a, %acc : tensor<16x64xbf16>, tensor<16x64xbf16>, tensor<16x16xf32>
+  %r = tile.load %rows[%zero] bounds[%n] : memref<?xi32> -> tensor<16xi32>
+  %k = arith.sitofp %r : tensor<16xi32> to tensor<16xf32>
+  %m = tile.broadcast %k dims [0] : tensor<16xf32> -> tensor<16x16xf32>
+  %d = arith.addf %c, %m : tensor<16x16xf32>
+  %sixteen = arith.constant 16 : index
+  tile.store %d, %out[%i, %zero] bounds[%n, %sixteen] : tensor<16x16xf32>, memref<?x16xf32>
+  tile.return
+}
+
+// PLAIN: func.func @plain(
+// PLAIN-SAME: mix_mode = "aiv"
+// PLAIN: scf.for
+// PLAIN: tensor.extract
+// PLAIN: scf.if
+// PLAIN: memref.copy
+// PLAIN: arith.trunci {{.*}} : tensor<4x32xi32> to tensor<4x32xi8>
+tile.kernel @plain(%x: memref<?x64xf32>, %rows: memref<?xi32>, %y: memref<?x32xi8>) {
+  %i = tile.program_id 0
+  %zero = arith.constant 0 : index
+  %r = tile.load %rows[%i] : memref<?xi32> -> tensor<4xi32>
+  %v = tile.gather %x[%r, %zero] : memref<?x64xf32>, tensor<4xi32> -> tensor<4x64xf32>
+  %p = tile.pack_fp4 %v : tensor<4x64xf32> -> tensor<4x32xi8>
+  tile.store %p, %y[%i, %zero] : tensor<4x32xi8>, memref<?x32xi8>
+  tile.return
+}

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Ascend: every kernel through AscendNPU-IR, the modules that it gets executed
+on this CPU, and packages finished with a stand-in for CANN's last stage."""
+import json
+import os
+import re
+import shutil
+import stat
+
+import adapter_cpu
+from harness import (NAMES, NANO, NUMERICS, Skip, check, compare_f32, require)
+
+SOCS = ["910b", "a3", "950"]
+
+
+def compiler(env):
+    folder = os.path.join(env.build, "ascend", "bin")
+    if not os.access(os.path.join(folder, "bishengir-compile"), os.X_OK):
+        raise Skip("the Python package ascendnpu-ir is not installed "
+                   "(tools/setup does it)")
+    return folder
+
+
+def llvm(tool):
+    for name in (tool + "-22", tool):
+        path = shutil.which(name)
+        if path:
+            return path
+    path = f"/usr/lib/llvm-22/bin/{tool}"
+    if os.access(path, os.X_OK):
+        return path
+    raise Skip(f"{tool} is not installed")
+
+
+def package(env, checkpoint, numerics, socs):
+    compiler(env)
+    return env.package(checkpoint, numerics, "--target", "ascend:" + socs,
+                       "--cpu", "x86-64-v3")
+
+
+def kernels(env, path):
+    done = env.run("fathomc", "kernels", path, "--json", check=True)
+    rows = [row for row in json.loads(done.out)["kernels"]
+            if row["target"] in SOCS]
+    require(rows, "the package has no kernels for Ascend")
+    return rows
+
+
+def accepted(numerics, socs, model=NANO, timeout=None):
+    """AscendNPU-IR accepts every kernel up to code generation, and everything
+    that its hand-over calls is in the device library."""
+
+    def run(env):
+        where = model(env) if callable(model) else model
+        compiler(env)
+        path = env.temporary("accepted.fathom")
+        env.compile(where, path, numerics, "--target", "ascend:" + socs,
+                    "--cpu", "x86-64-v3", timeout=timeout or 1800)
+        rows = kernels(env, path)
+        bad = [f"{row['name']} for {row['target']}: {row['message']}"
+               for row in rows if not row["accepted"]]
+        require(not bad, f"{len(bad)} refused, the first: {bad[:1]}")
+        missing = sorted({name for row in rows
+                          for name in row["unresolved_symbols"]})
+        require(not missing, f"not in the device library: {missing[:5]}")
+        names = {row["name"] for row in rows}
+        require(len(rows) == len(names) * len(socs.split(",")),
+                "not every kernel for every processor")
+        return f"{len(names)} kernels, {len(socs.split(','))} processors"
+
+    return run
+
+
+check("ascend/accepted/nano/bf16/910b")(accepted("bf16", "910b"))
+for _numerics in NUMERICS:
+    check(f"ascend/accepted/nano/{_numerics}/all", full=True)(
+        accepted(_numerics, ",".join(SOCS)))
+
+
+def skeleton(preset):
+    def make(env):
+        path = env.temporary(preset)
+        env.run("fathomc", "presets", "skeleton", preset, path, check=True,
+                timeout=300)
+        return path
+
+    return make
+
+
+for _preset in ("v4-flash", "v4-pro"):
+    check(f"ascend/accepted/{_preset}/bf16", full=True)(
+        accepted("bf16", ",".join(SOCS), skeleton(_preset), timeout=7200))
+
+
+# ---- what is handed over, executed ------------------------------------------
+
+
+def adapter_package(env, checkpoint, numerics, soc):
+    """A package whose host code is that of the modules for `soc`."""
+    compiled = package(env, checkpoint, numerics, soc)
+    tile = env.temporary("tile.mlir")
+    env.run("fathomc", "compile", checkpoint, "--numerics", numerics,
+            "--target", "ascend:" + soc, "--stop-after", "tile", "-q", "-o",
+            tile, check=True)
+    folder = os.path.join(compiled, "device", soc)
+    modules = {name[:-5]: open(os.path.join(folder, name)).read()
+               for name in sorted(os.listdir(folder))
+               if name.endswith(".mlir") and not name.endswith(".hivm.mlir")}
+    library = adapter_cpu.build(open(tile).read(), modules,
+                                env.temporary("adapter"), llvm)
+    replaced = env.temporary("adapter.fathom")
+    shutil.copytree(compiled, replaced)
+    # Weights are found from the package's place.
+    manifest = os.path.join(replaced, "manifest.json")
+    require(os.path.exists(manifest), "no manifest")
+    env.run("fathom-replace-library", replaced, library, check=True)
+    return replaced
+
+
+def executed(name, soc):
+    """The modules as they are handed over, by upstream passes on this CPU,
+    against the published code's own numbers."""
+
+    def run(env):
+        golden = env.golden(name)
+        checkpoint = env.checkpoint(name)
+        path = adapter_package(env, checkpoint, "f32", soc)
+        keep = golden["positions"] < 200
+        ids = golden["ids"][:200]
+        found = env.logits(path, [ids], "--driver", "host", "--checkpoint",
+                           checkpoint, timeout=1200)
+        return compare_f32(found[golden["positions"][keep]],
+                           golden["f32"][keep])
+
+    return run
+
+
+for _name in NAMES:
+    check(f"ascend/executed/{_name}/910b", full=_name != "mixed")(
+        executed(_name, "910b"))
+    check(f"ascend/executed/{_name}/950", full=True)(executed(_name, "950"))
+
+
+def executed_numerics(numerics):
+    """The same in the other numerics, against the CPU's own code of the same
+    kernels: decoding and quantising are exact on both, sums have other
+    orders."""
+
+    def run(env):
+        golden = env.golden("mixed-fp8")
+        checkpoint = env.checkpoint("mixed-fp8")
+        ids = golden["ids"][:64]
+        path = adapter_package(env, checkpoint, numerics, "910b")
+        found = env.logits(path, [ids], "--driver", "host", "--checkpoint",
+                           checkpoint, timeout=1200)
+        wanted = env.logits(package(env, checkpoint, numerics, "910b"), [ids],
+                            "--driver", "host")
+        scale = abs(wanted).max()
+        return compare_f32(found / scale, wanted / scale, limit=0.05, gap=0.1)
+
+    return run
+
+
+for _numerics in ("bf16", "published"):
+    check(f"ascend/executed/mixed-fp8/{_numerics}", full=True)(
+        executed_numerics(_numerics))
+
+
+# ---- emulated ---------------------------------------------------------------
+
+
+def emulated(name):
+    """The host's code of the same kernels, from a package for Ascend."""
+
+    def run(env):
+        golden = env.golden(name)
+        path = package(env, env.checkpoint(name), "f32", "910b")
+        found = env.logits(path, [golden["ids"]], "--driver", "emulated")
+        return compare_f32(found[golden["positions"]], golden["f32"])
+
+    return run
+
+
+for _name in NAMES:
+    check(f"ascend/emulated/{_name}", full=_name != "mixed")(emulated(_name))
+
+
+# ---- finishing --------------------------------------------------------------
+
+# What it is called with, and an object that tells of it.
+STAND_IN = """#!/bin/sh
+if [ "$1" = --version ]; then echo "hivmc 0.3.0"; exit 0; fi
+input=$1
+while [ $# -gt 0 ]; do [ "$1" = -o ] && output=$2; shift; done
+{ echo object of; sed -n 's/.*func.func @\\([a-z_0-9]*\\)(.*/\\1/p' "$input" |
+  head -1; } > "$output"
+"""
+
+
+@check("ascend/finish")
+def finish(env):
+    compiler(env)
+    made = package(env, NANO, "bf16", "910b")
+    rows = kernels(env, made)
+    require(not any(row["finished"] for row in rows),
+            "device code without CANN")
+    told = env.run("fathom", "inspect", made, check=True).out
+    require("without device code" in told, "inspect does not say so")
+    path = env.temporary("finished.fathom")
+    shutil.copytree(made, path)
+    before = env.run("fathomc", "finish", path)
+    require(before.returncode == 4 and "hivmc" in before.err,
+            f"without hivmc: exit code {before.returncode}: {before.err}")
+    tools = env.temporary("cann")
+    os.makedirs(tools)
+    for name in ("hivmc", "hivmc-a5"):
+        stand_in = os.path.join(tools, name)
+        with open(stand_in, "w") as f:
+            f.write(STAND_IN)
+        os.chmod(stand_in, stat.S_IRWXU)
+    environment = dict(os.environ, FATHOM_CACHE_DIR=env.temporary("cache"),
+                       PATH=tools + os.pathsep + os.environ["PATH"])
+    env.run("fathomc", "finish", path, check=True, timeout=1800,
+            env=environment)
+    for row in kernels(env, path):
+        require(row["finished"] and row["file"].endswith(".o"),
+                f"{row['name']} is not finished")
+        with open(os.path.join(path, row["file"])) as f:
+            text = f.read()
+        require(text.startswith("object of"), f"{row['file']}: {text[:80]}")
+    left = [name for name in os.listdir(os.path.join(path, "device", "910b"))
+            if not name.endswith(".o")]
+    require(not left, f"left in the package: {left[:3]}")
+    require("without device code" not in
+            env.run("fathom", "inspect", path, check=True).out,
+            "inspect still says so")
+    again = env.run("fathomc", "finish", path, env=environment)
+    require(again.returncode == 4, "finished twice")
+    return f"{len(rows)} kernels"
+
+
+@check("ascend/refused-tools")
+def refused_tools(env):
+    """A tool that fails, dies or writes nothing is a refusal, with its words."""
+    remarks = []
+    for body, words in (
+            ("echo 'loc(\"x\":1:2): error: no such tile' >&2; exit 1",
+             "no such tile"),
+            ("kill -SEGV $$", "died"), ("exit 0", "nothing over"),
+            ("exit 1", "nothing over")):
+        tools = env.temporary("tools")
+        os.makedirs(tools)
+        for name in ("bishengir-compile", "bishengir-compile-a5"):
+            path = os.path.join(tools, name)
+            with open(path, "w") as f:
+                f.write('#!/bin/sh\ncase "$1" in --version) '
+                        'echo "bishengir-compile 9.9 (test)"; exit 0 ;; esac\n'
+                        + body + "\n")
+            os.chmod(path, stat.S_IRWXU)
+        made = env.temporary("refused.fathom")
+        environment = dict(os.environ, FATHOM_CACHE_DIR=env.temporary("cache"))
+        env.compile(NANO, made, "bf16", "--target", "ascend:910b", "--cpu",
+                    "x86-64-v3", "--bishengir", tools, env=environment)
+        rows = kernels(env, made)
+        require(all(not row["accepted"] and words in row["message"]
+                    for row in rows),
+                f"'{words}' expected, found '{rows[0]['message']}'")
+        remarks.append(words)
+    return ", ".join(remarks)
