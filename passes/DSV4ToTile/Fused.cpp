@@ -19,9 +19,8 @@ bool lowerFused(Lowering &l, dsv4::FusedOp group) {
     return lowerCompressor(l, group);
   case dsv4::FusionKind::Head:
     return lowerHead(l, group);
-  default:
-    return false;
   }
+  return false;
 }
 
 } // namespace fathom

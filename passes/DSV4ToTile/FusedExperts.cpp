@@ -58,7 +58,8 @@ private:
         n = k.addi(n, k.ci(size - tiles[i + 1] - 1));
         stop = k.addi(first, k.muli(k.divi(n, size), size));
       }
-      k.loop(first, stop, k.ci(size), [&](Value t) { body(t, size); });
+      k.loop(first, stop, k.ci(size),
+             [&, size = size](Value t) { body(t, size); });
       first = stop;
     }
   }

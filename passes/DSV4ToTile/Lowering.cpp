@@ -125,7 +125,6 @@ static bool onlyProductsOfCodes(Value x, int64_t block) {
 bool Lowering::storesCodes(dsv4::FakeQuantizeOp op) const {
   int64_t width =
       cast<RankedTensorType>(op.getResult().getType()).getShape().back();
-  int64_t block = op.getBlock();
   return shapes.codes && quantisesChunks(op, width, shapes.chunk) &&
          width % shapes.chunk == 0 &&
          onlyProductsOfCodes(op.getResult(), shapes.chunk);

@@ -617,8 +617,8 @@ TEST_P(EngineTest, AlteredBytes) {
 TEST_P(EngineTest, OtherVersions) {
   Manifest m = toy();
   m.major = 7;
-  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "version 7.0");
-  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "reads version 3.0");
+  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "version 7.1");
+  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "reads version 3.1");
   m.major = kMajor;
   m.minor = 12;
   EXPECT_OK(tryOpen(m));

@@ -129,7 +129,7 @@ TEST(Manifest, InputsOfTheFuzzerAreRead) {
 
 TEST(Manifest, OtherMajorNamesBoth) {
   expectError("version 9.3", [](json &j) { j["major"] = 9, j["minor"] = 3; });
-  expectError("version 3.0", [](json &j) { j["major"] = 1; });
+  expectError("version 3.1", [](json &j) { j["major"] = 1; });
 }
 
 TEST(Manifest, NotJson) {
