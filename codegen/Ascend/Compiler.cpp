@@ -2,8 +2,7 @@
 #include "codegen/Ascend/Compiler.h"
 
 #include "codegen/Common/Process.h"
-#include "frontends/Support/FrontendError.h"
-#include "runtime/format/Blake3.h"
+#include "codegen/Common/ToolJobs.h"
 
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringExtras.h"
@@ -14,11 +13,7 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
-#include <atomic>
-#include <condition_variable>
 #include <map>
-#include <mutex>
-#include <thread>
 
 using namespace llvm;
 
@@ -105,10 +100,6 @@ private:
 
 //===-- The cache --------------------------------------------------------===//
 
-static std::string hashOf(StringRef bytes) {
-  return format::blake3Hex(bytes.data(), bytes.size());
-}
-
 static std::string cacheEntry(const Job &job, const Toolchain &toolchain,
                               const CompilerOptions &options) {
   std::string key = "ascend 1\n" + toolchain.version + "\n" +
@@ -120,16 +111,12 @@ static std::string cacheEntry(const Job &job, const Toolchain &toolchain,
   return path.str().str();
 }
 
-/// An entry is the hash of the rest, and JSON; a damaged one is none.
+/// An entry is JSON.
 static bool fromCache(Job &job, const std::string &path) {
-  std::string bytes = readBytes(path);
-  constexpr size_t kHash = 64;
-  if (bytes.size() <= kHash)
+  std::optional<std::string> bytes = readKept(path);
+  if (!bytes)
     return false;
-  StringRef rest = StringRef(bytes).drop_front(kHash);
-  if (hashOf(rest) != StringRef(bytes).take_front(kHash))
-    return false;
-  Expected<json::Value> value = json::parse(rest);
+  Expected<json::Value> value = json::parse(*bytes);
   if (!value) {
     consumeError(value.takeError());
     return false;
@@ -151,25 +138,11 @@ static bool fromCache(Job &job, const std::string &path) {
   return true;
 }
 
-/// Another process may write the same entry: each writes its own file, and a
-/// cache that cannot be written is no cache.
 static void toCache(const Job &job, const std::string &path) {
-  if (sys::fs::create_directories(sys::path::parent_path(path)))
-    return;
-  SmallString<256> fresh;
-  int fd = -1;
-  if (sys::fs::createUniqueFile(path + ".%%%%%%%%", fd, fresh))
-    return;
-  std::string rest;
-  raw_string_ostream(rest) << json::Value(json::Object{
+  std::string bytes;
+  raw_string_ostream(bytes) << json::Value(json::Object{
       {"handOver", job.handOver}, {"object", encodeBase64(job.object)}});
-  raw_fd_ostream out(fd, /*shouldClose=*/true);
-  out << hashOf(rest) << rest;
-  out.close();
-  bool failed = out.has_error();
-  out.clear_error();
-  if (failed || sys::fs::rename(fresh, path))
-    sys::fs::remove(fresh);
+  keep(path, bytes);
 }
 
 //===-- Compiling --------------------------------------------------------===//
@@ -227,61 +200,21 @@ static void resolve(MutableArrayRef<Job> jobs, const Toolchain &toolchain) {
 
 Error compileModules(MutableArrayRef<Job> jobs, const Toolchain &toolchain,
                      const CompilerOptions &options) {
-  SmallString<128> folder;
-  if (std::error_code error =
-          sys::fs::createUniqueDirectory("fathom-ascend", folder))
-    return makeError(FailureKind::Resources, "cannot create a folder for files",
-                     "TMPDIR", error.message(),
-                     "name a folder that can be written in TMPDIR");
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::atomic<size_t> next{0};
-  size_t done = 0;
-  bool noSpace = false;
-  auto work = [&] {
-    for (size_t i; (i = next++) < jobs.size();) {
-      Job &job = jobs[i];
-      std::string entry;
-      if (!options.cache.empty())
-        entry = cacheEntry(job, toolchain, options);
-      bool good = true;
-      if (entry.empty() || !fromCache(job, entry)) {
-        good = compileOne(job, (folder + "/" + Twine(i)).str(), toolchain,
-                          options);
-        if (!entry.empty() && !job.handOver.empty())
-          toCache(job, entry);
-      }
-      std::lock_guard<std::mutex> lock(mutex);
-      ++done;
-      if (!good) {
-        noSpace = true;
-        next = jobs.size();
-      }
-      changed.notify_one();
-    }
+  auto work = [&](size_t i, const std::string &folder) {
+    Job &job = jobs[i];
+    std::string entry;
+    if (!options.cache.empty())
+      entry = cacheEntry(job, toolchain, options);
+    if (!entry.empty() && fromCache(job, entry))
+      return true;
+    bool good = compileOne(job, folder, toolchain, options);
+    if (!entry.empty() && !job.handOver.empty())
+      toCache(job, entry);
+    return good;
   };
-  std::vector<std::thread> threads;
-  const size_t count = std::min<size_t>(std::max(1u, options.parallel),
-                                        std::max<size_t>(1, jobs.size()));
-  for (size_t i = 0; i < count; ++i)
-    threads.emplace_back(work);
-  {
-    std::unique_lock<std::mutex> lock(mutex);
-    size_t told = 0;
-    while (done < jobs.size() && !noSpace) {
-      changed.wait(lock, [&] { return told != done || noSpace; });
-      told = done;
-      if (options.progress)
-        options.progress(done, jobs.size());
-    }
-  }
-  for (std::thread &thread : threads)
-    thread.join();
-  sys::fs::remove_directories(folder);
-  if (noSpace)
-    return makeError(FailureKind::Resources, "cannot write a temporary file",
-                     quoted(folder.str()), "no space or no permission",
-                     "free some space, or name another folder in TMPDIR");
+  if (Error error =
+          runJobs(jobs.size(), options.parallel, options.progress, work))
+    return error;
   resolve(jobs, toolchain);
   return Error::success();
 }

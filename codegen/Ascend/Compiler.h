@@ -5,10 +5,9 @@
 #pragma once
 
 #include "codegen/Ascend/Toolchain.h"
+#include "codegen/Common/ToolJobs.h"
 
 #include "llvm/ADT/ArrayRef.h"
-
-#include <functional>
 
 namespace fathom::ascend {
 
@@ -29,7 +28,7 @@ struct CompilerOptions {
   unsigned parallel = 1;
   unsigned timeoutSeconds = 300;
   std::string cache; // empty: nothing is kept
-  std::function<void(size_t done, size_t of)> progress;
+  JobProgress progress;
 };
 
 /// Fills in the results. An error is the machine's refusal.

@@ -18,16 +18,6 @@ namespace fathom::ascend {
 
 static constexpr StringLiteral kCompiler = "bishengir-compile";
 
-/// `path`/name, or `path` itself if it is a program.
-static std::string programIn(StringRef path, StringRef name) {
-  if (path.empty())
-    return "";
-  SmallString<256> candidate(path);
-  if (sys::fs::is_directory(candidate))
-    sys::path::append(candidate, name);
-  return sys::fs::can_execute(candidate) ? candidate.str().str() : "";
-}
-
 static std::string onPath(StringRef name) {
   auto found = sys::findProgramByName(name);
   return found ? *found : "";

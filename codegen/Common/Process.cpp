@@ -4,6 +4,7 @@
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -82,6 +83,15 @@ bool runTool(const std::string &program, ArrayRef<std::string> arguments,
     output += '\n';
   output += failure;
   return false;
+}
+
+std::string programIn(StringRef path, StringRef name) {
+  if (path.empty())
+    return "";
+  SmallString<256> candidate(path);
+  if (sys::fs::is_directory(candidate))
+    sys::path::append(candidate, name);
+  return sys::fs::can_execute(candidate) ? candidate.str().str() : "";
 }
 
 std::string lastWords(StringRef output) {

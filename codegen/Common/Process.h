@@ -16,6 +16,9 @@ namespace fathom {
 bool runTool(const std::string &program, llvm::ArrayRef<std::string> arguments,
              unsigned timeoutSeconds, std::string &output);
 
+/// `path`/name, or `path` itself if it is a program; empty: neither.
+std::string programIn(llvm::StringRef path, llvm::StringRef name);
+
 /// The last line of what a tool that failed said, and how it ended.
 std::string lastWords(llvm::StringRef output);
 

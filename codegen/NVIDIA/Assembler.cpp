@@ -2,21 +2,14 @@
 #include "codegen/NVIDIA/Assembler.h"
 
 #include "codegen/Common/Process.h"
+#include "codegen/Common/ToolJobs.h"
 #include "codegen/NVIDIA/CubinReport.h"
-#include "frontends/Support/FrontendError.h"
-#include "runtime/format/Blake3.h"
 
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
-
-#include <atomic>
-#include <condition_variable>
-#include <cstdlib>
-#include <mutex>
-#include <thread>
 
 using namespace llvm;
 
@@ -93,21 +86,6 @@ static bool readKnowledge(StringRef text, Assembly &job) {
 
 //===-- The cache --------------------------------------------------------===//
 
-std::string defaultCache() {
-  const char *given = std::getenv("FATHOM_CACHE_DIR");
-  if (given && *given)
-    return given;
-  SmallString<256> folder;
-  if (!sys::path::cache_directory(folder))
-    return "";
-  sys::path::append(folder, "fathom");
-  return folder.str().str();
-}
-
-static std::string hashOf(StringRef bytes) {
-  return format::blake3Hex(bytes.data(), bytes.size());
-}
-
 static std::string cacheEntry(const Assembly &job, const Toolchain &toolchain,
                               const AssemblyOptions &options) {
   SmallString<256> path(options.cache);
@@ -118,17 +96,12 @@ static std::string cacheEntry(const Assembly &job, const Toolchain &toolchain,
   return path.str().str();
 }
 
-/// An entry is the hash of the rest, a line of JSON, and the cubin: a damaged
-/// one is none.
+/// An entry is a line of JSON and the cubin.
 static bool fromCache(Assembly &job, const std::string &path) {
-  std::string bytes = readBytes(path);
-  constexpr size_t kHash = 64;
-  if (bytes.size() <= kHash)
+  std::optional<std::string> bytes = readKept(path);
+  if (!bytes)
     return false;
-  StringRef rest = StringRef(bytes).drop_front(kHash);
-  if (hashOf(rest) != StringRef(bytes).take_front(kHash))
-    return false;
-  auto [known, cubin] = rest.split('\n');
+  auto [known, cubin] = StringRef(*bytes).split('\n');
   if (cubin.empty() || !readKnowledge(known, job))
     return false;
   job.cubin = cubin.str();
@@ -136,24 +109,10 @@ static bool fromCache(Assembly &job, const std::string &path) {
   return true;
 }
 
-/// Another process may write the same entry: each writes its own file, and a
-/// cache that cannot be written is no cache.
 static void toCache(const Assembly &job, const std::string &path) {
-  if (sys::fs::create_directories(sys::path::parent_path(path)))
-    return;
-  SmallString<256> fresh;
-  int fd = -1;
-  if (sys::fs::createUniqueFile(path + ".%%%%%%%%", fd, fresh))
-    return;
-  std::string rest;
-  raw_string_ostream(rest) << toJSON(job) << '\n' << job.cubin;
-  raw_fd_ostream out(fd, /*shouldClose=*/true);
-  out << hashOf(rest) << rest;
-  out.close();
-  bool failed = out.has_error();
-  out.clear_error();
-  if (failed || sys::fs::rename(fresh, path))
-    sys::fs::remove(fresh);
+  std::string bytes;
+  raw_string_ostream(bytes) << toJSON(job) << '\n' << job.cubin;
+  keep(path, bytes);
 }
 
 //===-- Assembling -------------------------------------------------------===//
@@ -205,68 +164,23 @@ static bool assembleOne(Assembly &job, const std::string &prefix,
 
 Error assemble(MutableArrayRef<Assembly> jobs, const Toolchain &toolchain,
                const AssemblyOptions &options) {
-  SmallString<128> folder;
-  if (std::error_code error =
-          sys::fs::createUniqueDirectory("fathom-cuda", folder))
-    return makeError(FailureKind::Resources, "cannot create a folder for files",
-                     "TMPDIR", error.message(),
-                     "name a folder that can be written in TMPDIR");
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::atomic<size_t> next{0};
-  size_t done = 0;
-  bool noSpace = false;
-  auto work = [&] {
-    for (size_t i; (i = next++) < jobs.size();) {
-      Assembly &job = jobs[i];
-      std::string entry;
-      if (!options.cache.empty())
-        entry = cacheEntry(job, toolchain, options);
-      const std::string prefix = (folder + "/" + Twine(i)).str();
-      bool good = true, fresh = false;
-      if (entry.empty() || !fromCache(job, entry)) {
-        good = assembleOne(job, prefix, toolchain, options);
-        fresh = !job.cubin.empty();
-      } else if (!job.report && toolchain.canInspect()) {
-        fresh = inspectAgain(job, prefix, toolchain);
-      }
-      if (fresh && !entry.empty())
-        toCache(job, entry);
-      std::lock_guard<std::mutex> lock(mutex);
-      ++done;
-      if (!good) {
-        noSpace = true;
-        next = jobs.size();
-      }
-      changed.notify_one();
+  auto work = [&](size_t i, const std::string &prefix) {
+    Assembly &job = jobs[i];
+    std::string entry;
+    if (!options.cache.empty())
+      entry = cacheEntry(job, toolchain, options);
+    bool good = true, fresh = false;
+    if (entry.empty() || !fromCache(job, entry)) {
+      good = assembleOne(job, prefix, toolchain, options);
+      fresh = !job.cubin.empty();
+    } else if (!job.report && toolchain.canInspect()) {
+      fresh = inspectAgain(job, prefix, toolchain);
     }
-    std::lock_guard<std::mutex> lock(mutex);
-    changed.notify_one();
+    if (fresh && !entry.empty())
+      toCache(job, entry);
+    return good;
   };
-  std::vector<std::thread> threads;
-  const size_t count = std::min<size_t>(std::max(1u, options.parallel),
-                                        std::max<size_t>(1, jobs.size()));
-  for (size_t i = 0; i < count; ++i)
-    threads.emplace_back(work);
-  {
-    std::unique_lock<std::mutex> lock(mutex);
-    size_t told = 0;
-    while (done < jobs.size() && !noSpace) {
-      changed.wait(lock);
-      if (options.progress && told != done) {
-        told = done;
-        options.progress(done, jobs.size());
-      }
-    }
-  }
-  for (std::thread &thread : threads)
-    thread.join();
-  sys::fs::remove_directories(folder);
-  if (noSpace)
-    return makeError(FailureKind::Resources, "cannot write a temporary file",
-                     quoted(folder.str()), "no space or no permission",
-                     "free some space, or name another folder in TMPDIR");
-  return Error::success();
+  return runJobs(jobs.size(), options.parallel, options.progress, work);
 }
 
 } // namespace fathom::nvidia

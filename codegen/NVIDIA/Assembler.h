@@ -4,13 +4,13 @@
 // from together with what is known of them.
 #pragma once
 
+#include "codegen/Common/ToolJobs.h"
 #include "codegen/NVIDIA/Remarks.h"
 #include "codegen/NVIDIA/Toolchain.h"
 #include "runtime/format/Manifest.h"
 
 #include "llvm/ADT/ArrayRef.h"
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,12 +33,8 @@ struct AssemblyOptions {
   std::string hostArchitecture; // "x86_64"; empty: the assembler's default
   /// Where results are kept; empty: nowhere.
   std::string cache;
-  /// Is told after every job; may be empty. Called by the caller's thread.
-  std::function<void(size_t done, size_t of)> progress;
+  JobProgress progress;
 };
-
-/// $FATHOM_CACHE_DIR, or fathom/ in the user's cache folder; empty if neither.
-std::string defaultCache();
 
 /// Fills in the results. An error is the machine's refusal (no folder for
 /// files, no process); what the assembler refuses is in `refusal`.

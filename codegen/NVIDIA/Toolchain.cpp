@@ -18,16 +18,6 @@ namespace fathom::nvidia {
 
 static constexpr const char *kBytecodeVersion = "13.3";
 
-/// `path`/tileiras, or `path` itself if it is a program.
-static std::string programIn(StringRef path, StringRef name) {
-  if (path.empty())
-    return "";
-  SmallString<256> candidate(path);
-  if (sys::fs::is_directory(candidate))
-    sys::path::append(candidate, name);
-  return sys::fs::can_execute(candidate) ? candidate.str().str() : "";
-}
-
 static std::string environmentOr(const char *name) {
   const char *value = std::getenv(name);
   return value ? value : "";

@@ -5,12 +5,9 @@
 #include "tools/fathomc/AscendTarget.h"
 
 #include "codegen/Ascend/TileToAdapter.h"
-#include "codegen/NVIDIA/Assembler.h"
 #include "frontends/Support/FrontendError.h"
 #include "tools/fathomc/Compile.h"
 
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <algorithm>
@@ -18,29 +15,19 @@
 
 namespace fathom {
 
-/// Where tools/setup puts the Python package, seen from this program.
-static std::string wheelFolder() {
-  static int here;
-  std::string program = llvm::sys::fs::getMainExecutable(nullptr, &here);
-  llvm::SmallString<256> folder(
-      llvm::sys::path::parent_path(llvm::sys::path::parent_path(program)));
-  llvm::sys::path::append(folder, "ascend");
-  return folder.str().str();
-}
-
 llvm::Expected<ascend::AscendOptions>
 ascendOptions(const TargetOptions &options) {
   ascend::AscendOptions ascend;
   for (const std::string &level : options.levels)
     ascend.targets.push_back(ascend::findTarget(level));
   llvm::Expected<ascend::Toolchain> tools =
-      ascend::findToolchain(options.assembler, wheelFolder());
+      ascend::findToolchain(options.assembler, toolsFolder("ascend"));
   if (!tools)
     return tools.takeError();
   ascend.toolchain = std::move(*tools);
   ascend.compiler.parallel =
       std::clamp(std::thread::hardware_concurrency(), 1u, 64u);
-  ascend.compiler.cache = nvidia::defaultCache();
+  ascend.compiler.cache = defaultCache();
   ascend.compiler.progress = options.progress;
   return ascend;
 }

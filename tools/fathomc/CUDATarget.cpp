@@ -8,28 +8,17 @@
 #include "frontends/Support/InputFile.h"
 
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Path.h"
 
 #include <algorithm>
 #include <thread>
 
 namespace fathom {
 
-/// Where tools/setup puts the Python packages, seen from this program.
-static std::string wheelFolder() {
-  static int here;
-  std::string program = llvm::sys::fs::getMainExecutable(nullptr, &here);
-  llvm::SmallString<256> folder(
-      llvm::sys::path::parent_path(llvm::sys::path::parent_path(program)));
-  llvm::sys::path::append(folder, "cuda", "bin");
-  return folder.str().str();
-}
-
 llvm::Expected<nvidia::CUDAOptions> cudaOptions(const TargetOptions &options) {
   nvidia::CUDAOptions cuda;
   cuda.architectures = options.levels;
   llvm::Expected<nvidia::Toolchain> tools =
-      nvidia::findToolchain(options.assembler, wheelFolder());
+      nvidia::findToolchain(options.assembler, toolsFolder("cuda") + "/bin");
   if (!tools)
     return tools.takeError();
   cuda.toolchain = std::move(*tools);
@@ -38,7 +27,7 @@ llvm::Expected<nvidia::CUDAOptions> cudaOptions(const TargetOptions &options) {
   // Some kernels take a minute each on a machine that is busy.
   cuda.assembly.timeoutSeconds = 600;
   cuda.assembly.hostArchitecture = options.hostArchitecture;
-  cuda.assembly.cache = nvidia::defaultCache();
+  cuda.assembly.cache = defaultCache();
   cuda.assembly.progress = options.progress;
   return cuda;
 }

@@ -456,6 +456,15 @@ static int compileCheckpoint(Compilation &run) {
   return run.code;
 }
 
+std::string toolsFolder(StringRef vendor) {
+  static int here;
+  std::string program = sys::fs::getMainExecutable(nullptr, &here);
+  SmallString<256> folder(
+      sys::path::parent_path(sys::path::parent_path(program)));
+  sys::path::append(folder, vendor);
+  return folder.str().str();
+}
+
 int runCommand(const CompileOptions &options, const TargetRegistry &targets) {
   if (options.command == Command::List)
     return listPresets(options);

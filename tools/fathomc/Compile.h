@@ -25,6 +25,10 @@ std::unique_ptr<TargetBackend> createCPUTarget();
 std::unique_ptr<TargetBackend> createCUDATarget();
 std::unique_ptr<TargetBackend> createAscendTarget();
 
+/// Where tools/setup puts a vendor's Python packages ("cuda"), seen from this
+/// program.
+std::string toolsFolder(llvm::StringRef vendor);
+
 /// Progress lines (standard error) and the seconds of each phase.
 class Progress {
 public:

@@ -93,7 +93,7 @@ TEST(RandomPrograms, AreAssembled) {
   nvidia::AssemblyOptions options;
   options.parallel = 2;
   options.timeoutSeconds = 300;
-  options.cache = nvidia::defaultCache();
+  options.cache = defaultCache();
   ASSERT_FALSE(bool(nvidia::assemble(jobs, *tools, options)));
   for (const nvidia::Assembly &job : jobs)
     EXPECT_EQ(job.refusal, "") << job.target << "\n" << job.name;
