@@ -52,19 +52,40 @@ std::vector<std::string> calledFunctions(StringRef handOver) {
   return names;
 }
 
-LaunchFacts launchFacts(StringRef handOver, StringRef kernel) {
-  auto constantOf = [&](StringRef function) -> int64_t {
+/// The arguments of the kernel's function, or of its part for the cube cores;
+/// both parts have the same.
+static StringRef entryArguments(StringRef handOver, StringRef kernel) {
+  for (StringRef part : {"(", "_mix_aic("}) {
+    StringRef rest =
+        handOver.split(("func.func @" + kernel + part).str()).second;
+    if (!rest.empty())
+      return rest.split(") attributes").first;
+  }
+  return "";
+}
+
+LaunchFacts launchFacts(StringRef handOver, StringRef kernel,
+                        const Target &target, bool usesCube) {
+  auto numberAfter = [](StringRef text, StringRef what) -> int64_t {
+    StringRef number =
+        text.split(what).second.take_while([](char c) { return isDigit(c); });
+    int64_t value = 0;
+    return number.getAsInteger(10, value) ? 0 : value;
+  };
+  auto constantOf = [&](StringRef function) {
     StringRef body =
         handOver.split(("@" + kernel + "_" + function + "()").str()).second;
-    StringRef number =
-        body.split("arith.constant ").second.take_while([](char c) {
-          return isDigit(c);
-        });
-    int64_t value = 0;
-    return body.empty() || number.getAsInteger(10, value) ? 0 : value;
+    // As an operation of arith: "%c10_i8 = arith.constant 10 : i8".
+    return numberAfter(body, "arith.constant ");
   };
-  return {constantOf("infer_workspace_shape_function"),
-          constantOf("infer_task_type_function")};
+  LaunchFacts facts;
+  facts.flags = entryArguments(handOver, kernel).contains("ffts_base_address");
+  if (blocksLoop(target))
+    facts.blocks = numberAfter(handOver, usesCube ? "\"CUBE_CORE_COUNT\", "
+                                                  : "\"VECTOR_CORE_COUNT\", ");
+  facts.workspaceBytes = constantOf("infer_workspace_shape_function");
+  facts.taskType = constantOf("infer_task_type_function");
+  return facts;
 }
 
 //===-- The device library -----------------------------------------------===//

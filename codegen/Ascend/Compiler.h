@@ -36,12 +36,18 @@ llvm::Error compileModules(llvm::MutableArrayRef<Job> jobs,
                            const Toolchain &toolchain,
                            const CompilerOptions &options);
 
-/// What a launch must know, from the hand-over: bytes of workspace of a block,
-/// and the kind of cores as the tool numbers it.
+/// What a launch must know, from the hand-over.
 struct LaunchFacts {
-  int64_t workspaceBytes = 0, taskType = 0;
+  /// The address of the hardware's flags comes before all other arguments.
+  bool flags = false;
+  /// At most so many blocks are launched, each of which goes through programs
+  /// at this distance; 0: a block for each program.
+  int64_t blocks = 0;
+  int64_t workspaceBytes = 0; // of a block
+  int64_t taskType = 0;       // the kind of cores as the tool numbers it
 };
-LaunchFacts launchFacts(llvm::StringRef handOver, llvm::StringRef kernel);
+LaunchFacts launchFacts(llvm::StringRef handOver, llvm::StringRef kernel,
+                        const Target &target, bool usesCube);
 
 /// The functions that a hand-over declares and does not define.
 std::vector<std::string> calledFunctions(llvm::StringRef handOver);

@@ -23,8 +23,6 @@ struct Target {
   /// A vector kernel may be launched on the cores of both kinds of this
   /// generation: "c220" or "c310", the name of its device library.
   const char *library;
-  /// Kernels of both core kinds get the address of a hardware flag block.
-  bool usesFFTS;
 };
 
 /// All of them, in the order of the documentation.

@@ -17,6 +17,7 @@ using namespace llvm;
 namespace fathom::ascend {
 
 static constexpr StringLiteral kCompiler = "bishengir-compile";
+static constexpr StringLiteral kLoop = "--enable-auto-blockify-loop";
 
 static std::string onPath(StringRef name) {
   auto found = sys::findProgramByName(name);
@@ -91,7 +92,7 @@ std::vector<std::string> compilerArguments(const Target &target,
       "--tile-mix-vector-loop=1", "--tile-mix-cube-loop=1"};
   if (target.hasFP8) {
     arguments.push_back("--disable-ffts");
-    arguments.push_back("--enable-auto-blockify-loop");
+    arguments.push_back(kLoop.str());
   } else {
     arguments.push_back("--enable-hivm-compile=true");
   }
@@ -100,6 +101,10 @@ std::vector<std::string> compilerArguments(const Target &target,
   arguments.push_back("-o");
   arguments.push_back(output);
   return arguments;
+}
+
+bool blocksLoop(const Target &target) {
+  return is_contained(compilerArguments(target, "", "", ""), kLoop);
 }
 
 std::string finishingScript(const Target &target) {

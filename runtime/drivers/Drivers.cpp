@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "runtime/drivers/Drivers.h"
 
+#include "runtime/drivers/ascend/AscendDriver.h"
 #include "runtime/drivers/cuda/CudaDriver.h"
 #include "runtime/drivers/emulated/EmulatedDriver.h"
 #include "runtime/drivers/host/HostDriver.h"
@@ -12,6 +13,7 @@ namespace {
 const DriverKind kinds[] = {
     {"host", "cpu", HostDriver::open},
     {"cuda", "cuda", CudaDriver::open},
+    {"ascend", "ascend", AscendDriver::open},
     {"emulated", "cpu", EmulatedDriver::open},
 };
 

@@ -27,7 +27,7 @@ const DriverKind *findDriver(const std::string &name);
 /// The one that runs packages of a target unless another is asked for; null:
 /// this runtime has none.
 const DriverKind *defaultDriver(const std::string &target);
-/// "host, cuda, emulated"
+/// "host, cuda, ascend, emulated"
 std::string driverNames();
 
 } // namespace fathom::rt

@@ -73,11 +73,15 @@ typedef struct fathom_engine_options {
   uint64_t memory_bytes;  /* a session is refused where it and the weights
                              need more; 0: what the machine has */
   int32_t huge_pages;     /* 1: ask for huge pages for caches and workspace */
-  const char *driver;     /* what executes: "host", "cuda", or "emulated", which
-                             treats the CPU as if it were a device with memory
-                             of its own and checks every access; NULL: as the
-                             package was compiled */
+  const char *driver;     /* what executes: "host", "cuda", "ascend", or
+                             "emulated", which treats the CPU as if it were a
+                             device with memory of its own and checks every
+                             access; NULL: as the package was compiled */
   int32_t device;         /* which of several */
+  int32_t ranks, rank;    /* reserved for a model over several devices, each of
+                             which is a rank of its own; 0 or 1, and 0: one
+                             device has all of it. More are refused with
+                             FATHOM_UNSUPPORTED */
   /* Told of the bytes of weights that a device has received so far. */
   void (*progress)(void *context, uint64_t done, uint64_t total);
   void *progress_context;
@@ -97,7 +101,7 @@ typedef struct fathom_model_info {
   const char *architecture;
   const char *numerics; /* published | bf16 | f32 */
   const char *isa;      /* of the loaded kernels, e.g. x86-64-v3 or sm_90 */
-  const char *driver;   /* host, cuda, emulated */
+  const char *driver;   /* host, cuda, ascend, emulated */
   const char *device;   /* which one, in its driver's words */
   const char *producer;
   int64_t vocabulary_size, hidden_size, layers, mtp_layers;

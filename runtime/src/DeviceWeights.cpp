@@ -118,6 +118,9 @@ Status Engine::checkWeightsFit() const {
 Status Engine::uploadWeights(const fathom_engine_options &options) {
   if (Status s = checkWeightsFit(); s.failed())
     return s;
+  if (Status s = device.table->reserveScratch(device.self, scratchPerThread);
+      s.failed())
+    return s;
   uint64_t total = 0, done = 0, largest = 0;
   for (const format::Weight &weight : content.weights) {
     deviceRequests.push_back({weight.name, weight.bytes});

@@ -15,6 +15,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <string>
 
 namespace fathom::rt {
 
@@ -34,12 +36,23 @@ enum class ArgKind : uint8_t {
   Count     // with countsInMemory the address of an i32, else its value
 };
 
+/// A kernel that is to be found in an image.
+struct KernelRequest {
+  const char *name;
+  /// Of its library in the package: "workspaceBytes" -> 4096.
+  const std::map<std::string, int64_t> &configuration;
+  /// Programs of the largest launch that there can be.
+  int64_t mostPrograms;
+};
+
 /// A kernel with its arguments, in the order of the package's record.
 struct LaunchRecord {
   void *kernel;
   const char *name; // for messages
   const uint64_t *args;
   const ArgKind *kinds;
+  /// Of a table, its first address; else 0.
+  const uint64_t *firsts;
   uint32_t argCount;
   int64_t grid[3]; // programs, x fastest; none is empty
 };
@@ -52,6 +65,9 @@ struct DriverTable {
   /// Arguments must stay the same from step to step, counts therefore lie in
   /// device memory, and sequences of launches can be recorded.
   bool recordsGraphs;
+  /// What devices of several ranks would exchange data by; null: nothing. A
+  /// reserved place: no model runs on several yet.
+  const char *collectives;
 
   void (*destroy)(void *self);
   /// Which device it is, for people: "NVIDIA H100 80GB HBM3, sm_90".
@@ -96,12 +112,13 @@ struct DriverTable {
   /// driver.
   Status (*loadImage)(void *self, const char *path, const std::string &bytes,
                       void **image);
-  Status (*findKernel)(void *self, void *image, const char *name,
+  Status (*findKernel)(void *self, void *image, const KernelRequest &request,
                        void **kernel);
-  /// Memory that each thread of the driver may use in a launch; `total`: what
-  /// it takes of the memory above.
-  Status (*reserveScratch)(void *self, uint64_t bytesPerThread,
-                           uint64_t *total);
+  /// What launches of the kernels found so far take of the memory above beside
+  /// their arguments, where each thread of the driver may use as much as is
+  /// given in a launch; and to take it.
+  uint64_t (*scratchBytes)(void *self, uint64_t bytesPerThread);
+  Status (*reserveScratch)(void *self, uint64_t bytesPerThread);
 
   /// Runs grid[0] * grid[1] * grid[2] independent programs.
   Status (*launch)(void *self, const LaunchRecord &record, void *stream);

@@ -140,6 +140,9 @@ Status Engine::placeWeights(const fathom_engine_options &options) {
     weights.push_back(files[weight.file].data() + weight.offset);
   if (!device.table->sharesHostMemory)
     return uploadWeights(options);
+  if (Status s = device.table->reserveScratch(device.self, scratchPerThread);
+      s.failed())
+    return s;
   for (const format::WeightTable &table : content.tables) {
     std::vector<const void *> pointers;
     pointers.reserve(table.weights.size());

@@ -81,8 +81,10 @@ private:
   Status loadManifest();
   Status openDriver(const fathom_engine_options &options);
   Status checkHost(const std::string &target) const;
+  Status checkFinished() const;
   Status chooseCode(const std::string &wanted);
   Status loadImage(const format::Library &library, void **image);
+  Status missingKernel(const std::string &kernel) const;
   Status loadKernels();
   Status mapWeights(const std::string &checkpoint);
   Status placeWeights(const fathom_engine_options &options);
@@ -98,7 +100,7 @@ private:
   format::Manifest content;
   std::string level;
   int threadCount = 1;
-  uint64_t memory = 0, scratch = 0;
+  uint64_t memory = 0, scratch = 0, scratchPerThread = 0;
   std::atomic<uint64_t> inSessions{0};
   const DriverKind *kind = nullptr;
   Driver device;

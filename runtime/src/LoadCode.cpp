@@ -3,8 +3,10 @@
 // Engine: which driver, which of the package's code, and its kernels.
 #include "runtime/format/Blake3.h"
 #include "runtime/src/Engine.h"
+#include "runtime/src/Plan.h"
 
 #include <algorithm>
+#include <map>
 
 namespace fathom::rt {
 
@@ -41,6 +43,14 @@ Status Engine::openDriver(const fathom_engine_options &options) {
                             driverNames());
   if (Status s = checkHost(target); s.failed())
     return s;
+  if (options.ranks > 1 || options.rank != 0)
+    return Status(FATHOM_UNSUPPORTED,
+                  "rank " + std::to_string(options.rank) + " of " +
+                      std::to_string(options.ranks) +
+                      ": a model on several devices (through NCCL or HCCL) is "
+                      "reserved and not there yet; give no ranks");
+  if (Status s = checkFinished(); s.failed())
+    return s;
   if (Status s = kind->open(wanted, device); s.failed()) {
     if (options.driver || target == "cpu")
       return s;
@@ -72,12 +82,34 @@ Status Engine::checkHost(const std::string &target) const {
                     "; compile the model again for it (--host-arch)");
 }
 
+/// Code is there, if any of the driver's target is.
+Status Engine::checkFinished() const {
+  size_t unfinished = 0;
+  for (const format::Library &library : content.libraries) {
+    if (library.target != kind->target)
+      continue;
+    if (library.form.empty())
+      return Status();
+    ++unfinished;
+  }
+  if (!unfinished) // chooseCode has words for that
+    return Status();
+  return Status(FATHOM_UNSUPPORTED,
+                "'" + packageDirectory + "' has no device code for '" +
+                    kind->target +
+                    "': it was compiled without the vendor's code generator. "
+                    "On a machine that has it: fathomc finish " +
+                    packageDirectory +
+                    "; its code for the CPU runs with --driver emulated or "
+                    "--driver host");
+}
+
 Status Engine::chooseCode(const std::string &wanted) {
   int best = 0;
   std::vector<std::string> seen;
   std::string has;
   for (const format::Library &library : content.libraries) {
-    if (library.target != kind->target)
+    if (library.target != kind->target || !library.form.empty())
       continue;
     if (std::find(seen.begin(), seen.end(), library.isa) == seen.end()) {
       seen.push_back(library.isa);
@@ -125,6 +157,28 @@ Status Engine::loadImage(const format::Library &library, void **image) {
   return device.table->loadImage(device.self, exact.c_str(), bytes, image);
 }
 
+/// Why the package has no code of the kernel.
+Status Engine::missingKernel(const std::string &kernel) const {
+  for (const format::Library &library : content.libraries) {
+    if (library.target != kind->target || library.isa != level ||
+        library.kernel != kernel || library.form.empty())
+      continue;
+    return library.refusal.empty()
+               ? Status(FATHOM_UNSUPPORTED,
+                        "kernel '" + kernel + "' has no device code for " +
+                            level + " yet: run fathomc finish " +
+                            packageDirectory +
+                            " on a machine with the vendor's code generator")
+               : Status(FATHOM_UNSUPPORTED,
+                        "kernel '" + kernel + "' has no device code for " +
+                            level + ", the vendor's compiler refused it: " +
+                            library.refusal);
+  }
+  return Status(FATHOM_BAD_FILE, "the package has no kernel '" + kernel +
+                                     "' for " + level +
+                                     "; compile the model again");
+}
+
 Status Engine::loadKernels() {
   struct Code {
     const format::Library *library;
@@ -133,35 +187,38 @@ Status Engine::loadKernels() {
   std::unordered_map<std::string, Code> code; // "": holds what others do not
   uint64_t scratchBytes = 0;
   for (const format::Library &library : content.libraries)
-    if (library.target == kind->target && library.isa == level) {
+    if (library.target == kind->target && library.isa == level &&
+        library.form.empty()) {
       code.emplace(library.kernel, Code{&library});
       scratchBytes = std::max(scratchBytes, library.scratchBytes);
     }
+  std::map<std::string, int64_t> mostPrograms;
   for (const format::Entry &entry : content.entries)
     for (const format::Specialisation &s : entry.specialisations)
       for (const format::Launch &launch : s.launches) {
-        auto [it, added] = kernels.emplace(launch.kernel, nullptr);
-        if (!added)
-          continue;
-        auto found = code.find(launch.kernel);
-        if (found == code.end())
-          found = code.find("");
-        if (found == code.end())
-          return Status(FATHOM_BAD_FILE, "the package has no kernel '" +
-                                             launch.kernel + "' for " + level +
-                                             "; compile the model again");
-        if (!found->second.image)
-          if (Status status =
-                  loadImage(*found->second.library, &found->second.image);
-              status.failed())
-            return status;
-        if (Status status =
-                device.table->findKernel(device.self, found->second.image,
-                                         launch.kernel.c_str(), &it->second);
-            status.failed())
-          return status;
+        int64_t &most = mostPrograms[launch.kernel];
+        most = std::max(most, programsOf(launch, s.maxTokens, s.maxTokens));
       }
-  return device.table->reserveScratch(device.self, scratchBytes, &scratch);
+  for (const auto &[kernel, most] : mostPrograms) {
+    auto found = code.find(kernel);
+    if (found == code.end())
+      found = code.find("");
+    if (found == code.end())
+      return missingKernel(kernel);
+    Code &of = found->second;
+    if (!of.image)
+      if (Status status = loadImage(*of.library, &of.image); status.failed())
+        return status;
+    const KernelRequest request = {kernel.c_str(), of.library->configuration,
+                                   most};
+    if (Status status = device.table->findKernel(device.self, of.image, request,
+                                                 &kernels[kernel]);
+        status.failed())
+      return status;
+  }
+  scratchPerThread = scratchBytes;
+  scratch = device.table->scratchBytes(device.self, scratchBytes);
+  return Status();
 }
 
 } // namespace fathom::rt

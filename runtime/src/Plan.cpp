@@ -32,6 +32,8 @@ int64_t programsAlong(const format::GridAxis &axis, const StepValues &values) {
   return sum;
 }
 
+} // namespace
+
 ArgKind kindOf(const format::Arg &arg) {
   switch (arg.kind) {
   case format::Arg::Kind::Weight:
@@ -45,7 +47,15 @@ ArgKind kindOf(const format::Arg &arg) {
   }
 }
 
-} // namespace
+int64_t programsOf(const format::Launch &launch, int64_t tokens, int64_t rows) {
+  StepValues values;
+  values.tokens = tokens;
+  values.rows = rows;
+  int64_t programs = 1;
+  for (const format::GridAxis &axis : launch.grid)
+    programs *= programsAlong(axis, values);
+  return programs;
+}
 
 Plan::Plan(Engine &engine, int entry, const format::Specialisation &source,
            const SessionBuffers &buffers, const InputBlock &inputs)
@@ -55,6 +65,7 @@ Plan::Plan(Engine &engine, int entry, const format::Specialisation &source,
     for (const format::Arg &arg : launch.args) {
       args.push_back(resolve(arg, buffers));
       kinds.push_back(kindOf(arg));
+      firsts.push_back(firstOf(arg));
     }
   size_t first = 0;
   for (const format::Launch &launch : source.launches) {
@@ -62,11 +73,20 @@ Plan::Plan(Engine &engine, int entry, const format::Specialisation &source,
                        launch.kernel.c_str(),
                        args.data() + first,
                        kinds.data() + first,
+                       firsts.data() + first,
                        static_cast<uint32_t>(launch.args.size()),
                        {}});
     first += launch.args.size();
   }
   timings.resize(records.size());
+}
+
+uint64_t Plan::firstOf(const format::Arg &arg) const {
+  if (arg.kind != format::Arg::Kind::Table)
+    return 0;
+  const std::vector<uint32_t> &weights =
+      engine.manifest().tables[arg.index].weights;
+  return weights.empty() ? 0 : address(engine.weight(weights.front()));
 }
 
 /// The value of an argument that changes: a patch, and 0 until then.

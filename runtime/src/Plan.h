@@ -41,6 +41,10 @@ struct Stopwatch {
   void *from = nullptr, *to = nullptr;
 };
 
+ArgKind kindOf(const format::Arg &arg);
+/// Of a launch in a step of so many tokens and rows of logits.
+int64_t programsOf(const format::Launch &launch, int64_t tokens, int64_t rows);
+
 class Plan {
 public:
   Plan(Engine &engine, int entry, const format::Specialisation &source,
@@ -92,6 +96,7 @@ private:
     return reinterpret_cast<int32_t *>(block.host + offset);
   }
   uint64_t resolve(const format::Arg &arg, const SessionBuffers &buffers);
+  uint64_t firstOf(const format::Arg &arg) const;
   uint64_t resolveInput(int index);
   uint64_t resolveOutput(int index);
   uint64_t resolveCount(format::Count count);
@@ -106,6 +111,7 @@ private:
   InputBlock block;
   std::vector<uint64_t> args;
   std::vector<ArgKind> kinds;
+  std::vector<uint64_t> firsts;
   std::vector<Patch> patches;
   std::vector<LaunchRecord> records;
   std::vector<Timing> timings;

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import stat
+import struct
 
 import adapter_cpu
 from harness import (NAMES, NANO, NUMERICS, Skip, check, compare_f32, require)
@@ -183,6 +184,135 @@ def emulated(name):
 
 for _name in NAMES:
     check(f"ascend/emulated/{_name}", full=_name != "mixed")(emulated(_name))
+
+
+# ---- how kernels are called --------------------------------------------------
+
+
+def entry_of(text, kernel):
+    """Arguments, as (type, kind), and body of the kernel's function in a
+    hand-over; of both its parts where it has two, which must agree."""
+    found = re.findall(r"func\.func @" + re.escape(kernel) +
+                       r"(|_mix_aic|_mix_aiv)\((.*?)\) attributes[^\n]*\{\n"
+                       r"(.*?)\n  \}", text, re.S)
+    require(found, f"{kernel} is not in its hand-over")
+    all_arguments = []
+    for _, arguments, _ in found:
+        split = re.split(r"(?:^|, )%arg\d+: ", arguments)[1:]
+        kinds = [re.search(r"hacc\.arg_type<(\w+)>", one) for one in split]
+        all_arguments.append([(one.split(" {")[0].split(",")[0],
+                               kind.group(1) if kind else "")
+                              for one, kind in zip(split, kinds)])
+    require(all(one == all_arguments[0] for one in all_arguments),
+            f"{kernel}: its parts have different arguments")
+    return ([part for part, _, _ in found], all_arguments[0],
+            [body for _, _, body in found])
+
+
+def step_between_programs(body):
+    """By how much the loop from the number of the block goes on; 0: none."""
+    number = re.search(r"(%\S+) = hivm\.hir\.get_block_idx", body)
+    if not number:
+        return 0
+    narrow = re.search(r"(%\S+) = \S*trunci? " + re.escape(number.group(1)) +
+                       " :", body)
+    loop = narrow and re.search(
+        r"cf\.br (\^bb\d+)\((?:[^)]*, )?" + re.escape(narrow.group(1)) + " :",
+        body)
+    if not loop:
+        return 0
+    induction = re.search(re.escape(loop.group(1)) + r"\((%\S+): i32", body)
+    step = re.search(r"addi? " + re.escape(induction.group(1)) + r", (%\S+) ",
+                     body).group(1)
+    return int(re.search(re.escape(step) + r" = \S*constant\(?\s?(\d+) : i32",
+                         body).group(1))
+
+
+def called_as(call, arguments):
+    """What the driver packs against what the function takes."""
+    packed = struct.pack(f"<{len(call['words'])}Q", *call["words"])
+    own = iter([value for i, kind in enumerate(call["kinds"])
+                for value in (([0x10000 * (i + 1) + 1] if kind == "table"
+                               else []) + [0x10000 * (i + 1)])])
+    own_types = iter([wanted for kind in call["kinds"]
+                      for wanted in {"table": (None, "i64"), "count": ("i32",),
+                                     "buffer": (None,)}[kind]])
+    grid = iter([3, 5, 7])
+    at = 0
+    for type_, kind in arguments:
+        if type_ == "i32":
+            value, = struct.unpack_from("<i", packed, at)
+            require(value == next(grid), "an i32 that is not the grid's")
+            at += 4
+            continue
+        value, = struct.unpack_from("<Q", packed, at)
+        at += 8
+        if kind == "ffts_base_address":
+            require(type_ == "i64" and value == 0xf1a6, "flags")
+        elif kind == "sync_block_lock":
+            require(value == 0, "a lock")
+        elif kind == "workspace":
+            require(value == (0x3039 if call["workspace_bytes"] else 0),
+                    "a workspace")
+        else:
+            require(type_.startswith("memref<?x"), f"an argument of {type_}")
+            wanted = next(own_types)
+            require(wanted is None or type_.startswith(f"memref<?x{wanted}"),
+                    f"{type_} where elements are {wanted}")
+            require(value == next(own), f"{value:#x} where another belongs")
+    require(next(own, None) is None and next(grid, None) is None,
+            "more than the function takes")
+    require(len(packed) == (at + 7) // 8 * 8 and not any(packed[at:]),
+            "bytes after the last argument")
+
+
+def arguments(numerics, soc):
+    """For every kernel, what the driver packs for a launch from the package's
+    records is what the function in the hand-over takes, and what the package
+    says of blocks, flags and workspace is what stands there."""
+
+    def run(env):
+        path = package(env, NANO, numerics, soc)
+        calls = [json.loads(line) for line in
+                 env.run("tests/ascend-arguments", path, soc,
+                         check=True).out.splitlines()]
+        refused = {row["name"] for row in kernels(env, path)
+                   if not row["accepted"]}
+        seen = {"table": 0, "mix": 0, "workspace": 0}
+        for call in calls:
+            name = call["kernel"]
+            if name in refused:
+                continue
+            with open(os.path.join(path, "device", soc,
+                                   name + ".hivm.mlir")) as f:
+                text = f.read()
+            parts, types, bodies = entry_of(text, name)
+            try:
+                called_as(call, types)
+                require(call["mix"] == (len(parts) == 2), "mixed or not")
+                require(all(step_between_programs(body) == call["loop"]
+                            for body in bodies), "how blocks go on")
+                require(call["blocks"] == min(call["loop"] or 105, 105),
+                        "the number of blocks")
+                size = re.search(name + r"_infer_workspace_shape_function\(\)"
+                                 r".*?constant (\d+) : index", text, re.S)
+                require(call["workspace_bytes"] ==
+                        (int(size.group(1)) if size else 0), "workspace")
+            except AssertionError as why:
+                raise AssertionError(f"{name}: {why}")
+            seen["table"] += "table" in call["kinds"]
+            seen["mix"] += call["mix"]
+            seen["workspace"] += call["workspace_bytes"] > 0
+        require(all(seen.values()) or soc == "950", f"not all forms: {seen}")
+        return (f"{len(calls)} kernels, {seen['mix']} on both kinds of cores, "
+                f"{seen['table']} with tables")
+
+    return run
+
+
+check("ascend/arguments/910b")(arguments("bf16", "910b"))
+for _soc in ("a3", "950"):
+    check(f"ascend/arguments/{_soc}", full=True)(arguments("bf16", _soc))
 
 
 # ---- finishing --------------------------------------------------------------

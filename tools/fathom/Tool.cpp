@@ -61,9 +61,9 @@ void EngineOptions::addTo(CLI::App &app) {
       ->type_name("LEVEL")
       ->envname("FATHOM_CPU");
   app.add_option("--driver", driver,
-                 "What executes: host, cuda, or emulated (the CPU as a device "
-                 "with memory of its own, for tests); by default what the "
-                 "package was compiled for")
+                 "What executes: host, cuda, ascend, or emulated (the CPU as a "
+                 "device with memory of its own, for tests); by default what "
+                 "the package was compiled for")
       ->type_name("NAME")
       ->envname("FATHOM_DRIVER");
   app.add_option("--device", device, "Which one, where there are several")

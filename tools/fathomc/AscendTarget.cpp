@@ -45,9 +45,11 @@ CompiledLibrary deviceLibrary(const ascend::Job &job, bool usesCube) {
   about.kernel = job.kernel;
   about.unresolved = job.unresolved;
   about.refusal = job.refusal;
-  ascend::LaunchFacts facts = ascend::launchFacts(job.handOver, job.kernel);
+  ascend::LaunchFacts facts =
+      ascend::launchFacts(job.handOver, job.kernel, target, usesCube);
   about.configuration = {{"mix", usesCube},
-                         {"flags", usesCube && target.usesFFTS},
+                         {"flags", facts.flags},
+                         {"blocks", facts.blocks},
                          {"taskType", facts.taskType},
                          {"workspaceBytes", facts.workspaceBytes}};
   bool finished = !job.object.empty();

@@ -46,6 +46,7 @@ const DriverTable CudaDriver::table = {
     "cuda",
     /*sharesHostMemory=*/false,
     /*recordsGraphs=*/true,
+    /*collectives=*/"NCCL",
     [](void *self) { delete static_cast<CudaDriver *>(self); },
     [](void *self) { return of(self).describe(); },
     [](void *self, const std::string &isa) { return of(self).rank(isa); },
@@ -127,21 +128,20 @@ const DriverTable CudaDriver::table = {
     [](void *self, const char *path, const std::string &bytes, void **image) {
       return of(self).load(path, bytes, image);
     },
-    [](void *self, void *image, const char *name, void **kernel) {
+    [](void *self, void *image, const KernelRequest &request, void **kernel) {
       CudaDriver &driver = of(self);
       if (Status s = driver.enter(); s.failed())
         return s;
       CuKernel found = nullptr;
       Status s = driver.api.status(
-          driver.api.kernel(&found, static_cast<CuLibrary>(image), name),
-          "cuLibraryGetKernel", std::string("kernel '") + name + "'");
+          driver.api.kernel(&found, static_cast<CuLibrary>(image),
+                            request.name),
+          "cuLibraryGetKernel", std::string("kernel '") + request.name + "'");
       *kernel = found;
       return s;
     },
-    [](void *, uint64_t, uint64_t *total) { // tile kernels have none
-      *total = 0;
-      return Status();
-    },
+    [](void *, uint64_t) { return uint64_t(0); }, // tile kernels have none
+    [](void *, uint64_t) { return Status(); },
     [](void *self, const LaunchRecord &record, void *where) {
       return of(self).launch(record, where);
     },

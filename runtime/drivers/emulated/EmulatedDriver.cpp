@@ -51,6 +51,7 @@ const DriverTable EmulatedDriver::table = {
     "emulated",
     /*sharesHostMemory=*/false,
     /*recordsGraphs=*/true,
+    /*collectives=*/nullptr,
     [](void *self) { delete static_cast<EmulatedDriver *>(self); },
     [](void *) { return std::string("a device that the CPU stands in for"); },
     [](void *, const std::string &isa) { return hostRank(isa); },
@@ -118,14 +119,12 @@ const DriverTable EmulatedDriver::table = {
     [](void *self, const char *path, const std::string &, void **image) {
       return of(self).host.load(path, image);
     },
-    [](void *, void *image, const char *name, void **kernel) {
-      return HostDriver::find(image, name, kernel);
+    [](void *, void *image, const KernelRequest &request, void **kernel) {
+      return HostDriver::find(image, request.name, kernel);
     },
     // The threads' scratch is not the device's memory.
-    [](void *self, uint64_t bytes, uint64_t *total) {
-      *total = 0;
-      return of(self).host.reserve(bytes);
-    },
+    [](void *, uint64_t) { return uint64_t(0); },
+    [](void *self, uint64_t bytes) { return of(self).host.reserve(bytes); },
     [](void *self, const LaunchRecord &record, void *stream) {
       return of(self).launch(record, number(stream));
     },

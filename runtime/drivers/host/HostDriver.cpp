@@ -57,6 +57,7 @@ const DriverTable HostDriver::table = {
     "host",
     /*sharesHostMemory=*/true,
     /*recordsGraphs=*/false,
+    /*collectives=*/nullptr,
     [](void *self) { delete static_cast<HostDriver *>(self); },
     [](void *) { return std::string("CPU"); },
     [](void *, const std::string &isa) { return hostRank(isa); },
@@ -116,13 +117,13 @@ const DriverTable HostDriver::table = {
     [](void *self, const char *path, const std::string &, void **image) {
       return of(self).load(path, image);
     },
-    [](void *, void *image, const char *name, void **kernel) {
-      return find(image, name, kernel);
+    [](void *, void *image, const KernelRequest &request, void **kernel) {
+      return find(image, request.name, kernel);
     },
-    [](void *self, uint64_t bytes, uint64_t *total) {
-      *total = bytes * uint64_t(of(self).threadPool.threads());
-      return of(self).reserve(bytes);
+    [](void *self, uint64_t bytes) {
+      return bytes * uint64_t(of(self).threadPool.threads());
     },
+    [](void *self, uint64_t bytes) { return of(self).reserve(bytes); },
     [](void *self, const LaunchRecord &record, void *) {
       HostDriver &driver = of(self);
       GridJob job{reinterpret_cast<format::CpuKernel>(record.kernel),

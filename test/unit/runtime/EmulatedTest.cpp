@@ -22,9 +22,8 @@ protected:
     ASSERT_FALSE(findDriver("emulated")->open(options, device).failed());
     stream = newStream();
     ok(device.table->loadImage(device.self, FATHOM_FAKE_KERNELS, "", &image));
-    uint64_t total = 1;
-    ok(device.table->reserveScratch(device.self, 1024, &total));
-    EXPECT_EQ(total, 0u);
+    EXPECT_EQ(device.table->scratchBytes(device.self, 1024), 0u);
+    ok(device.table->reserveScratch(device.self, 1024));
   }
   void TearDown() override { device.table->destroy(device.self); }
 
@@ -64,13 +63,16 @@ protected:
   Status launchStreams(void *state, void *streams, void *count,
                        void *where = nullptr) {
     void *kernel = nullptr;
-    ok(device.table->findKernel(device.self, image, "fake_streams", &kernel));
+    ok(device.table->findKernel(device.self, image, {"fake_streams", {}, 1},
+                                &kernel));
     const uint64_t args[3] = {uint64_t(uintptr_t(state)),
                               uint64_t(uintptr_t(streams)),
                               uint64_t(uintptr_t(count))};
     const ArgKind kinds[3] = {ArgKind::Buffer, ArgKind::Buffer, ArgKind::Count};
+    const uint64_t firsts[3] = {};
     return device.table->launch(
-        device.self, {kernel, "fake_streams", args, kinds, 3, {1, 1, 1}},
+        device.self,
+        {kernel, "fake_streams", args, kinds, firsts, 3, {1, 1, 1}},
         where ? where : stream);
   }
   void set(void *count, int32_t value) {

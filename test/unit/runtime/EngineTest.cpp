@@ -6,6 +6,7 @@
 #include "runtime/format/ManifestJson.h"
 #include "runtime/include/fathom.h"
 #include "test/unit/runtime/FakePackage.h"
+#include "test/unit/runtime/MockAscend.h"
 #include "test/unit/runtime/MockCuda.h"
 
 #include <algorithm>
@@ -32,11 +33,14 @@ void operator delete(void *p, size_t) noexcept { std::free(p); }
 
 namespace {
 
-MockCuda &mock() {
-  static void *library = dlopen(FATHOM_MOCK_CUDA, RTLD_NOW | RTLD_LOCAL);
-  static auto find =
-      reinterpret_cast<MockCuda *(*)()>(dlsym(library, "mockCuda"));
+template <typename Mock> Mock &mock(const char *file, const char *symbol) {
+  static void *library = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+  static auto find = reinterpret_cast<Mock *(*)()>(dlsym(library, symbol));
   return *find();
+}
+MockCuda &mockOfCuda() { return mock<MockCuda>(FATHOM_MOCK_CUDA, "mockCuda"); }
+MockAscend &mockOfAscend() {
+  return mock<MockAscend>(FATHOM_MOCK_ASCEND, "mockAscend");
 }
 
 #define EXPECT_CODE(expected, call, text)                                      \
@@ -53,13 +57,22 @@ class EngineTest : public testing::TestWithParam<const char *> {
 protected:
   bool isHost() const { return std::string(GetParam()) == "host"; }
   bool isCuda() const { return std::string(GetParam()) == "cuda"; }
+  bool isAscend() const { return std::string(GetParam()) == "ascend"; }
+  /// A vendor's, on a mock.
+  bool isDevice() const { return isCuda() || isAscend(); }
   Manifest toy() const {
-    return isCuda() ? fakeCudaManifest() : fakeManifest();
+    return isCuda()     ? fakeCudaManifest()
+           : isAscend() ? fakeAscendManifest()
+                        : fakeManifest();
   }
   void SetUp() override {
     setenv("FATHOM_LIBCUDA", FATHOM_MOCK_CUDA, 1);
+    setenv("FATHOM_LIBASCENDCL", FATHOM_MOCK_ASCEND, 1);
+    setenv("FATHOM_LIBRUNTIME", FATHOM_MOCK_ASCEND, 1);
     if (isCuda())
-      mock().reset();
+      mockOfCuda().reset();
+    if (isAscend())
+      mockOfAscend().reset();
   }
   void open(int threads = 1) {
     package = writePackage(directory, toy());
@@ -116,8 +129,12 @@ protected:
     fathom_session_destroy(session);
     fathom_engine_destroy(engine);
     if (isCuda()) {
-      EXPECT_EQ(mock().violations, std::vector<std::string>());
-      EXPECT_EQ(mock().alive(), "");
+      EXPECT_EQ(mockOfCuda().violations, std::vector<std::string>());
+      EXPECT_EQ(mockOfCuda().alive(), "");
+    }
+    if (isAscend()) {
+      EXPECT_EQ(mockOfAscend().violations, std::vector<std::string>());
+      EXPECT_EQ(mockOfAscend().alive(), "");
     }
   }
 
@@ -135,7 +152,9 @@ TEST_P(EngineTest, Information) {
   EXPECT_EQ(info.max_step_tokens, kStepTokens);
   EXPECT_EQ(info.mtp_layers, 1);
   EXPECT_EQ(info.threads, 2);
-  EXPECT_STREQ(info.isa, isCuda() ? "sm_90" : "x86-64-v3");
+  EXPECT_STREQ(info.isa, isCuda()     ? "sm_90"
+                         : isAscend() ? "910b"
+                                      : "x86-64-v3");
   EXPECT_STREQ(info.driver, GetParam());
   ASSERT_EQ(info.eos_token_count, 1u);
   EXPECT_EQ(info.eos_tokens[0], kVocabulary - 1);
@@ -358,7 +377,9 @@ TEST_P(EngineTest, Memory) {
   EXPECT_EQ(memory.logits_bytes, uint64_t(3 * kVocabulary * 4));
   EXPECT_EQ(memory.workspace_bytes, 64u + kStepTokens * 4);
   // Scratch of threads is no memory of a device.
-  EXPECT_EQ(memory.scratch_bytes, isHost() ? uint64_t(2 * kContext * 4) : 0);
+  EXPECT_EQ(memory.scratch_bytes, isHost()     ? uint64_t(2 * kContext * 4)
+                                  : isAscend() ? kMockWorkspace * kStepTokens
+                                               : 0);
   EXPECT_GE(memory.staging_bytes, uint64_t(4 * kStepTokens * 4));
   EXPECT_EQ(memory.peak_bytes, memory.total_bytes + memory.weight_bytes);
   EXPECT_OK(fathom_session_create(engine, &options, &session));
@@ -575,7 +596,7 @@ TEST_P(EngineTest, UnknownDriver) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Drivers, EngineTest,
-                         testing::Values("host", "cuda", "emulated"),
+                         testing::Values("host", "cuda", "ascend", "emulated"),
                          [](const auto &info) {
                            return std::string(info.param);
                          });
@@ -593,8 +614,8 @@ TEST_P(EngineTest, MissingPackage) {
 }
 
 TEST_P(EngineTest, AlteredBytes) {
-  if (isCuda())
-    GTEST_SKIP() << "its own test: Cuda.AlteredCubin";
+  if (isDevice())
+    GTEST_SKIP() << "its own test: Cuda.AlteredCubin, Ascend.AlteredObject";
   package = writePackage(directory, toy());
   const std::string manifest = readWhole(package + "/manifest.json");
   std::string altered = manifest;
@@ -658,8 +679,8 @@ TEST_P(EngineTest, OtherCheckpoint) {
 }
 
 TEST_P(EngineTest, CodeForOtherMachines) {
-  if (isCuda())
-    GTEST_SKIP() << "its own test: Cuda.Refusals";
+  if (isDevice())
+    GTEST_SKIP() << "its own test: Cuda.Refusals, Ascend.Refusals";
   Manifest m = toy();
   m.libraries[0].isa = "riscv";
   EXPECT_CODE(FATHOM_UNSUPPORTED, tryOpen(m), "riscv");

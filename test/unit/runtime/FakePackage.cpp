@@ -2,6 +2,7 @@
 #include "test/unit/runtime/FakePackage.h"
 
 #include "runtime/format/ManifestJson.h"
+#include "test/unit/runtime/MockAscend.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -215,22 +216,47 @@ Manifest fakeManifest() {
   return m;
 }
 
-Manifest fakeCudaManifest() {
+namespace {
+/// A file of code for each kernel, as "device/LEVEL/KERNEL.o".
+Manifest fakeDeviceManifest(const std::string &target, const std::string &level,
+                            const std::string &suffix) {
   Manifest m = fakeManifest();
-  m.target.name = "cuda";
+  m.target.name = target;
   m.target.hostArchitecture = "x86_64";
   m.target.assembler = "none";
   const std::string code = readWhole(FATHOM_FAKE_CUBIN);
   for (const char *kernel : {"fake_store", "fake_sum", "fake_logits",
                              "fake_streams", "fake_mtp", "fake_greedy"}) {
-    Library cubin;
-    cubin.file = std::string("device/sm_90/") + kernel + ".cubin";
-    cubin.target = "cuda";
-    cubin.isa = "sm_90";
-    cubin.kernel = kernel;
-    cubin.blake3 = blake3Hex(code.data(), code.size());
-    cubin.bytes = code.size();
-    m.libraries.push_back(cubin);
+    Library file;
+    file.file = "device/" + level + "/" + kernel + suffix;
+    file.target = target;
+    file.isa = level;
+    file.kernel = kernel;
+    file.blake3 = blake3Hex(code.data(), code.size());
+    file.bytes = code.size();
+    m.libraries.push_back(file);
+  }
+  return m;
+}
+} // namespace
+
+Manifest fakeCudaManifest() {
+  return fakeDeviceManifest("cuda", "sm_90", ".cubin");
+}
+
+Manifest fakeAscendManifest(const std::string &level) {
+  Manifest m = fakeDeviceManifest("ascend", level, ".o");
+  const bool loops = level == "950";
+  for (Library &library : m.libraries) {
+    const bool isMix = library.kernel == kMockMixKernel;
+    const int64_t cores = isMix ? kMockCubeCores : kMockVectorCores;
+    if (!library.kernel.empty())
+      library.configuration = {
+          {"mix", isMix},
+          {"flags", !loops},
+          {"blocks", loops ? cores : 0},
+          {"taskType", isMix ? 32 : 10},
+          {"workspaceBytes", isMix ? int64_t(kMockWorkspace) : 0}};
   }
   return m;
 }

@@ -34,6 +34,8 @@ std::string readWhole(const std::string &path);
 format::Manifest fakeManifest();
 /// The same for a GPU: a "cubin" for each kernel beside the code for the CPU.
 format::Manifest fakeCudaManifest();
+/// The same for an Ascend processor of this level.
+format::Manifest fakeAscendManifest(const std::string &level = "910b");
 /// Bytes of its one checkpoint file.
 std::string fakeCheckpoint();
 

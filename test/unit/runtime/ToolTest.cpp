@@ -207,7 +207,7 @@ TEST_F(ToolTest, RunOnOtherDrivers) {
          run("run " + package + " --tokens 1", "FATHOM_LIBCUDA=/nowhere "));
   expect(3, "--driver emulated",
          run("run " + package + " --tokens 1", "FATHOM_LIBCUDA=/nowhere "));
-  expect(2, "the drivers are host, cuda, emulated",
+  expect(2, "the drivers are host, cuda, ascend, emulated",
          run("run " + package + " --tokens 1 --driver abacus"));
 }
 

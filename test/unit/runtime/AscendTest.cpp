@@ -1,0 +1,558 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The driver for Ascend processors on a mock of CANN: both ways to launch, what
+// it refuses, that any call may fail, what a step asks of the device, and how
+// arguments are packed. No Ascend processor takes part.
+#include "runtime/drivers/Drivers.h"
+#include "runtime/drivers/ascend/Arguments.h"
+#include "runtime/format/ManifestJson.h"
+#include "runtime/include/fathom.h"
+#include "test/unit/runtime/FakePackage.h"
+#include "test/unit/runtime/MockAscend.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+using namespace fathom::test;
+using namespace fathom::format;
+namespace rt = fathom::rt;
+
+namespace {
+
+MockAscend &mock() {
+  static void *library = dlopen(FATHOM_MOCK_ASCEND, RTLD_NOW | RTLD_LOCAL);
+  static auto find =
+      reinterpret_cast<MockAscend *(*)()>(dlsym(library, "mockAscend"));
+  return *find();
+}
+
+class Ascend : public testing::TestWithParam<const char *> {
+protected:
+  void SetUp() override {
+    setenv("FATHOM_LIBASCENDCL", FATHOM_MOCK_ASCEND, 1);
+    setenv("FATHOM_LIBRUNTIME", FATHOM_MOCK_ASCEND, 1);
+    setenv("FATHOM_ASCEND_LAUNCH", way(), 1);
+    mock().reset();
+    package = writePackage(directory, fakeAscendManifest());
+  }
+  void TearDown() override {
+    close();
+    unsetenv("FATHOM_ASCEND_LAUNCH");
+    EXPECT_EQ(mock().violations, std::vector<std::string>());
+    EXPECT_EQ(mock().alive(), "");
+  }
+  virtual const char *way() const { return GetParam(); }
+  bool isRt() const { return std::string(way()) == "rt"; }
+  const char *launchCall() const {
+    return isRt() ? "rtKernelLaunch" : "aclrtLaunchKernelWithHostArgs";
+  }
+  fathom_status open(const char *driver = nullptr) {
+    fathom_engine_options options = {};
+    options.threads = 1;
+    options.driver = driver;
+    options.device = device;
+    return fathom_engine_create(package.c_str(), &options, &engine);
+  }
+  void close() {
+    fathom_session_destroy(session);
+    session = nullptr;
+    fathom_engine_destroy(engine);
+    engine = nullptr;
+  }
+  void expectRefusal(int code, const std::string &text,
+                     const char *driver = nullptr) {
+    const fathom_status got = open(driver);
+    EXPECT_EQ(got.code, code) << got.message;
+    EXPECT_NE(std::string(got.message).find(text), std::string::npos)
+        << got.message;
+    EXPECT_EQ(engine, nullptr);
+  }
+  /// The toy's answer to nine tokens, whatever the processor.
+  void expectLogits() {
+    ASSERT_EQ(fathom_session_create(engine, nullptr, &session).code, FATHOM_OK);
+    int32_t slot = 0;
+    ASSERT_EQ(fathom_session_add(session, &slot).code, FATHOM_OK);
+    const std::vector<int32_t> ids = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+    const fathom_tokens tokens = {slot, ids.data(), 9, 1};
+    const float *row = nullptr;
+    const fathom_status s = fathom_step(session, &tokens, 1, nullptr, &row);
+    ASSERT_EQ(s.code, FATHOM_OK) << s.message;
+    EXPECT_EQ(std::vector<float>(row, row + kVocabulary), expectedLogits(ids));
+  }
+
+  TemporaryDirectory directory;
+  std::string package;
+  int device = 0;
+  fathom_engine *engine = nullptr;
+  fathom_session *session = nullptr;
+};
+
+/// Where it makes no difference how kernels are launched.
+class AscendAnyWay : public Ascend {
+  const char *way() const override { return "rt"; }
+};
+TEST_P(AscendAnyWay, Refusals) {
+  setenv("FATHOM_LIBASCENDCL", "/nowhere/libascendcl.so", 1);
+  expectRefusal(FATHOM_UNSUPPORTED, "there is no CANN here");
+  expectRefusal(FATHOM_UNSUPPORTED, "--driver emulated");
+  // A library that is something else, and one without the newer calls.
+  setenv("FATHOM_LIBASCENDCL", FATHOM_FAKE_KERNELS, 1);
+  expectRefusal(FATHOM_UNSUPPORTED, "too old: it has no aclInit");
+  setenv("FATHOM_LIBASCENDCL", FATHOM_MOCK_ASCEND, 1);
+  setenv("FATHOM_ASCEND_LAUNCH", "both", 1);
+  expectRefusal(FATHOM_USAGE, "it is rt or acl");
+  setenv("FATHOM_ASCEND_LAUNCH", "rt", 1);
+  mock().devices = 0;
+  expectRefusal(FATHOM_UNSUPPORTED, "no Ascend processor");
+  mock().devices = 2;
+  device = 2;
+  expectRefusal(FATHOM_USAGE, "there are 0 to 1");
+  device = -1;
+  expectRefusal(FATHOM_USAGE, "there are 0 to 1");
+  device = 1;
+  EXPECT_EQ(open().code, FATHOM_OK);
+  close();
+  mock().processor = "Ascend310P3";
+  expectRefusal(FATHOM_UNSUPPORTED, "910B, A3 and 950 are supported");
+  mock().processor = "Ascend910_9392";
+  expectRefusal(FATHOM_UNSUPPORTED, "has code for 910b, this processor is an "
+                                    "Ascend910_9392 (device 1");
+  mock().processor = "Ascend910B3";
+  package = writePackage(directory, fakeManifest());
+  expectRefusal(FATHOM_UNSUPPORTED, "no code for 'ascend'", "ascend");
+}
+
+/// Nothing to launch kernels with, in one library and in the other.
+TEST_P(AscendAnyWay, LibrariesWithoutLaunches) {
+  unsetenv("FATHOM_ASCEND_LAUNCH");
+  setenv("FATHOM_LIBASCENDCL", FATHOM_MOCK_ASCEND_OLD, 1);
+  setenv("FATHOM_LIBRUNTIME", FATHOM_MOCK_ASCEND_OLD, 1);
+  expectRefusal(FATHOM_UNSUPPORTED, "rt: it has no rtDevBinaryRegister");
+  expectRefusal(FATHOM_UNSUPPORTED, "acl: it has no aclrtBinaryLoadFromData");
+  setenv("FATHOM_LIBRUNTIME", "/nowhere/libruntime.so", 1);
+  expectRefusal(FATHOM_UNSUPPORTED, "rt: /nowhere/libruntime.so");
+}
+
+TEST_P(AscendAnyWay, WaysToLaunch) {
+  auto wayOf = [&] {
+    fathom_model_info info;
+    fathom_engine_info(engine, &info);
+    return std::string(info.device);
+  };
+  unsetenv("FATHOM_ASCEND_LAUNCH");
+  ASSERT_EQ(open().code, FATHOM_OK);
+  EXPECT_EQ(wayOf(), "Ascend910B3 (device 0, kernels are launched by rt)");
+  EXPECT_EQ(mock().count["aclrtBinaryLoadFromData"], 0);
+  close();
+  setenv("FATHOM_LIBRUNTIME", "/nowhere/libruntime.so", 1);
+  ASSERT_EQ(open().code, FATHOM_OK);
+  EXPECT_NE(wayOf().find("by acl"), std::string::npos);
+  close();
+  // The first way does not take the objects: the other one is tried.
+  setenv("FATHOM_LIBRUNTIME", FATHOM_MOCK_ASCEND, 1);
+  for (const char *call : {"rtDevBinaryRegister", "rtFunctionRegister"}) {
+    mock().reset();
+    ASSERT_EQ(open().code, FATHOM_OK);
+    const auto &calls = mock().calls;
+    const int64_t at =
+        std::find(calls.begin(), calls.end(), call) - calls.begin() + 1;
+    close();
+    mock().reset();
+    mock().failAt = at;
+    ASSERT_EQ(open().code, FATHOM_OK);
+    EXPECT_EQ(mock().failAt, 0);
+    EXPECT_EQ(mock().count["aclrtBinaryLoadFromData"], 6);
+    expectLogits();
+    close();
+  }
+  // Where one way alone is wanted, its words are those of the error.
+  setenv("FATHOM_ASCEND_LAUNCH", "rt", 1);
+  Manifest m = fakeAscendManifest();
+  m.entries[0].specialisations[1].launches[0].kernel = "fake_nothing";
+  for (Library &library : m.libraries)
+    if (library.kernel == "fake_mtp") {
+      Library other = library;
+      other.kernel = "fake_nothing";
+      other.file = "device/910b/fake_nothing.o";
+      m.libraries.push_back(other);
+      break;
+    }
+  package = writePackage(directory, m);
+  expectRefusal(FATHOM_FAILED, "kernel 'fake_nothing': rtFunctionRegister "
+                               "failed: error 107000 (the mock says so)");
+}
+
+/// A package that was compiled without CANN: told before any driver is sought.
+TEST_P(AscendAnyWay, UnfinishedPackages) {
+  Manifest m = fakeAscendManifest();
+  for (Library &library : m.libraries)
+    if (library.target == "ascend")
+      library.form = "adapter";
+  package = writePackage(directory, m);
+  setenv("FATHOM_LIBASCENDCL", "/nowhere/libascendcl.so", 1);
+  expectRefusal(FATHOM_UNSUPPORTED, "fathomc finish " + package);
+  expectRefusal(FATHOM_UNSUPPORTED, "--driver emulated", "ascend");
+  EXPECT_EQ(open("emulated").code, FATHOM_OK);
+  close();
+  setenv("FATHOM_LIBASCENDCL", FATHOM_MOCK_ASCEND, 1);
+  // Some of its kernels.
+  m = fakeAscendManifest();
+  for (Library &library : m.libraries)
+    if (library.kernel == "fake_logits")
+      library.form = "adapter";
+  package = writePackage(directory, m);
+  expectRefusal(FATHOM_UNSUPPORTED,
+                "kernel 'fake_logits' has no device code for 910b yet: run "
+                "fathomc finish");
+  for (Library &library : m.libraries)
+    if (library.kernel == "fake_logits")
+      library.refusal = "tile too large";
+  package = writePackage(directory, m);
+  expectRefusal(FATHOM_UNSUPPORTED, "compiler refused it: tile too large");
+  m.libraries.erase(std::remove_if(m.libraries.begin(), m.libraries.end(),
+                                   [](const Library &l) {
+                                     return l.kernel == "fake_logits";
+                                   }),
+                    m.libraries.end());
+  package = writePackage(directory, m);
+  expectRefusal(FATHOM_BAD_FILE, "no kernel 'fake_logits' for 910b");
+}
+
+TEST_P(AscendAnyWay, PackagesThatDoNotSayHowToLaunch) {
+  for (const char *name : {"mix", "flags", "blocks", "workspaceBytes"}) {
+    Manifest m = fakeAscendManifest();
+    for (Library &library : m.libraries)
+      library.configuration.erase(name);
+    package = writePackage(directory, m);
+    expectRefusal(FATHOM_BAD_FILE,
+                  std::string("does not say '") + name + "' of kernel");
+  }
+}
+
+/// A place is kept for a model on several devices.
+TEST_P(AscendAnyWay, RanksAreReserved) {
+  fathom_engine_options options = {};
+  options.ranks = 2;
+  options.rank = 1;
+  const fathom_status got =
+      fathom_engine_create(package.c_str(), &options, &engine);
+  EXPECT_EQ(got.code, FATHOM_UNSUPPORTED);
+  EXPECT_NE(std::string(got.message).find("rank 1 of 2"), std::string::npos)
+      << got.message;
+  EXPECT_NE(std::string(got.message).find("HCCL"), std::string::npos);
+  EXPECT_EQ(engine, nullptr);
+  EXPECT_EQ(mock().calls, std::vector<std::string>());
+  options.ranks = 1;
+  options.rank = 0;
+  EXPECT_EQ(fathom_engine_create(package.c_str(), &options, &engine).code,
+            FATHOM_OK);
+}
+
+TEST_P(AscendAnyWay, AlteredObject) {
+  const std::string path = package + "/device/910b/fake_sum.o";
+  std::string bytes = readWhole(path);
+  bytes[bytes.size() / 2] ^= 1;
+  std::remove(path.c_str());
+  writeFile(path, bytes);
+  expectRefusal(FATHOM_BAD_FILE, "was altered");
+}
+
+/// Somebody else, such as PyTorch, uses the processor too.
+TEST_P(AscendAnyWay, OthersInTheProcess) {
+  mock().initialisedBefore = true;
+  ASSERT_EQ(open().code, FATHOM_OK);
+  fathom_engine *first = engine;
+  ASSERT_EQ(open().code, FATHOM_OK);
+  expectLogits();
+  fathom_engine_destroy(first);
+  close();
+  EXPECT_EQ(mock().count["aclrtResetDevice"], 2);
+}
+
+/// Planned before anything is taken, told with what would fit. The workspace is
+/// part of it: a block of each of the most programs of the kernel.
+TEST_P(AscendAnyWay, Memory) {
+  mock().memoryBytes = 1000;
+  expectRefusal(FATHOM_RESOURCES,
+                "does not fit into the memory of Ascend910B3");
+  EXPECT_EQ(mock().count["aclrtMalloc"], 0);
+  mock().memoryBytes = uint64_t(64) << 20;
+  ASSERT_EQ(open().code, FATHOM_OK);
+  fathom_session_memory memory;
+  ASSERT_EQ(fathom_session_memory_for(engine, nullptr, &memory).code,
+            FATHOM_OK);
+  EXPECT_EQ(memory.scratch_bytes, kMockWorkspace * kStepTokens);
+  close();
+  mock().memoryBytes = memory.peak_bytes - 1; // three sequences, not four
+  ASSERT_EQ(open().code, FATHOM_OK);
+  const int64_t before = mock().count["aclrtMalloc"];
+  const fathom_status got = fathom_session_create(engine, nullptr, &session);
+  EXPECT_EQ(got.code, FATHOM_RESOURCES);
+  EXPECT_NE(std::string(got.message).find("what fits: 3"), std::string::npos)
+      << got.message;
+  EXPECT_EQ(mock().count["aclrtMalloc"], before);
+}
+
+TEST_P(AscendAnyWay, OutOfMemoryIsResources) {
+  ASSERT_EQ(open().code, FATHOM_OK);
+  // The plan would fit, but somebody else has taken the memory meanwhile.
+  mock().memoryBytes = uint64_t(mock().allocatedBytes);
+  const fathom_status s = fathom_session_create(engine, nullptr, &session);
+  EXPECT_EQ(s.code, FATHOM_RESOURCES) << s.message;
+  EXPECT_NE(std::string(s.message).find("aclrtMalloc failed: error 207001"),
+            std::string::npos)
+      << s.message;
+}
+
+TEST_P(AscendAnyWay, ProgressOfTheUpload) {
+  std::vector<std::pair<uint64_t, uint64_t>> told;
+  fathom_engine_options options = {};
+  options.progress = [](void *context, uint64_t done, uint64_t total) {
+    static_cast<decltype(told) *>(context)->emplace_back(done, total);
+  };
+  options.progress_context = &told;
+  ASSERT_EQ(fathom_engine_create(package.c_str(), &options, &engine).code,
+            FATHOM_OK);
+  ASSERT_EQ(told.size(), 5u); // tensors
+  EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+  EXPECT_EQ(told.back(), std::make_pair(uint64_t(128), uint64_t(128)));
+}
+
+INSTANTIATE_TEST_SUITE_P(On, AscendAnyWay, testing::Values("mock"));
+
+//===-- In both ways ------------------------------------------------------===//
+
+/// Each processor with code of its family, other members of it included.
+TEST_P(Ascend, Processors) {
+  const std::pair<const char *, const char *> all[] = {
+      {"910b", "Ascend910B3"},     {"910b", "Ascend910B2C"},
+      {"a3", "Ascend910_9392"},    {"a3", "Ascend910_9362"},
+      {"950", "Ascend950PR_9599"}, {"950", "Ascend950DT_9581"}};
+  for (auto [level, processor] : all) {
+    mock().reset();
+    mock().processor = processor;
+    package = writePackage(directory, fakeAscendManifest(level));
+    ASSERT_EQ(open().code, FATHOM_OK) << processor;
+    fathom_model_info info;
+    fathom_engine_info(engine, &info);
+    EXPECT_STREQ(info.isa, level);
+    expectLogits();
+    close();
+    EXPECT_EQ(mock().violations, std::vector<std::string>()) << processor;
+  }
+}
+
+/// What is launched of the toy, word by word.
+TEST_P(Ascend, Launches) {
+  ASSERT_EQ(open().code, FATHOM_OK);
+  expectLogits(); // a step of eight tokens, and one of one
+  const MockAscend::Launch &sum = mock().launches["fake_sum"];
+  EXPECT_EQ(sum.blocks, 1u);
+  ASSERT_EQ(sum.words.size(), 3u + 5u + 2u);
+  EXPECT_EQ(sum.words[0], kMockFlags);
+  EXPECT_EQ(sum.words[1], 0u); // lock
+  EXPECT_NE(sum.words[2], 0u); // workspace
+  for (int i = 3; i < 8; ++i)
+    EXPECT_NE(sum.words[i], 0u);
+  EXPECT_EQ(sum.words[8], 1u | uint64_t(1) << 32); // x and y
+  EXPECT_EQ(sum.words[9], 1u);                     // z, then nothing
+  // A table is its first buffer and its addresses.
+  const MockAscend::Launch &logits = mock().launches["fake_logits"];
+  ASSERT_EQ(logits.words.size(), 3u + 6u + 2u);
+  EXPECT_EQ(logits.words[2], 0u); // no workspace
+  EXPECT_NE(logits.words[4], logits.words[5]);
+  // One row of logits and one token: two along x; three of 8 ids along y.
+  EXPECT_EQ(logits.blocks, 6u);
+  EXPECT_EQ(logits.words[9], 2u | uint64_t(3) << 32);
+}
+
+/// Once it has been recorded, a step's launches are queued again as they were;
+/// nothing is allocated and nobody is waited for in between.
+TEST_P(Ascend, DecodeIsQueuedAgain) {
+  ASSERT_EQ(open().code, FATHOM_OK);
+  ASSERT_EQ(fathom_session_create(engine, nullptr, &session).code, FATHOM_OK);
+  int32_t slots[2], ids[2] = {3, 5}, chosen[2 * 6];
+  for (int32_t &slot : slots)
+    ASSERT_EQ(fathom_session_add(session, &slot).code, FATHOM_OK);
+  auto generate = [&](size_t count, int64_t steps) {
+    mock().calls.clear();
+    EXPECT_EQ(fathom_generate(session, slots, ids, count, steps, chosen).code,
+              FATHOM_OK);
+  };
+  for (int64_t steps : {1, 6}) {
+    generate(2, steps);
+    std::vector<std::string> calls, expected = {"aclrtMemcpyAsync"};
+    for (const std::string &call : mock().calls)
+      if (call != "aclrtSetCurrentContext")
+        calls.push_back(call);
+    for (int64_t step = 0; step < steps; ++step) {
+      expected.insert(expected.end(), 5, launchCall()); // four and the choice
+      expected.push_back("aclrtMemcpyAsync");
+    }
+    expected.push_back("aclrtSynchronizeStream");
+    EXPECT_EQ(calls, expected);
+  }
+}
+
+/// Blocks are counted in 16 bits, unless they go through programs themselves.
+TEST_P(Ascend, ManyPrograms) {
+  for (int64_t loop : {0, 72}) {
+    rt::Driver driver;
+    ASSERT_FALSE(rt::findDriver("ascend")->open({}, driver).failed());
+    const rt::DriverTable &table = *driver.table;
+    void *image = nullptr, *kernel = nullptr, *stream = nullptr;
+    ASSERT_FALSE(
+        table
+            .loadImage(driver.self, "x.o", readWhole(FATHOM_FAKE_CUBIN), &image)
+            .failed());
+    const std::map<std::string, int64_t> configuration = {
+        {"mix", 0}, {"flags", 1}, {"blocks", loop}, {"workspaceBytes", 16}};
+    ASSERT_FALSE(table
+                     .findKernel(driver.self, image,
+                                 {"fake_greedy", configuration, 1 << 20},
+                                 &kernel)
+                     .failed());
+    EXPECT_EQ(table.scratchBytes(driver.self, 0),
+              16u * uint64_t(loop ? loop : 65535));
+    ASSERT_FALSE(table.createStream(driver.self, &stream).failed());
+    const uint64_t args[5] = {}, firsts[5] = {};
+    const rt::ArgKind kinds[5] = {};
+    const rt::Status s = table.launch(
+        driver.self,
+        {kernel, "fake_greedy", args, kinds, firsts, 5, {65536, 1, 1}}, stream);
+    EXPECT_TRUE(s.failed()); // with a loop: the mock has no such addresses
+    EXPECT_EQ(s.code() == FATHOM_UNSUPPORTED, loop == 0) << s.message();
+    if (!loop)
+      EXPECT_NE(s.message().find("'fake_greedy' wants 65536 blocks"),
+                std::string::npos);
+    else
+      EXPECT_EQ(mock().launches["fake_greedy"].blocks, 72u);
+    mock().violations.clear();
+    table.destroyStream(driver.self, stream);
+    table.destroy(driver.self);
+  }
+}
+
+/// Everything that a program may do with a model; the first failure.
+fathom_status useAll(const std::string &package, fathom_engine *&engine,
+                     fathom_session *&session) {
+  fathom_engine_options options = {};
+  options.threads = 1;
+  fathom_status s = fathom_engine_create(package.c_str(), &options, &engine);
+  if (s.code == FATHOM_OK)
+    s = fathom_session_create(engine, nullptr, &session);
+  int32_t slot = 0;
+  if (s.code == FATHOM_OK)
+    s = fathom_session_add(session, &slot);
+  const int32_t ids[9] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  const fathom_tokens prompt = {slot, ids, 9, 1}, one = {slot, ids, 1, 1};
+  if (s.code == FATHOM_OK)
+    s = fathom_step(session, &prompt, 1, nullptr, nullptr);
+  if (s.code == FATHOM_OK)
+    s = fathom_mtp(session, 0, &one, 0, nullptr, nullptr);
+  if (s.code == FATHOM_OK)
+    s = fathom_step(session, &one, 1, nullptr, nullptr);
+  int32_t chosen[2];
+  if (s.code == FATHOM_OK)
+    s = fathom_generate(session, &slot, ids, 1, 2, chosen);
+  if (s.code == FATHOM_OK)
+    s = fathom_session_remove(session, slot);
+  if (s.code == FATHOM_OK)
+    s = fathom_session_add(session, &slot);
+  if (s.code == FATHOM_OK)
+    fathom_session_profile(session, 1);
+  if (s.code == FATHOM_OK)
+    s = fathom_step(session, &one, 1, nullptr, nullptr);
+  int32_t row = 0;
+  if (s.code == FATHOM_OK)
+    s = fathom_session_read_cache(session, "layers.0.window", "rows", slot, 0,
+                                  4, &row);
+  double bandwidth = 0;
+  if (s.code == FATHOM_OK)
+    s = fathom_engine_read_bandwidth(engine, 0.0001, &bandwidth);
+  return s;
+}
+
+TEST_P(Ascend, AnyCallMayFail) {
+  int64_t failures = 0;
+  for (int64_t n = 1;; ++n) {
+    mock().reset();
+    mock().memoryBytes = uint64_t(16) << 20;
+    mock().failAt = n;
+    const fathom_status s = useAll(package, engine, session);
+    const bool reached = mock().failAt == 0;
+    const std::string call =
+        mock().calls.empty() || !reached ? "" : mock().calls[size_t(n) - 1];
+    mock().failAt = 0;
+    close();
+    EXPECT_EQ(mock().violations, std::vector<std::string>()) << call;
+    if (!reached)
+      break;
+    if (s.code == FATHOM_OK)
+      continue; // a call that releases something: nobody can do better
+    ++failures;
+    EXPECT_EQ(s.code, FATHOM_FAILED) << call;
+    EXPECT_NE(std::string(s.message).find(
+                  call + " failed: error 507015 (the mock says so)"),
+              std::string::npos)
+        << call << ": " << s.message;
+    for (const char *named :
+         {"rtDevBinaryRegister", "rtFunctionRegister", "rtKernelLaunch",
+          "aclrtBinaryLoadFromData", "aclrtBinaryGetFunction",
+          "aclrtLaunchKernelWithHostArgs"})
+      if (call == named)
+        EXPECT_NE(std::string(s.message).find("kernel 'fake_"),
+                  std::string::npos)
+            << s.message;
+    EXPECT_EQ(mock().alive(), "") << "after " << call << " failed";
+  }
+  EXPECT_GT(failures, 150);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, Ascend, testing::Values("rt", "acl"),
+                         [](const auto &info) {
+                           return std::string(info.param);
+                         });
+
+//===-- Arguments ---------------------------------------------------------===//
+
+TEST(AscendArguments, Packing) {
+  const uint64_t args[4] = {0x1000, 0x2000, 0x3000, 0x4000};
+  const uint64_t firsts[4] = {0, 0x2100, 0, 0};
+  const rt::ArgKind kinds[4] = {rt::ArgKind::Buffer, rt::ArgKind::Table,
+                                rt::ArgKind::Constant, rt::ArgKind::Count};
+  const rt::LaunchRecord record = {nullptr, "k", args,     kinds,
+                                   firsts,  4,   {5, 6, 7}};
+  const rt::AscendAddresses addresses = {0xf000, 0xe000};
+  rt::AscendKernelFacts facts;
+  const std::vector<uint64_t> own = {
+      0x1000, 0x2100, 0x2000, 0x3000, 0x4000, 5 | uint64_t(6) << 32, 7};
+  auto expected = [&](std::vector<uint64_t> before) {
+    before.insert(before.end(), own.begin(), own.end());
+    return before;
+  };
+  auto pack = [&] {
+    uint64_t words[rt::kMostAscendWords];
+    const size_t count = rt::packArguments(facts, record, addresses, words);
+    return std::vector<uint64_t>(words, words + count);
+  };
+  EXPECT_EQ(pack(), expected({0, 0}));
+  facts.workspaceBytes = 8;
+  EXPECT_EQ(pack(), expected({0, 0xe000}));
+  facts.flags = true;
+  EXPECT_EQ(pack(), expected({0xf000, 0, 0xe000}));
+}
+
+TEST(AscendArguments, Blocks) {
+  rt::AscendKernelFacts facts;
+  EXPECT_EQ(facts.blocksFor(1), 1);
+  EXPECT_EQ(facts.blocksFor(1000), 1000);
+  facts.blocks = 36;
+  EXPECT_EQ(facts.blocksFor(1), 1);
+  EXPECT_EQ(facts.blocksFor(36), 36);
+  EXPECT_EQ(facts.blocksFor(1000), 36);
+}
+
+} // namespace
