@@ -3,7 +3,10 @@
 // Loops and branches. A token for each buffer written inside goes in and out,
 // so that program order holds through memory; accumulators of products are
 // carried in the shape that the products work on.
+#include "codegen/NVIDIA/CUDABackend.h"
 #include "codegen/NVIDIA/Translator.h"
+
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 using namespace mlir;
 
@@ -58,6 +61,21 @@ static Operation *accumulation(scf::ForOp op, unsigned i) {
   return at == op.getRegionIterArg(i) && at.hasOneUse() ? first : nullptr;
 }
 
+/// Where a loop ends. Of a loop with products the assembler must not know how
+/// often it turns: it would write the turns one after the other and load for
+/// many of them at once, into more registers than there are. So the end looks
+/// as if it depended on the program, of which there are never 2^30.
+Value Translator::endOf(scf::ForOp op) {
+  Value end = get(op.getUpperBound());
+  std::optional<int64_t> from = getConstantIntValue(op.getLowerBound()),
+                         to = getConstantIntValue(op.getUpperBound()),
+                         step = getConstantIntValue(op.getStep());
+  bool several = from && to && step && *to - *from > *step;
+  if (!several || !hasProducts(op))
+    return end;
+  return f.binary(Op::AddI, end, shifted(Op::ShRI, programIds[0], 30));
+}
+
 LogicalResult Translator::loop(scf::ForOp op) {
   SmallVector<mlir::Value> written = writtenIn(op);
   ValueList init;
@@ -90,9 +108,8 @@ LogicalResult Translator::loop(scf::ForOp op) {
       next.push_back(tokens[root]);
     return next;
   };
-  ValueList results =
-      f.forLoop(get(op.getLowerBound()), get(op.getUpperBound()),
-                get(op.getStep()), init, body);
+  ValueList results = f.forLoop(get(op.getLowerBound()), endOf(op),
+                                get(op.getStep()), init, body);
   for (auto [value, is] :
        llvm::zip(op.getResults(), ValueRef(results).take_front(carried)))
     set(value, is);

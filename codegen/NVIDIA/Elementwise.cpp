@@ -50,6 +50,8 @@ static std::string bytesOf(ArrayRef<APInt> numbers, unsigned bits) {
 }
 
 LogicalResult Translator::constant(arith::ConstantOp op) {
+  if (isOfProducts(op))
+    return success();
   Type type = tileOf(op.getType());
   auto bits = [&](Attribute number) {
     if (auto real = dyn_cast<FloatAttr>(number)) {

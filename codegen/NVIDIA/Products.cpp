@@ -23,18 +23,22 @@ static constexpr int64_t kLeastM = 64, kLeastN = 16, kLeastK = 16;
 
 //===-- Operands ---------------------------------------------------------===//
 
-static bool constantFits(mlir::Value value, bool powerOfTwo) {
+/// Whether bf16 holds a constant, or all of its elements, or all of them are
+/// powers of two.
+static bool constantFits(mlir::Value value, bool powersOfTwo) {
+  auto fits = [&](APFloat number) {
+    if (powersOfTwo)
+      return number.getExactLog2Abs() != INT_MIN;
+    bool inexact = false;
+    number.convert(APFloat::BFloat(), APFloat::rmNearestTiesToEven, &inexact);
+    return !inexact;
+  };
   DenseFPElementsAttr elements;
+  if (matchPattern(value, m_Constant(&elements)))
+    return elements.isSplat() ? fits(elements.getSplatValue<APFloat>())
+                              : llvm::all_of(elements, fits);
   FloatAttr scalar;
-  if (!matchPattern(value, m_Constant(&elements)) || !elements.isSplat())
-    return matchPattern(value, m_Constant(&scalar)) && !powerOfTwo &&
-           scalar.getValue().isZero();
-  APFloat number = elements.getSplatValue<APFloat>();
-  if (powerOfTwo)
-    return number.getExactLog2Abs() != INT_MIN;
-  bool inexact = false;
-  number.convert(APFloat::BFloat(), APFloat::rmNearestTiesToEven, &inexact);
-  return !inexact;
+  return matchPattern(value, m_Constant(&scalar)) && fits(scalar.getValue());
 }
 
 /// What only moves elements: its operand.
@@ -82,6 +86,31 @@ static bool fitsBF16(mlir::Value value) {
       .Default([](Operation *) { return false; });
 }
 
+bool Translator::isOfProducts(arith::ConstantOp op) {
+  auto elements = dyn_cast<DenseFPElementsAttr>(op.getValue());
+  return elements && !elements.isSplat() &&
+         llvm::all_of(op->getUses(),
+                      [](OpOperand &use) {
+                        return isa<tile::DotOp>(use.getOwner()) &&
+                               use.getOperandNumber() < 2;
+                      }) &&
+         constantFits(op.getResult(), /*powersOfTwo=*/false);
+}
+
+Value Translator::constantBF16(arith::ConstantOp op) {
+  std::string bytes;
+  for (APFloat number : cast<DenseFPElementsAttr>(op.getValue())) {
+    bool inexact;
+    number.convert(APFloat::BFloat(), APFloat::rmNearestTiesToEven, &inexact);
+    uint64_t bits = number.bitcastToAPInt().getZExtValue();
+    bytes += {char(bits & 0xFF), char(bits >> 8)};
+  }
+  Attributes a;
+  a.constant = bytes;
+  return f.one(Op::Constant, Type::tile(S::BF16, tileOf(op.getType()).shape),
+               {}, a);
+}
+
 Translator::Parts Translator::bf16Parts(mlir::Value value) {
   // Conversions and back are not worth instructions.
   if (auto extended = value.getDefiningOp<arith::ExtFOp>()) {
@@ -93,6 +122,9 @@ Translator::Parts Translator::bf16Parts(mlir::Value value) {
   }
   if (auto unpacked = value.getDefiningOp<tile::UnpackFP4Op>())
     return {decodeE2M1(get(unpacked.getX()), S::BF16)};
+  if (auto constant = value.getDefiningOp<arith::ConstantOp>();
+      constant && isOfProducts(constant))
+    return {constantBF16(constant)};
   Value x = get(value);
   if (fitsBF16(value))
     return {f.convertFloat(x, S::BF16)};

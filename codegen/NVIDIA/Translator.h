@@ -105,6 +105,10 @@ private:
   using Parts = llvm::SmallVector<Value, 3>;
   /// bf16 tiles whose sum is the value; one where bf16 holds it.
   Parts bf16Parts(mlir::Value value);
+  /// A constant that only products read, and that bf16 holds, is made as bf16
+  /// where they read it.
+  static bool isOfProducts(mlir::arith::ConstantOp op);
+  Value constantBF16(mlir::arith::ConstantOp op);
   /// acc + lhs rhs, all in the shape that the product works on.
   Value product(Value acc, Parts lhs, Parts rhs);
   /// How a block-scaled product is done: by the instruction; by products of
@@ -153,6 +157,7 @@ private:
 
   // Control.cpp
   mlir::LogicalResult loop(mlir::scf::ForOp op);
+  Value endOf(mlir::scf::ForOp op);
   mlir::LogicalResult branch(mlir::scf::IfOp op);
   /// Buffers that operations inside write, in the order of the arguments.
   llvm::SmallVector<mlir::Value> writtenIn(mlir::Operation *op);

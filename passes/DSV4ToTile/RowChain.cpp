@@ -91,24 +91,32 @@ struct Step {
     return k.reshape(all, {n, d});
   }
 
-  /// Rotates every piece of the rotated width and keeps the last one's: a tile
-  /// has no part that could be taken out.
+  /// Rotates the last channels, as many as there are angles for, and keeps the
+  /// others.
   Value rope(Value x, Value cos, Value sin, bool inverse) {
-    int64_t half = k.type(cos).getDimSize(1), pieces = d / (2 * half);
-    SmallVector<int64_t> shape{n, pieces, half};
-    auto pair = tile::DeinterleaveOp::create(
-        k.b, k.loc, k.reshape(x, {n, pieces, 2 * half}));
+    int64_t half = k.type(cos).getDimSize(1), from = d - 2 * half;
+    auto index = [&](int64_t v) { return k.b.getIndexAttr(v); };
+    SmallVector<OpFoldResult> offsets{index(0), index(from)},
+        sizes{index(n), index(2 * half)}, strides{index(1), index(1)};
+    Value last = x;
+    if (from)
+      last = tensor::ExtractSliceOp::create(
+          k.b, k.loc, k.type(x).clone(ArrayRef<int64_t>{n, 2 * half}), x,
+          offsets, sizes, strides);
+    auto pair = tile::DeinterleaveOp::create(k.b, k.loc, last);
     Value even = pair.getEven(), odd = pair.getOdd(), re, im;
-    Value c = k.broadcast(cos, {1}, shape), s = k.broadcast(sin, {1}, shape);
     if (inverse) {
-      re = k.add(k.mul(even, c), k.mul(odd, s));
-      im = k.sub(k.mul(odd, c), k.mul(even, s));
+      re = k.add(k.mul(even, cos), k.mul(odd, sin));
+      im = k.sub(k.mul(odd, cos), k.mul(even, sin));
     } else {
-      re = k.sub(k.mul(even, c), k.mul(odd, s));
-      im = k.add(k.mul(even, s), k.mul(odd, c));
+      re = k.sub(k.mul(even, cos), k.mul(odd, sin));
+      im = k.add(k.mul(even, sin), k.mul(odd, cos));
     }
     Value y = tile::InterleaveOp::create(k.b, k.loc, re, im);
-    return onlyPieces(y, x, 2 * half, pieces - 1, pieces);
+    if (!from)
+      return y;
+    return tensor::InsertSliceOp::create(k.b, k.loc, y, x, offsets, sizes,
+                                         strides);
   }
 
   Value hadamard(Value x) {

@@ -3,9 +3,12 @@
 // RUN: fathom-tile-to-cudatile %s sm_80 %t && tileirdisasm %t | FileCheck %s
 
 // 32 rows and one token become 64 and 16, and stay so through the loop. The scale
-// meets the partial sums.
+// meets the partial sums. How often the loop turns is hidden.
 // CHECK-LABEL: entry @linear(
-// CHECK: for {{.*}} iter_values({{.*}}) -> (tile<64x16xf32>)
+// CHECK: %[[ID:.*]], %{{.*}}, %{{.*}} = get_tile_block_id
+// CHECK: %[[LATE:.*]] = shri %[[ID]], %cst_30_i32 unsigned
+// CHECK: %[[END:.*]] = addi %cst_512_i32, %[[LATE]]
+// CHECK: for %{{.*}} in (%cst_0_i32 to %[[END]], step %cst_128_i32) {{.*}} iter_values({{.*}}) -> (tile<64x16xf32>)
 // CHECK: ori {{.*}} : tile<32x128xi16>
 // CHECK: mulf {{.*}} : tile<32x128xbf16>
 // CHECK: mmaf {{.*}} : tile<64x128xbf16>, tile<128x16xbf16>, tile<64x16xf32>
@@ -27,6 +30,25 @@ tile.kernel @linear(%w: memref<256x512xf8E4M3FN>, %s: memref<2x4xf8E8M0FNU>, %x:
   }
   %t = tile.transpose %sum [1, 0] : tensor<32x1xf32>
   tile.store %t, %y[%zero, %r] : tensor<1x32xf32>, memref<?x256xf32>
+  tile.return
+}
+
+// A constant that bf16 holds is one operand, of bf16 from the start; one that it
+// does not hold is three.
+// CHECK-LABEL: entry @constants(
+// CHECK: mmaf {{.*}} : tile<64x16xbf16>, tile<16x64xbf16>, tile<64x64xf32>
+// CHECK-COUNT-3: mmaf {{.*}} : tile<64x16xbf16>, tile<16x64xbf16>, tile<64x64xf32>
+// CHECK-NOT: mmaf
+tile.kernel @constants(%a: memref<2x64xbf16>, %y: memref<2x64xf32>) {
+  %zero = arith.constant 0 : index
+  %init = arith.constant dense<0.0> : tensor<2x64xf32>
+  %short = arith.constant dense<[[1.0, 1.0], [1.0, -1.0]]> : tensor<2x2xf32>
+  %long = arith.constant dense<[[1.0, 1.0], [1.0, 0.1]]> : tensor<2x2xf32>
+  %u = tile.load %a[%zero, %zero] : memref<2x64xbf16> -> tensor<2x64xbf16>
+  %v = arith.extf %u : tensor<2x64xbf16> to tensor<2x64xf32>
+  %d = tile.dot <nn> %short, %v, %init : tensor<2x2xf32>, tensor<2x64xf32>, tensor<2x64xf32>
+  %e = tile.dot <nn> %long, %v, %d : tensor<2x2xf32>, tensor<2x64xf32>, tensor<2x64xf32>
+  tile.store %e, %y[%zero, %zero] : tensor<2x64xf32>, memref<2x64xf32>
   tile.return
 }
 
