@@ -21,14 +21,15 @@ namespace fathom::ascend {
 
 //===-- What the tool says -----------------------------------------------===//
 
-std::string firstComplaint(StringRef output) {
+std::string firstComplaint(StringRef output, bool hasLastStage) {
   for (StringRef line : split(output, '\n')) {
     bool isError = line.contains("error:") || line.contains("[ERROR]") ||
                    line.contains("LLVM ERROR") || line.contains("Assertion") ||
                    line.contains("UNREACHABLE");
-    // Its last stage is missing, or what calls the stages says that one failed.
-    if (!isError || line.contains("hivmc") ||
-        line.contains("Failed to run BiSheng"))
+    // What calls the stages says that one failed.
+    if (!isError || line.contains("Failed to run BiSheng"))
+      continue;
+    if (!hasLastStage && line.contains("hivmc"))
       continue;
     // Without the place in a file that is gone.
     if (line.starts_with("loc("))
@@ -124,7 +125,7 @@ private:
 static std::string cacheEntry(const Job &job, const Toolchain &toolchain,
                               const CompilerOptions &options) {
   std::string key = "ascend 1\n" + toolchain.version + "\n" +
-                    toolchain.generatorFor(*job.target) + "\n";
+                    toolchain.generatorIdentity(*job.target) + "\n";
   for (const std::string &argument : compilerArguments(*job.target, "", "", ""))
     key += argument + "\n";
   SmallString<256> path(options.cache);
@@ -182,8 +183,8 @@ static bool compileOne(Job &job, const std::string &folder,
                       compilerArguments(*job.target, source, folder, object),
                       options.timeoutSeconds, output);
   std::string handOver = readBytes(folder + "/module.hivm.opt.mlir");
-  std::string complaint = firstComplaint(output);
   bool expected = !toolchain.generatorFor(*job.target).empty();
+  std::string complaint = firstComplaint(output, expected);
   std::string ending = lastWords(output);
   // Without the last stage the tool ends with status 1, and with that alone.
   if (!good && !expected && complaint.empty() &&

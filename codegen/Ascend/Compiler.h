@@ -52,8 +52,8 @@ LaunchFacts launchFacts(llvm::StringRef handOver, llvm::StringRef kernel,
 /// The functions that a hand-over declares and does not define.
 std::vector<std::string> calledFunctions(llvm::StringRef handOver);
 
-/// What is wrong in the tool's output, beside the missing last stage; empty if
-/// nothing is.
-std::string firstComplaint(llvm::StringRef output);
+/// What is wrong in the tool's output; empty if nothing is. `hasLastStage`:
+/// that it is missing is no complaint otherwise.
+std::string firstComplaint(llvm::StringRef output, bool hasLastStage);
 
 } // namespace fathom::ascend

@@ -24,6 +24,36 @@ static std::string onPath(StringRef name) {
   return found ? *found : "";
 }
 
+/// CANN is updated in place: the path alone would not tell.
+static void describeGenerator(const std::string &path, std::string &identity,
+                              std::string &version) {
+  if (path.empty())
+    return;
+  std::string output;
+  // Old ones do not know the option, which is no reason to refuse them.
+  if (runTool(path, {"--version"}, 60, output))
+    version = StringRef(output).split('\n').first.trim().substr(0, 80).str();
+  sys::fs::file_status status;
+  if (!sys::fs::status(path, status))
+    identity = path + " " + version + " " + std::to_string(status.getSize()) +
+               " " +
+               std::to_string(
+                   status.getLastModificationTime().time_since_epoch().count());
+}
+
+std::string Toolchain::describe(ArrayRef<const Target *> targets) const {
+  std::string text = "AscendNPU-IR " + version;
+  std::vector<StringRef> said;
+  for (const Target *target : targets) {
+    StringRef one = target->hasFP8 ? hivmcA5Version : hivmcVersion;
+    if (one.empty() || is_contained(said, one))
+      continue;
+    said.push_back(one);
+    text += ", " + one.str();
+  }
+  return text;
+}
+
 Expected<Toolchain> findToolchain(StringRef path, StringRef wheel) {
   Toolchain found;
   const char *variable = std::getenv("FATHOM_BISHENGIR");
@@ -76,6 +106,8 @@ Expected<Toolchain> findToolchain(StringRef path, StringRef wheel) {
     found.library = library.str().str();
   found.hivmc = onPath("hivmc");
   found.hivmcA5 = onPath("hivmc-a5");
+  describeGenerator(found.hivmc, found.hivmcIdentity, found.hivmcVersion);
+  describeGenerator(found.hivmcA5, found.hivmcA5Identity, found.hivmcA5Version);
   return found;
 }
 

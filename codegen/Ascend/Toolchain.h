@@ -20,12 +20,20 @@ struct Toolchain {
   std::string library;
   /// CANN's code generators; empty: no device code is made.
   std::string hivmc, hivmcA5;
+  /// What tells them from others of the same name, for caches; and what they
+  /// say of themselves in a few words, if they do.
+  std::string hivmcIdentity, hivmcA5Identity, hivmcVersion, hivmcA5Version;
   const std::string &compilerFor(const Target &target) const {
     return target.hasFP8 ? compileA5 : compile;
   }
   const std::string &generatorFor(const Target &target) const {
     return target.hasFP8 ? hivmcA5 : hivmc;
   }
+  const std::string &generatorIdentity(const Target &target) const {
+    return target.hasFP8 ? hivmcA5Identity : hivmcIdentity;
+  }
+  /// "AscendNPU-IR 1.2.0, hivmc 0.3.0": what makes code for these processors.
+  std::string describe(llvm::ArrayRef<const Target *> targets) const;
 };
 
 /// Looks at `path` (bishengir-compile or its folder, may be empty),

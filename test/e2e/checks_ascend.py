@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Ascend: every kernel through AscendNPU-IR, the modules that it gets executed
 on this CPU, and packages finished with a stand-in for CANN's last stage."""
+import hashlib
 import json
 import os
 import re
 import shutil
+import signal
 import stat
 import struct
+import subprocess
+import time
 
 import adapter_cpu
 from harness import (NAMES, NANO, NUMERICS, Skip, check, compare_f32, require)
@@ -177,6 +181,8 @@ def emulated(name):
         golden = env.golden(name)
         path = package(env, env.checkpoint(name), "f32", "910b")
         found = env.logits(path, [golden["ids"]], "--driver", "emulated")
+        host = env.logits(path, [golden["ids"]], "--driver", "host")
+        require((found == host).all(), "other bits than through the host")
         return compare_f32(found[golden["positions"]], golden["f32"])
 
     return run
@@ -326,28 +332,71 @@ while [ $# -gt 0 ]; do [ "$1" = -o ] && output=$2; shift; done
   head -1; } > "$output"
 """
 
+# Plays AscendNPU-IR's compiler where only what comes after it matters.
+COMPILER = """#!/bin/sh
+case "$1" in --version) echo "bishengir-compile 9.9 (test)"; exit 0 ;; esac
+for argument; do
+  case "$argument" in
+    --save-temps=*) folder=${argument#*=} ;;
+    *.mlir) module=$argument ;;
+    --target=Ascend950*) stage=hivmc-a5 ;;
+  esac
+  output=$argument
+done
+[ -n "$folder" ] && cp "$module" "$folder/module.hivm.opt.mlir"
+command -v ${stage:-hivmc} >/dev/null || {
+  echo "[ERROR] Cannot find ${stage:-hivmc} under \\$PATH" >&2; exit 1; }
+exec ${stage:-hivmc} "$module" -o "$output"
+"""
+
+# CANN's last stage, which behaves as it is told to.
+LAST_STAGE = """#!/bin/sh
+if [ "$1" = --version ]; then echo "hivmc 0.3.0"; exit 0; fi
+grep -q embed "$1" && case "$FATHOM_TEST_HIVMC" in
+  fails) echo "[ERROR] no such instruction" >&2; exit 3 ;;
+  dies) kill -SEGV $$ ;;
+  silent) exit 0 ;;
+  slow) sleep 20 ;;
+esac
+{ echo object of; cat "$1"; } > "$3"
+"""
+
+
+def install(folder, names, text):
+    os.makedirs(folder, exist_ok=True)
+    for name in names:
+        path = os.path.join(folder, name)
+        with open(path, "w") as f:
+            f.write(text)
+        os.chmod(path, stat.S_IRWXU)
+    return folder
+
+
+def digest(path):
+    """Of all names and bytes below a folder."""
+    total = hashlib.blake2b(digest_size=16)
+    for folder, folders, files in os.walk(path):
+        folders.sort()
+        for name in sorted(files):
+            full = os.path.join(folder, name)
+            total.update(os.path.relpath(full, path).encode() + b"\0")
+            with open(full, "rb") as f:
+                total.update(f.read())
+    return total.hexdigest()
+
 
 @check("ascend/finish")
 def finish(env):
+    """With the real compiler; an object is what the stand-in makes of a real
+    hand-over. What the host computes stays the same, to the bit."""
     compiler(env)
     made = package(env, NANO, "bf16", "910b")
     rows = kernels(env, made)
     require(not any(row["finished"] for row in rows),
             "device code without CANN")
-    told = env.run("fathom", "inspect", made, check=True).out
-    require("without device code" in told, "inspect does not say so")
     path = env.temporary("finished.fathom")
     shutil.copytree(made, path)
-    before = env.run("fathomc", "finish", path)
-    require(before.returncode == 4 and "hivmc" in before.err,
-            f"without hivmc: exit code {before.returncode}: {before.err}")
-    tools = env.temporary("cann")
-    os.makedirs(tools)
-    for name in ("hivmc", "hivmc-a5"):
-        stand_in = os.path.join(tools, name)
-        with open(stand_in, "w") as f:
-            f.write(STAND_IN)
-        os.chmod(stand_in, stat.S_IRWXU)
+    tools = install(env.temporary("cann"), ["hivmc", "hivmc-a5"], STAND_IN)
     environment = dict(os.environ, FATHOM_CACHE_DIR=env.temporary("cache"),
                        PATH=tools + os.pathsep + os.environ["PATH"])
     env.run("fathomc", "finish", path, check=True, timeout=1800,
@@ -361,12 +410,140 @@ def finish(env):
     left = [name for name in os.listdir(os.path.join(path, "device", "910b"))
             if not name.endswith(".o")]
     require(not left, f"left in the package: {left[:3]}")
-    require("without device code" not in
-            env.run("fathom", "inspect", path, check=True).out,
+    told = env.run("fathom", "inspect", path, check=True).out
+    require("unfinished" not in told and "without device code" not in told,
             "inspect still says so")
-    again = env.run("fathomc", "finish", path, env=environment)
-    require(again.returncode == 4, "finished twice")
+    require(re.search(r"AscendNPU-IR \S+, hivmc 0\.3\.0", told),
+            "what made the code is not said")
+    ids = [list(range(1, 30))]
+    before, after = (env.logits(p, ids, "--driver", "emulated",
+                                "--checkpoint", NANO) for p in (made, path))
+    require((before == after).all(), "other logits than before")
     return f"{len(rows)} kernels"
+
+
+@check("ascend/finish/all-ends")
+def finish_all_ends(env):
+    """Packages that are not, partly, and wholly finished, and all that can go
+    wrong, which leaves a package as it was. The compiler is played, too."""
+    tools = install(env.temporary("tools"),
+                    ["bishengir-compile", "bishengir-compile-a5"], COMPILER)
+    cann = install(env.temporary("cann"), ["hivmc"], LAST_STAGE)
+    cann_a5 = install(env.temporary("cann-a5"), ["hivmc-a5"], LAST_STAGE)
+    path = env.temporary("unfinished.fathom")
+    plain = dict(os.environ, FATHOM_CACHE_DIR="")
+
+    def with_path(*folders, mode=""):
+        return dict(plain, FATHOM_TEST_HIVMC=mode,
+                    FATHOM_CACHE_DIR=env.temporary("cache"),
+                    PATH=os.pathsep.join([*folders, os.environ["PATH"]]))
+
+    done = env.compile(NANO, path, "bf16", "--target", "ascend:910b,950",
+                       "--cpu", "x86-64-v3", "--bishengir", tools,
+                       env=with_path())
+    count = len(kernels(env, path)) // 2
+    for words in (f"910b: {count} of {count} kernels are accepted up to code "
+                  "generation, and there is no device code",
+                  "hivmc-a5 of CANN on PATH", "their modules",
+                  "device/910b/finish.sh", "fathomc finish PACKAGE"):
+        require(words in done.err, f"'{words}' is not said: {done.err[-800:]}")
+    told = env.run("fathom", "inspect", path, check=True).out
+    for words in (f"{count} of them without device code", "each kernel's module",
+                  "what CANN's last stage would get", "device/950/finish.sh",
+                  f"fathomc finish {path}"):
+        require(words in told, f"inspect does not say '{words}': {told}")
+    run = env.run("fathom", "run", path, "--tokens", "1,2")
+    require(run.returncode == 3 and f"fathomc finish {path}" in run.err,
+            f"run: exit code {run.returncode}: {run.err}")
+
+    untouched = digest(path)
+
+    def refused(code, words, environment, where=path, bishengir=tools):
+        done = env.run("fathomc", "finish", where, "--bishengir", bishengir,
+                       env=environment)
+        require(done.returncode == code and words in done.err,
+                f"exit code {done.returncode} for {code}, '{words}': "
+                f"{done.err}")
+        require(digest(path) == untouched, f"'{words}' changed the package")
+
+    refused(4, "code generator is not here", with_path())
+    refused(4, f"910b: {count} kernels wait for hivmc ", with_path())
+    refused(1, "[ERROR] no such instruction", with_path(cann, mode="fails"))
+    refused(1, "embed for 910b", with_path(cann, mode="fails"))
+    refused(1, "of {} kernels could not be compiled".format(count),
+            with_path(cann, mode="fails"))
+    refused(1, "these tools are AscendNPU-IR 9.9, hivmc 0.3.0",
+            with_path(cann, mode="dies"))
+    refused(1, "it wrote no object", with_path(cann, mode="silent"))
+    refused(5, "cannot", with_path(cann), env.temporary("nothing.fathom"))
+    refused(4, "no bishengir-compile", with_path(cann), path, "/nowhere")
+
+    # Ended in the middle: nothing happened, nothing is left beside it.
+    process = subprocess.Popen(
+        [env.need("fathomc"), "finish", path, "--bishengir", tools],
+        stderr=subprocess.DEVNULL, env=with_path(cann, mode="slow"),
+        start_new_session=True)
+    time.sleep(2)
+    require(process.poll() is None, "a slow last stage was not waited for")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    require(digest(path) == untouched, "half a package")
+    left = [name for name in os.listdir(os.path.dirname(path))
+            if ".writing-" in name]
+    require(not left, f"left beside the package: {left}")
+
+    # A module or a manifest that is not what it was.
+    for name, change, words in (
+            ("device/910b/embed.mlir", lambda text: text + " ", "was changed"),
+            ("manifest.json",
+             lambda text: re.sub(r'"major":\s*\d+', '"major":1', text),
+             "version")):
+        damaged = env.temporary("damaged.fathom")
+        shutil.copytree(path, damaged)
+        with open(os.path.join(damaged, name)) as f:
+            text = f.read()
+        with open(os.path.join(damaged, name), "w") as f:
+            f.write(change(text))
+        refused(5, words, with_path(cann), damaged)
+
+    def finish_now(where, environment):
+        return env.run("fathomc", "finish", where, "--bishengir", tools,
+                       check=True, env=environment).err
+
+    # One of two processors, through a link; then the other one.
+    linked = env.temporary("linked.fathom")
+    partly = env.temporary("partly.fathom")
+    shutil.copytree(path, partly)
+    os.symlink(partly, linked)
+    told = finish_now(linked, with_path(cann))
+    require(os.path.islink(linked), "the link was replaced")
+    require(f"950: {count} kernels wait for hivmc-a5" in told,
+            f"what is left is not said: {told}")
+    state = {soc: [row["finished"] for row in kernels(env, partly)
+                   if row["target"] == soc] for soc in ("910b", "950")}
+    require(all(state["910b"]) and not any(state["950"]), f"{state}")
+    require(os.path.exists(os.path.join(partly, "device/950/finish.sh")),
+            "the other processor's command is gone")
+    finish_now(partly, with_path(cann_a5))
+    rows = kernels(env, partly)
+    require(all(row["finished"] for row in rows), "not finished")
+    whole = digest(partly)
+    told = finish_now(partly, with_path(cann, cann_a5))
+    require("nothing to do" in told and digest(partly) == whole,
+            f"finished twice: {told}")
+
+    # The command in the package makes the same objects.
+    by_command = env.temporary("by-command.fathom")
+    shutil.copytree(path, by_command)
+    for soc in ("910b", "950"):
+        subprocess.run(["sh", os.path.join(by_command, "device", soc,
+                                           "finish.sh")], check=True,
+                       env=with_path(tools, cann, cann_a5))
+    for row in rows:
+        with open(os.path.join(partly, row["file"]), "rb") as one, \
+                open(os.path.join(by_command, row["file"]), "rb") as other:
+            require(one.read() == other.read(), f"{row['file']} differs")
+    return f"{count} kernels, two processors"
 
 
 @check("ascend/refused-tools")

@@ -49,6 +49,7 @@ struct DeviceCode {
   std::string name; // "cuda sm_90"
   uint64_t files = 0, bytes = 0;
   uint64_t unfinished = 0; // that are no code yet
+  uint64_t refused = 0;    // and will be none
 };
 
 std::vector<DeviceCode> deviceCode(const format::Manifest &m) {
@@ -60,12 +61,39 @@ std::vector<DeviceCode> deviceCode(const format::Manifest &m) {
     auto it = std::find_if(all.begin(), all.end(),
                            [&](const DeviceCode &c) { return c.name == name; });
     if (it == all.end())
-      it = all.insert(all.end(), {name, 0, 0, 0});
+      it = all.insert(all.end(), {name, 0, 0, 0, 0});
     ++it->files;
     it->bytes += l.bytes;
     it->unfinished += !l.form.empty();
+    it->refused += !l.refusal.empty();
   }
   return all;
+}
+
+/// What is in a package whose kernels wait for the vendor's code generator, and
+/// what makes it complete; empty: none waits.
+std::string unfinishedText(const std::string &package,
+                           const format::Manifest &m) {
+  std::string modules, handOvers, commands;
+  for (const format::Library &l : m.libraries) {
+    if (l.form == "adapter" && modules.empty())
+      modules = l.file;
+    if (l.form == "hivm" && handOvers.empty())
+      handOvers = l.file;
+    if (l.form == "command")
+      commands += (commands.empty() ? "" : ", ") + l.file;
+  }
+  if (modules.empty())
+    return "";
+  std::string text = "it holds each kernel's module (such as " + modules + ")";
+  if (!handOvers.empty())
+    text += ", what CANN's last stage would get (" + handOvers + ")";
+  if (!commands.empty())
+    text += ", and the commands that make device code (" + commands + ")";
+  return text +
+         ". On a machine with CANN's hivmc (hivmc-a5 for the 950) on "
+         "PATH: fathomc finish " +
+         package;
 }
 
 std::string targetText(const format::Target &t) {
@@ -229,12 +257,15 @@ std::string asText(const std::string &package, const format::Manifest &m) {
   for (const DeviceCode &code : deviceCode(m))
     line("code", code.name + ", " + number(code.files) + " kernels, " +
                      bytesText(code.bytes) +
-                     (code.unfinished
-                          ? ", " + number(code.unfinished) +
-                                " of them without device code: fathomc finish "
-                                "makes it on a machine with the vendor's "
-                                "code generator"
-                          : ""));
+                     (code.unfinished ? ", " + number(code.unfinished) +
+                                            " of them without device code"
+                                      : "") +
+                     (code.refused ? ", " + number(code.refused) +
+                                         " refused by the vendor's compiler "
+                                         "(fathomc kernels says why)"
+                                   : ""));
+  if (const std::string help = unfinishedText(package, m); !help.empty())
+    line("unfinished", help);
   line("weights", number(m.weights.size()) + " tensors, " +
                       bytesText(totals.weightBytes) + ", in " +
                       number(m.files.size()) + " files in " +

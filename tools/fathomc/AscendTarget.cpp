@@ -86,7 +86,7 @@ public:
     if (!ascend)
       return ascend.takeError();
     return format::Target{name().str(), options.hostArchitecture,
-                          "AscendNPU-IR " + ascend->toolchain.version};
+                          ascend->toolchain.describe(ascend->targets)};
   }
 
   llvm::Expected<std::vector<CompiledLibrary>>
@@ -154,7 +154,10 @@ public:
             " kernels are accepted up to code generation, and there is no "
             "device code: that takes " +
             (target.hasFP8 ? "hivmc-a5" : "hivmc") +
-            " of CANN on PATH. On a machine with CANN: fathomc finish PACKAGE");
+            " of CANN on PATH. The package holds their modules, what the last "
+            "stage would get, and the command (" +
+            folderOf(target) +
+            "finish.sh). On a machine with CANN: fathomc finish PACKAGE");
     }
     return notes;
   }

@@ -276,6 +276,7 @@ static void addFinish(CLI::App &app, CompileOptions &options) {
                  "Example:\n"
                  "  fathomc finish flash.fathom");
   finish->add_option("PACKAGE", options.package, "NAME.fathom")->required();
+  finish->add_flag("-q,--quiet", options.quiet, "print errors only");
   addBishengir(*finish, options);
   finish->callback([&options] { options.command = Command::Finish; });
 }

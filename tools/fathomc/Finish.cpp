@@ -4,6 +4,7 @@
 // modules in it are what is compiled; the checkpoint is not needed.
 #include "tools/fathomc/AscendTarget.h"
 #include "tools/fathomc/Commands.h"
+#include "tools/fathomc/Compile.h"
 
 #include "codegen/Common/PackageWriter.h"
 #include "frontends/Support/FrontendError.h"
@@ -12,9 +13,13 @@
 #include "runtime/format/ManifestJson.h"
 
 #include "llvm/ADT/SmallString.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
+
+#include <map>
+#include <set>
 
 using namespace llvm;
 
@@ -43,9 +48,67 @@ static Expected<std::string> readLibrary(StringRef package,
   return bytes;
 }
 
+namespace {
+/// What a package holds for Ascend, sorted by what is to be done with it.
+struct Work {
+  std::vector<ascend::Job> jobs;
+  std::vector<bool> mixed; // for each job
+  std::vector<CompiledLibrary> kept;
+  std::set<const ascend::Target *> targets;         // of the jobs
+  size_t finished = 0;                              // before
+  std::map<const ascend::Target *, size_t> waiting; // afterwards
+};
+} // namespace
+
+static Error sortLibraries(StringRef package, const format::Manifest &manifest,
+                           const ascend::Toolchain &tools, Work &work) {
+  for (const format::Library &library : manifest.libraries) {
+    const ascend::Target *target = ascend::findTarget(library.isa);
+    bool isDevice = library.target == "ascend" && target;
+    bool canFinish = isDevice && !tools.generatorFor(*target).empty();
+    if (canFinish && (library.form == "hivm" || library.form == "command"))
+      continue; // of no use any more
+    Expected<std::string> bytes = readLibrary(package, library);
+    if (!bytes)
+      return bytes.takeError();
+    bool isModule = isDevice && library.form == "adapter";
+    work.finished += isDevice && library.form.empty();
+    if (!isModule || !canFinish) {
+      if (isModule)
+        ++work.waiting[target];
+      work.kept.push_back({library, std::move(*bytes)});
+      continue;
+    }
+    ascend::Job job;
+    job.kernel = library.kernel;
+    job.target = target;
+    job.module = std::move(*bytes);
+    work.jobs.push_back(std::move(job));
+    work.targets.insert(target);
+    auto mix = library.configuration.find("mix");
+    work.mixed.push_back(mix != library.configuration.end() && mix->second);
+  }
+  return Error::success();
+}
+
+static void tellWaiting(const Work &work) {
+  for (auto [target, count] : work.waiting)
+    errs() << formatv("fathomc: finish  {0}: {1} kernels wait for {2} of CANN "
+                      "on PATH\n",
+                      target->name, count,
+                      target->hasFP8 ? "hivmc-a5" : "hivmc");
+}
+
+/// Writes the package once all of it is there, in the place of the old one.
 static Error finish(const CompileOptions &options) {
+  SmallString<256> package;
+  if (std::error_code error =
+          sys::fs::real_path(options.package, package)) // not a link to it
+    return makeError(FailureKind::BadFile, "cannot read a package",
+                     fathom::quoted(options.package), error.message(),
+                     "a package is a directory NAME.fathom written by fathomc");
   Expected<std::string> text =
-      readFile(options.package, "manifest.json", format::detail::kMaxText);
+      readFile(package, "manifest.json", format::detail::kMaxText);
   if (!text)
     return text.takeError();
   format::Manifest manifest;
@@ -55,72 +118,79 @@ static Error finish(const CompileOptions &options) {
                      fathom::quoted(options.package), problem,
                      "a package is a directory NAME.fathom written by fathomc "
                      "of the same version");
+  if (none_of(manifest.libraries, [](const format::Library &library) {
+        return library.form == "adapter";
+      })) {
+    errs() << "fathomc: finish  nothing to do, all kernels have their code\n";
+    return Error::success();
+  }
   TargetOptions chosen;
   chosen.assembler = options.assembler;
   Expected<ascend::AscendOptions> ascend = ascendOptions(chosen);
   if (!ascend)
     return ascend.takeError();
+  const ascend::Toolchain &tools = ascend->toolchain;
 
-  std::vector<ascend::Job> jobs;
-  std::vector<bool> mixed;
-  std::vector<CompiledLibrary> kept;
-  for (const format::Library &library : manifest.libraries) {
-    const ascend::Target *target = ascend::findTarget(library.isa);
-    bool isDevice = library.target == "ascend" && target;
-    bool canFinish =
-        isDevice && !ascend->toolchain.generatorFor(*target).empty();
-    if (canFinish && (library.form == "hivm" || library.form == "command"))
-      continue;
-    Expected<std::string> bytes = readLibrary(options.package, library);
-    if (!bytes)
-      return bytes.takeError();
-    if (!canFinish || library.form != "adapter") {
-      kept.push_back({library, std::move(*bytes)});
-      continue;
-    }
-    ascend::Job job;
-    job.kernel = library.kernel;
-    job.target = target;
-    job.module = std::move(*bytes);
-    jobs.push_back(std::move(job));
-    auto mix = library.configuration.find("mix");
-    mixed.push_back(mix != library.configuration.end() && mix->second);
-  }
-  if (jobs.empty())
-    return makeError(
-        FailureKind::Resources, "there is nothing to finish",
-        fathom::quoted(options.package),
-        "no kernel of it waits for a code generator that is on PATH",
-        "put hivmc (910b, a3) or hivmc-a5 (950) of CANN on PATH; packages of "
-        "other targets are complete");
-  if (Error error =
-          ascend::compileModules(jobs, ascend->toolchain, ascend->compiler))
+  Work work;
+  if (Error error = sortLibraries(package, manifest, tools, work))
     return error;
-  for (const auto &[job, mix] : zip(jobs, mixed)) {
-    if (!job.refusal.empty())
-      return makeError(FailureKind::Failed, "a kernel could not be compiled",
-                       job.kernel + " for " + job.target->name, job.refusal,
-                       "the package is as it was; compile it again with this "
-                       "version of AscendNPU-IR");
-    kept.push_back(deviceLibrary(job, mix));
+  if (work.jobs.empty()) {
+    tellWaiting(work);
+    return makeError(
+        FailureKind::Resources, "the code generator is not here",
+        fathom::quoted(options.package),
+        "no kernel of it waits for one that is on PATH",
+        "put hivmc (910b, a3) or hivmc-a5 (950) of CANN on PATH, as its "
+        "set_env.sh does");
   }
+  Progress progress(options.quiet);
+  progress.begin("finish");
+  ascend->compiler.progress = [&](size_t done, size_t of) {
+    progress.at(done, of);
+  };
+  if (Error error = ascend::compileModules(work.jobs, tools, ascend->compiler))
+    return error;
+  size_t refused = 0;
+  const ascend::Job *first = nullptr;
+  for (const ascend::Job &job : work.jobs)
+    if (!job.refusal.empty() && !refused++)
+      first = &job;
+  if (first)
+    return makeError(FailureKind::Failed,
+                     formatv("{0} of {1} kernels could not be compiled",
+                             refused, work.jobs.size()),
+                     first->kernel + " for " + first->target->name,
+                     first->refusal,
+                     "the package is as it was; it was compiled with " +
+                         manifest.target.assembler + ", these tools are " +
+                         tools.describe(std::vector<const ascend::Target *>(
+                             work.targets.begin(), work.targets.end())));
+  for (const auto &[job, mix] : zip(work.jobs, work.mixed))
+    work.kept.push_back(deviceLibrary(job, mix));
 
   std::vector<PackageFile> more;
   for (const std::string &file : manifest.extraFiles) {
-    Expected<std::string> bytes = readFile(options.package, file, kMostBytes);
+    Expected<std::string> bytes = readFile(package, file, kMostBytes);
     if (!bytes)
       return bytes.takeError();
     more.emplace_back(file, std::move(*bytes));
   }
   manifest.libraries.clear();
   manifest.extraFiles.clear();
-  manifest.target.assembler = "AscendNPU-IR " + ascend->toolchain.version;
-  Expected<uint64_t> written =
-      writePackage(options.package, manifest, kept, /*checkpoint=*/"", more);
+  std::string made = tools.describe(std::vector<const ascend::Target *>(
+      work.targets.begin(), work.targets.end()));
+  // Other processors' code may have been made by others before.
+  if (work.finished && manifest.target.assembler != made)
+    made = manifest.target.assembler + "; " + made;
+  manifest.target.assembler = made;
+  Expected<uint64_t> written = writePackage(package, manifest, work.kept,
+                                            /*checkpoint=*/"", more);
   if (!written)
     return written.takeError();
-  errs() << formatv("fathomc: finish  {0} kernels have device code now\n",
-                    jobs.size());
+  progress.end(formatv("{0} kernels have device code now, by {1}",
+                       work.jobs.size() + work.finished,
+                       manifest.target.assembler));
+  tellWaiting(work);
   return Error::success();
 }
 
