@@ -24,7 +24,28 @@ inline SessionSizes defaultSessionSizes(const Manifest &m, int64_t sequences) {
           m.limits.maxStepTokens};
 }
 
+/// How a driver gives out memory.
+struct AllocationRules {
+  /// Each buffer takes a multiple of this many bytes.
+  uint64_t granularity = 1;
+  /// Weights, and tables of their addresses, are copied to it; else kernels
+  /// read them where they are mapped.
+  bool holdsWeights = false;
+
+  /// 0 where that is no number.
+  uint64_t taken(uint64_t bytes) const {
+    return bytes % granularity == 0 ? bytes
+                                    : (bytes / granularity + 1) * granularity;
+  }
+};
+
+/// Of the drivers for a package's target.
+inline AllocationRules allocationRules(const std::string &target) {
+  return target == "cpu" ? AllocationRules{} : AllocationRules{256, true};
+}
+
 struct MemoryPlan {
+  AllocationRules rules;
   uint64_t weightBytes = 0; // of the tensors that kernels read
   uint64_t cacheBytesPerSequence = 0, cacheBytes = 0;
   uint64_t workspaceBytes = 0;                // intermediates of a step
@@ -65,11 +86,28 @@ struct InputLayout {
   }
 };
 
+/// Of all caches together, for so many sequences; false where that is no
+/// number.
+inline bool cacheBytesFor(const Manifest &m, int64_t sequences,
+                          const AllocationRules &rules, uint64_t &total) {
+  total = 0;
+  for (const Cache &cache : m.caches)
+    for (const CacheComponent &c : cache.components) {
+      uint64_t bytes = 0;
+      if (__builtin_mul_overflow(cache.rows, c.rowBytes, &bytes) ||
+          __builtin_mul_overflow(bytes, uint64_t(sequences), &bytes) ||
+          __builtin_add_overflow(total, rules.taken(bytes), &total))
+        return false;
+    }
+  return true;
+}
+
 /// Fills `plan`; false where a sum does not fit what a process can address
 /// (46 bits), which a hostile manifest can bring about. `scratchBytes`: of all
 /// threads together.
 inline bool planMemory(const Manifest &m, const SessionSizes &sizes,
-                       uint64_t scratchBytes, MemoryPlan &plan) {
+                       uint64_t scratchBytes, const AllocationRules &rules,
+                       MemoryPlan &plan) {
   bool good = true;
   auto product = [&](uint64_t a, uint64_t b) {
     uint64_t out = 0;
@@ -79,37 +117,44 @@ inline bool planMemory(const Manifest &m, const SessionSizes &sizes,
   auto add = [&](uint64_t &to, uint64_t bytes) {
     good &= !__builtin_add_overflow(to, bytes, &to);
   };
+  /// A buffer.
+  auto take = [&](uint64_t &to, uint64_t bytes) {
+    good &= bytes <= ~uint64_t(0) - rules.granularity;
+    add(to, rules.taken(bytes));
+  };
   plan = MemoryPlan();
+  plan.rules = rules;
   for (const Weight &weight : m.weights)
-    add(plan.weightBytes, weight.bytes);
-  for (const Cache &cache : m.caches)
-    for (const CacheComponent &c : cache.components)
-      add(plan.cacheBytesPerSequence, product(cache.rows, c.rowBytes));
-  plan.cacheBytes =
-      product(plan.cacheBytesPerSequence, uint64_t(sizes.sequences));
-  plan.logitsBytes = product(uint64_t(sizes.logitRows),
-                             product(uint64_t(m.model.vocabularySize), 4));
+    take(plan.weightBytes, weight.bytes);
+  if (rules.holdsWeights)
+    for (const WeightTable &table : m.tables)
+      take(plan.weightBytes, table.weights.size() * 8);
+  good &= cacheBytesFor(m, 1, {}, plan.cacheBytesPerSequence) &&
+          cacheBytesFor(m, sizes.sequences, rules, plan.cacheBytes);
+  take(plan.logitsBytes, product(uint64_t(sizes.logitRows),
+                                 product(uint64_t(m.model.vocabularySize), 4)));
   const uint64_t stepTokens = uint64_t(m.limits.maxStepTokens);
   bool hasMtp = false;
-  uint64_t stepRow = 0;
+  uint64_t stepRow = 0, workspace = 0;
   for (const Entry &entry : m.entries) {
     for (const Specialisation &s : entry.specialisations)
-      plan.workspaceBytes = std::max(plan.workspaceBytes, s.workspaceBytes);
+      workspace = std::max(workspace, s.workspaceBytes);
     const bool isStep = entry.name == "step";
     if (!isStep && entry.name.rfind("mtp.", 0) != 0)
       continue; // of a later minor version: not run
     for (const Specialisation &s : entry.specialisations)
-      add(plan.stagingBytes, InputLayout(s.maxTokens).bytes);
+      take(plan.stagingBytes, InputLayout(s.maxTokens).bytes);
     hasMtp |= !isStep;
     if (isStep)
       stepRow = streamRowBytes(entry);
     for (const Port &port : entry.outputs)
       if (port.count == Count::Tokens)
-        add(plan.streamsBytes,
-            product(port.rowBytes, uint64_t(sizes.keptTokens)));
+        take(plan.streamsBytes,
+             product(port.rowBytes, uint64_t(sizes.keptTokens)));
   }
+  take(plan.workspaceBytes, workspace);
   if (hasMtp) // the input of an MTP layer
-    add(plan.stagingBytes, product(stepRow, stepTokens));
+    take(plan.stagingBytes, product(stepRow, stepTokens));
   plan.scratchBytes = scratchBytes;
   uint64_t total = 0;
   for (uint64_t part :
@@ -143,13 +188,22 @@ inline Remedy remedyFor(const Manifest &m, const SessionSizes &sizes,
   if (fixed >= memory)
     return remedy;
   const uint64_t room = memory - fixed;
-  if (plan.cacheBytesPerSequence)
+  if (plan.cacheBytesPerSequence) {
     remedy.sequences = int64_t(room / plan.cacheBytesPerSequence);
+    uint64_t taken = 0;
+    while (remedy.sequences > 0 &&
+           (!cacheBytesFor(m, remedy.sequences, plan.rules, taken) ||
+            taken > room))
+      --remedy.sequences;
+  }
   const double slope = cacheBytesPerToken(m);
   const double base =
       double(plan.cacheBytesPerSequence) - slope * double(m.limits.maxContext);
+  double lost = 0; // at most, to the granularity
+  for (const Cache &cache : m.caches)
+    lost += double(cache.components.size() * (plan.rules.granularity - 1));
   const double each =
-      double(room) / double(std::max<int64_t>(1, sizes.sequences));
+      (double(room) - lost) / double(std::max<int64_t>(1, sizes.sequences));
   if (slope > 0 && each > base)
     remedy.context = int64_t((each - base) / slope);
   return remedy;

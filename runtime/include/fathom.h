@@ -137,7 +137,9 @@ typedef struct fathom_session_options {
  * address space: caches and logits become resident as they are touched, a page
  * at a time. */
 typedef struct fathom_session_memory {
-  uint64_t weight_bytes;             /* mapped, read by the kernels */
+  uint64_t weight_bytes;             /* read by the kernels: mapped, or in the
+                                        device's memory with the tables of
+                                        their addresses */
   uint64_t cache_bytes_per_sequence; /* at max_context as compiled */
   uint64_t cache_bytes;              /* all slots */
   uint64_t workspace_bytes, logits_bytes, streams_bytes;

@@ -105,7 +105,7 @@ Status Engine::checkWeightsFit() const {
   const format::SessionSizes sizes =
       format::defaultSessionSizes(content, /*sequences=*/1);
   format::MemoryPlan plan;
-  if (!format::planMemory(content, sizes, scratch, plan))
+  if (!format::planMemory(content, sizes, scratch, allocationRules(), plan))
     return Status(FATHOM_RESOURCES,
                   "the model would need more memory than can be addressed");
   const std::string why = format::whyNot(content, sizes, plan, memory);
@@ -166,10 +166,13 @@ Status Engine::uploadWeights(const fathom_engine_options &options) {
 /// A copy within the device reads a byte and writes one.
 Status Engine::deviceBandwidth(double seconds, double &bytesPerSecond) {
   const DriverTable &table = *device.table;
+  uint64_t left = 0; // beside weights and sessions
+  if (Status s = table.memory(device.self, &left); s.failed())
+    return s;
+  left = left ? left : memory;
   uint64_t size = uint64_t(256) << 20;
-  for (; size > (uint64_t(1) << 20); size /= 2) // what may be taken at all
-    if (memory / 8 > size)
-      break;
+  while (size > (uint64_t(1) << 20) && size > left / 8)
+    size /= 2;
   std::vector<BufferRequest> requests = {{"bandwidth, from", size},
                                          {"bandwidth, to", size}};
   void *buffers[2] = {}, *stream = nullptr, *events[2] = {};

@@ -65,6 +65,8 @@ struct DriverTable {
   /// Arguments must stay the same from step to step, counts therefore lie in
   /// device memory, and sequences of launches can be recorded.
   bool recordsGraphs;
+  /// A buffer takes a multiple of this many bytes: what plans count with.
+  uint64_t granularity;
   /// What devices of several ranks would exchange data by; null: nothing. A
   /// reserved place: no model runs on several yet.
   const char *collectives;

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "runtime/drivers/Drivers.h"
-#include "runtime/format/Manifest.h"
+#include "runtime/format/MemoryPlan.h"
 #include "runtime/src/Files.h"
 #include "runtime/src/Status.h"
 
@@ -46,6 +46,9 @@ public:
   const std::string &deviceName() const { return description; }
   int threads() const { return threadCount; }
   uint64_t scratchBytes() const { return scratch; }
+  format::AllocationRules allocationRules() const {
+    return {device.table->granularity, !device.table->sharesHostMemory};
+  }
   /// Held while a step uses the threads.
   std::mutex &stepMutex() { return stepLock; }
 
@@ -80,6 +83,7 @@ public:
 private:
   Status loadManifest();
   Status openDriver(const fathom_engine_options &options);
+  Status measureMemory(const fathom_engine_options &options);
   Status checkHost(const std::string &target) const;
   Status checkFinished() const;
   Status chooseCode(const std::string &wanted);

@@ -187,40 +187,73 @@ StepValues Session::valuesAt(Stage &stage, int64_t keepAt) {
   return values;
 }
 
-/// Queues a graph, recorded from what `queue` queues if it is not there yet.
-template <typename Queue> Status Session::replay(void *&graph, Queue queue) {
+/// Makes a graph of what `queue` queues.
+template <typename Queue> Status Session::record(void *&graph, Queue queue) {
   const DriverTable &table = *device.table;
-  if (!graph) {
-    if (Status s = table.beginRecording(device.self, stream); s.failed())
-      return s;
-    Status queued = queue();
-    void *made = nullptr;
-    Status ended = table.endRecording(device.self, stream, &made);
-    if (queued.failed() || ended.failed()) {
-      if (made)
-        table.destroyGraph(device.self, made);
-      return queued.failed() ? queued : ended;
-    }
-    graph = made;
+  if (Status s = table.beginRecording(device.self, stream); s.failed())
+    return s;
+  Status queued = queue();
+  void *made = nullptr;
+  Status ended = table.endRecording(device.self, stream, &made);
+  if (queued.failed() || ended.failed()) {
+    if (made)
+      table.destroyGraph(device.self, made);
+    return queued.failed() ? queued : ended;
   }
-  return table.replay(device.self, graph, stream);
+  graph = made;
+  return Status();
 }
 
-/// Queues one step. Where every argument is what it is in all such steps, as in
-/// decoding, it is a graph.
-Status Session::runPiece(Stage &stage, size_t index, const StepValues &values,
+/// Before the first step, so that none has to wait or takes memory: every step
+/// of one token each of up to as many sequences as there are, where every
+/// argument is what it is in all such steps.
+Status Session::recordGraphs() {
+  const DriverTable &table = *device.table;
+  if (!table.recordsGraphs)
+    return Status();
+  std::lock_guard<std::mutex> lock(engine->stepMutex());
+  for (Stage &stage : stageStates) {
+    const int64_t most = std::min(
+        {maxSequences, maxLogitRows, engine->manifest().limits.maxStepTokens});
+    for (int64_t tokens = 1; tokens <= most; ++tokens) {
+      const size_t plan = planFor(stage, tokens);
+      StepValues values = valuesAt(stage, 0);
+      values.tokens = values.rows = tokens;
+      if (Status s =
+              record(stage.graphs[plan][tokens],
+                     [&] { return queueStep(stage, plan, values, nullptr); });
+          s.failed())
+        return s;
+      if (&stage != &stageStates[0] || greedyPlans.empty())
+        continue;
+      if (Status s = record(chains[plan][tokens],
+                            [&] { return queueChosen(plan, values, nullptr); });
+          s.failed())
+        return s;
+    }
+  }
+  return table.synchronise(device.self, stream);
+}
+
+Status Session::queueStep(Stage &stage, size_t plan, const StepValues &values,
+                          const Stopwatch *watch) {
+  if (Status s = stage.plans[plan].upload(stream); s.failed())
+    return s;
+  return stage.plans[plan].launch(stream, values, watch);
+}
+
+/// Queues one step: where there is one, as a graph.
+Status Session::runPiece(Stage &stage, size_t plan, const StepValues &values,
                          bool isFirst) {
-  Plan &plan = stage.plans[index];
-  auto queue = [&](const Stopwatch *watch) {
-    if (Status s = plan.upload(stream, values); s.failed())
-      return s;
-    return plan.launch(stream, values, watch);
-  };
-  if (device.table->recordsGraphs && isFirst && !profiling &&
-      values.rows == values.tokens && values.tokens <= maxSequences)
-    return replay(stage.graphs[index][values.tokens],
-                  [&] { return queue(nullptr); });
-  return queue(profiling ? &stopwatch : nullptr);
+  // A graph copies what is there when it runs.
+  stage.plans[plan].setCounts(values);
+  void *graph =
+      isFirst && values.rows == values.tokens && values.tokens <= maxSequences
+          ? stage.graphs[plan][values.tokens]
+          : nullptr;
+  if (graph && !profiling)
+    return device.table->replay(device.self, graph, stream);
+  return queueStep(stage, plan, values, profiling ? &stopwatch : nullptr);
 }
 
 Status Session::feed(int stageIndex, const fathom_tokens *sequences,
@@ -282,16 +315,12 @@ Status Session::feed(int stageIndex, const fathom_tokens *sequences,
 
 /// Queues a step and the choice that its logits lead to, which becomes the
 /// inputs of the next one.
-Status Session::queueChain(size_t plan, const StepValues &values) {
-  auto queue = [&](const Stopwatch *watch) {
-    if (Status s = stageStates[0].plans[plan].launch(stream, values, watch);
-        s.failed())
-      return s;
-    return greedyPlans[plan].launch(stream, values, watch);
-  };
-  if (device.table->recordsGraphs && !profiling)
-    return replay(chains[plan][values.tokens], [&] { return queue(nullptr); });
-  return queue(profiling ? &stopwatch : nullptr);
+Status Session::queueChosen(size_t plan, const StepValues &values,
+                            const Stopwatch *watch) {
+  if (Status s = stageStates[0].plans[plan].launch(stream, values, watch);
+      s.failed())
+    return s;
+  return greedyPlans[plan].launch(stream, values, watch);
 }
 
 Status Session::generate(const int32_t *slots, const int32_t *ids, size_t count,
@@ -340,15 +369,21 @@ Status Session::generate(const int32_t *slots, const int32_t *ids, size_t count,
     // The last step's streams stay.
     stage.kept[slots[i]] = {stage.lengths[slots[i]] - 1, int64_t(i), 1};
   }
-  if (Status s = plan.upload(stream, values); s.failed())
+  plan.setCounts(values);
+  if (Status s = plan.upload(stream); s.failed())
     return s;
+  void *graph = chains[index][count];
   const uint8_t *next = static_cast<const uint8_t *>(plan.inputs().device) +
                         format::InputLayout::ids;
   for (int64_t done = 0; done < steps;) {
     const int64_t batch = std::min(steps - done, kChosenSteps);
     for (int64_t k = 0; k < batch; ++k) {
-      if (Status s = queueChain(index, values); s.failed())
-        return s;
+      Status queued =
+          graph && !profiling
+              ? device.table->replay(device.self, graph, stream)
+              : queueChosen(index, values, profiling ? &stopwatch : nullptr);
+      if (queued.failed())
+        return queued;
       if (Status s = device.table->copy(device.self, CopyKind::ToHost,
                                         chosenHost + k * int64_t(count), next,
                                         count * 4, stream);

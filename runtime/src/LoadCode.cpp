@@ -61,6 +61,11 @@ Status Engine::openDriver(const fathom_engine_options &options) {
                                 "checks every access) or --driver host");
   }
   description = device.table->describe(device.self);
+  return Status();
+}
+
+/// What there is once the code has its place.
+Status Engine::measureMemory(const fathom_engine_options &options) {
   memory = options.memory_bytes;
   if (memory)
     return Status();

@@ -182,13 +182,16 @@ void Plan::fillIn(const StepValues &values) {
   }
 }
 
-Status Plan::upload(void *stream, const StepValues &values) {
-  const Driver device = engine.driver();
-  if (device.table->sharesHostMemory)
-    return Status();
+void Plan::setCounts(const StepValues &values) {
   *array(format::InputLayout::tokens) = static_cast<int32_t>(values.tokens);
   *array(format::InputLayout::rowCount) = static_cast<int32_t>(values.rows);
   *array(format::InputLayout::one) = 1;
+}
+
+Status Plan::upload(void *stream) {
+  const Driver device = engine.driver();
+  if (device.table->sharesHostMemory)
+    return Status();
   return device.table->copy(device.self, CopyKind::ToDevice, block.device,
                             block.host, layout.bytes, stream);
 }

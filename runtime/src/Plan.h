@@ -58,8 +58,10 @@ public:
   int32_t *slots() const { return array(layout.slots); }
   int32_t *rows() const { return array(layout.rows); }
 
+  /// Notes the counts in the host's copy of the inputs.
+  void setCounts(const StepValues &values);
   /// Brings the inputs to the device, counts included.
-  Status upload(void *stream, const StepValues &values);
+  Status upload(void *stream);
   /// Queues one step of values.tokens <= maxTokens() tokens. Allocates nothing.
   /// With a stopwatch, waits for each launch and adds to its times.
   Status launch(void *stream, const StepValues &values,

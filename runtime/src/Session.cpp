@@ -60,7 +60,7 @@ Status computeMemory(const Engine &engine, const fathom_session_options &o,
                      fathom_session_memory &out) {
   format::MemoryPlan plan;
   if (!format::planMemory(engine.manifest(), sizesOf(o), engine.scratchBytes(),
-                          plan))
+                          engine.allocationRules(), plan))
     return Status(FATHOM_RESOURCES,
                   "the session would need more memory than can be addressed; "
                   "ask for fewer sequences or logit rows");
@@ -82,7 +82,8 @@ Status computeMemory(const Engine &engine, const fathom_session_options &o,
 Status checkFits(const Engine &engine, const fathom_session_options &o) {
   const Manifest &m = engine.manifest();
   format::MemoryPlan plan;
-  format::planMemory(m, sizesOf(o), engine.scratchBytes(), plan);
+  format::planMemory(m, sizesOf(o), engine.scratchBytes(),
+                     engine.allocationRules(), plan);
   const uint64_t others = engine.sessionBytes();
   const uint64_t memory =
       engine.memoryLimit() - std::min(others, engine.memoryLimit());
@@ -173,7 +174,7 @@ Status Session::allocate() {
   memory = std::move(granted);
   for (size_t i = 0; i < memory.size(); ++i) {
     *places[i] = memory[i];
-    ownBytes += requests[i].bytes;
+    ownBytes += engine->allocationRules().taken(requests[i].bytes);
   }
   places.clear();
   engine->countSessionBytes(static_cast<int64_t>(ownBytes));
@@ -317,7 +318,7 @@ Status Session::makeSession() {
   active.assign(maxSequences, 0);
   used.assign(maxSequences, 0);
   lastMention.assign(maxSequences, 0);
-  return Status();
+  return recordGraphs();
 }
 
 // ---- Sequences ------------------------------------------------------------

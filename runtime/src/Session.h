@@ -38,7 +38,7 @@ public:
               float *logits, const float **rows);
   Status generate(const int32_t *slots, const int32_t *ids, size_t count,
                   int64_t steps, int32_t *chosen);
-  /// What has been allocated for it, as asked of the driver, and for the
+  /// What has been allocated for it, as the driver takes it, and for the
   /// engine's threads.
   uint64_t allocatedBytes() const { return ownBytes + engine->scratchBytes(); }
   int stages() const { return static_cast<int>(stageStates.size()); }
@@ -58,7 +58,7 @@ private:
   struct Stage {
     int entry = -1;
     std::vector<Plan> plans;
-    /// Recorded decode steps, by plan and number of tokens; null: not yet.
+    /// Recorded decode steps, by plan and number of tokens; null: none.
     std::vector<std::vector<void *>> graphs;
     std::vector<int64_t> lengths; // by slot
     std::vector<Kept> kept;       // by slot
@@ -96,8 +96,12 @@ private:
                   bool isFirst);
   size_t planFor(const Stage &stage, int64_t tokens) const;
   StepValues valuesAt(Stage &stage, int64_t keepAt);
-  template <typename Queue> Status replay(void *&graph, Queue queue);
-  Status queueChain(size_t plan, const StepValues &values);
+  Status queueStep(Stage &stage, size_t plan, const StepValues &values,
+                   const Stopwatch *watch);
+  Status queueChosen(size_t plan, const StepValues &values,
+                     const Stopwatch *watch);
+  template <typename Queue> Status record(void *&graph, Queue queue);
+  Status recordGraphs();
   Status clearStates(int32_t slot);
 
   std::shared_ptr<Engine> engine;
@@ -107,7 +111,7 @@ private:
   std::vector<void **> places;
   std::vector<void *> memory; // of the requests, when they are granted
   std::vector<std::pair<void *, uint64_t>> hostMemory;
-  uint64_t ownBytes = 0; // of the requests
+  uint64_t ownBytes = 0; // that the requests take
   void *stream = nullptr;
   Stopwatch stopwatch;
   SessionBuffers buffers;

@@ -20,8 +20,8 @@ done
 """
 
 
-def compiled(env, checkpoint, numerics, *more):
-    """A package for sm_90 whose cubins are empty."""
+def assembler(env):
+    """Options that name the one that makes nothing."""
     folder = os.path.join(env.work, "stub")
     os.makedirs(folder, exist_ok=True)
     for tool in ("tileiras", "cuobjdump", "nvdisasm"):
@@ -29,10 +29,15 @@ def compiled(env, checkpoint, numerics, *more):
         with open(path, "w") as f:
             f.write(STUB if tool == "tileiras" else "#!/bin/sh\nexit 1\n")
         os.chmod(path, 0o755)
+    return ["--tileiras", folder]
+
+
+def compiled(env, checkpoint, numerics, *more):
+    """A package for sm_90 whose cubins are empty."""
     os.environ["FATHOM_CACHE_DIR"] = os.path.join(env.work, "stub-cache")
     try:
         return env.package(checkpoint, numerics, "--target", "cuda:sm_90",
-                           "--tileiras", folder, *more)
+                           *assembler(env), *more)
     finally:
         del os.environ["FATHOM_CACHE_DIR"]
 

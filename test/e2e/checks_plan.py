@@ -7,6 +7,7 @@ import json
 import os
 import re
 
+import checks_devices
 from harness import NANO, check, require
 
 PRESETS = ["v4-pro", "v4-flash", "v4-pro-base", "v4-flash-base",
@@ -185,6 +186,27 @@ def to_the_byte(env):
                 planned["session_bytes"], "the parts do not add up")
         remarks.append(f"{planned['session_bytes']}")
     return ", ".join(remarks) + " bytes"
+
+
+@check("plan/to-the-byte-for-a-device")
+def to_the_byte_for_a_device(env):
+    """Buffers of a device take multiples of 256 bytes, and its tables count."""
+    limits = ["--max-context", 517, "--max-sequences", 3, "--max-step-tokens",
+              48]
+    package = checks_devices.package(env, "mixed", "bf16", *limits)
+    planned = plan(env, env.checkpoint("mixed"), *limits, "--target",
+                   "cuda:sm_90", *checks_devices.assembler(env),
+                   "--logit-rows", 3)
+    real = bench(env, package, "--sequences", 3, "--driver", "emulated")
+    for key, wanted in (("cache_bytes", planned["cache_bytes"]),
+                        ("workspace_bytes", planned["workspace_bytes"]),
+                        ("allocated_session_bytes", planned["session_bytes"]),
+                        ("planned_peak_bytes", planned["peak_bytes"])):
+        require(real[key] == wanted,
+                f"{key} is {real[key]}, the plan says {wanted}")
+    require(all(planned[part] % 256 == 0 for part in
+                ("weight_bytes", "cache_bytes", "staging_bytes")), planned)
+    return f"{planned['peak_bytes']} bytes"
 
 
 @check("plan/refused-at-load")

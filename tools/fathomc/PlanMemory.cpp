@@ -211,7 +211,9 @@ int planCheckpoint(Compilation &run) {
   if (run.options.logitRows)
     plan.sizes.logitRows = run.options.logitRows;
   if (!format::planMemory(manifest, plan.sizes,
-                          scratch * uint64_t(plan.threads), plan.memory))
+                          scratch * uint64_t(plan.threads),
+                          format::allocationRules(run.target->name().str()),
+                          plan.memory))
     return run.fail(makeError(
                FailureKind::Resources, "the plan does not fit an address space",
                "fathomc plan", "it is more than 2^46 bytes",

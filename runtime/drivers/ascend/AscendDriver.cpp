@@ -38,6 +38,7 @@ const DriverTable AscendDriver::table = {
     "ascend",
     /*sharesHostMemory=*/false,
     /*recordsGraphs=*/true,
+    /*granularity=*/kAlignment,
     /*collectives=*/"HCCL",
     [](void *self) { delete static_cast<AscendDriver *>(self); },
     [](void *self) {

@@ -19,6 +19,7 @@ using CuStream = struct CuStreamObject *;
 using CuEvent = struct CuEventObject *;
 using CuLibrary = struct CuLibraryObject *;
 using CuKernel = struct CuKernelObject *;
+using CuFunction = struct CuFunctionObject *;
 using CuGraph = struct CuGraphObject *;
 using CuGraphExec = struct CuGraphExecObject *;
 using CuAddress = uint64_t; // of the device's memory
@@ -81,6 +82,9 @@ constexpr CuResult kCuOutOfMemory = 2, kCuNoDevice = 100;
   CALL(unloadLibrary, "cuLibraryUnload", (CuLibrary library))                  \
   CALL(kernel, "cuLibraryGetKernel",                                           \
        (CuKernel * kernel, CuLibrary library, const char *name))               \
+  CALL(function, "cuKernelGetFunction",                                        \
+       (CuFunction * function, CuKernel kernel))                               \
+  CALL(loadFunction, "cuFuncLoad", (CuFunction function))                      \
   CALL(launch, "cuLaunchKernelEx",                                             \
        (const CuLaunchConfig *config, CuKernel kernel, void **arguments,       \
         void **extra))                                                         \

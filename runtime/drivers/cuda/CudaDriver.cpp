@@ -46,6 +46,7 @@ const DriverTable CudaDriver::table = {
     "cuda",
     /*sharesHostMemory=*/false,
     /*recordsGraphs=*/true,
+    /*granularity=*/kAlignment,
     /*collectives=*/"NCCL",
     [](void *self) { delete static_cast<CudaDriver *>(self); },
     [](void *self) { return of(self).describe(); },
@@ -133,12 +134,13 @@ const DriverTable CudaDriver::table = {
       if (Status s = driver.enter(); s.failed())
         return s;
       CuKernel found = nullptr;
+      const std::string who = std::string("kernel '") + request.name + "'";
       Status s = driver.api.status(
           driver.api.kernel(&found, static_cast<CuLibrary>(image),
                             request.name),
-          "cuLibraryGetKernel", std::string("kernel '") + request.name + "'");
+          "cuLibraryGetKernel", who);
       *kernel = found;
-      return s;
+      return s.failed() ? s : driver.bring(found, who);
     },
     [](void *, uint64_t) { return uint64_t(0); }, // tile kernels have none
     [](void *, uint64_t) { return Status(); },
@@ -327,6 +329,17 @@ Status CudaDriver::load(const char *path, const std::string &bytes,
   libraries.push_back(library);
   *image = library;
   return Status();
+}
+
+/// Code would otherwise come to the device when it is first launched, which
+/// takes memory and waits.
+Status CudaDriver::bring(CuKernel kernel, const std::string &who) const {
+  CuFunction function = nullptr;
+  if (Status s = api.status(api.function(&function, kernel),
+                            "cuKernelGetFunction", who);
+      s.failed())
+    return s;
+  return api.status(api.loadFunction(function), "cuFuncLoad", who);
 }
 
 Status CudaDriver::launch(const LaunchRecord &record, void *where) const {

@@ -35,6 +35,7 @@ private:
   Status copy(CopyKind kind, void *to, const void *from, uint64_t bytes,
               void *stream) const;
   Status load(const char *path, const std::string &bytes, void **image);
+  Status bring(CuKernel kernel, const std::string &who) const;
   Status launch(const LaunchRecord &record, void *stream) const;
   Status endRecording(void *stream, void **graph) const;
 

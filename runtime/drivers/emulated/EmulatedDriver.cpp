@@ -51,6 +51,7 @@ const DriverTable EmulatedDriver::table = {
     "emulated",
     /*sharesHostMemory=*/false,
     /*recordsGraphs=*/true,
+    /*granularity=*/256, // as on the devices that it stands for
     /*collectives=*/nullptr,
     [](void *self) { delete static_cast<EmulatedDriver *>(self); },
     [](void *) { return std::string("a device that the CPU stands in for"); },

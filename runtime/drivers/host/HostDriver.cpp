@@ -57,6 +57,7 @@ const DriverTable HostDriver::table = {
     "host",
     /*sharesHostMemory=*/true,
     /*recordsGraphs=*/false,
+    /*granularity=*/1,
     /*collectives=*/nullptr,
     [](void *self) { delete static_cast<HostDriver *>(self); },
     [](void *) { return std::string("CPU"); },

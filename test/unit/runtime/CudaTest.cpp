@@ -143,14 +143,46 @@ TEST_F(Cuda, TooLittleMemory) {
   ASSERT_EQ(fathom_session_memory_for(engine, nullptr, &memory).code,
             FATHOM_OK);
   close();
-  mock().memoryBytes = memory.peak_bytes - 1; // three sequences, not four
-  ASSERT_EQ(open().code, FATHOM_OK);
-  const int64_t before = mock().count["cuMemAlloc_v2"];
-  const fathom_status got = fathom_session_create(engine, nullptr, &session);
-  EXPECT_EQ(got.code, FATHOM_RESOURCES);
-  EXPECT_NE(std::string(got.message).find("what fits: 3"), std::string::npos)
-      << got.message;
-  EXPECT_EQ(mock().count["cuMemAlloc_v2"], before);
+  // What does not fit by one byte is refused, with what would; what fits to the
+  // byte takes all of it.
+  for (int64_t sequences = kSequences; sequences >= 0; --sequences) {
+    mock().memoryBytes = memory.peak_bytes - 1;
+    if (sequences == 0) {
+      expectRefusal(FATHOM_RESOURCES, "no context fits beside the weights");
+      break;
+    }
+    ASSERT_EQ(open().code, sequences > 1 ? FATHOM_OK : FATHOM_RESOURCES);
+    fathom_session_options options = {};
+    options.max_sequences = sequences;
+    options.max_logit_rows = kStepTokens; // as many for every number of them
+    if (sequences > 1) {
+      const int64_t before = mock().count["cuMemAlloc_v2"];
+      const fathom_status got =
+          fathom_session_create(engine, &options, &session);
+      EXPECT_EQ(got.code, FATHOM_RESOURCES);
+      EXPECT_NE(std::string(got.message)
+                    .find("what fits: " + std::to_string(sequences - 1) +
+                          " sequences of 64 tokens"),
+                std::string::npos)
+          << got.message;
+      EXPECT_EQ(mock().count["cuMemAlloc_v2"], before);
+      close();
+    }
+    mock().memoryBytes = memory.peak_bytes;
+    ASSERT_EQ(open().code, FATHOM_OK);
+    ASSERT_EQ(fathom_session_create(engine, &options, &session).code,
+              FATHOM_OK);
+    EXPECT_EQ(uint64_t(mock().allocatedBytes), memory.peak_bytes);
+    EXPECT_EQ(uint64_t(mock().mostAllocatedBytes), memory.peak_bytes);
+    EXPECT_EQ(fathom_session_allocated_bytes(session), memory.total_bytes);
+    options.max_sequences = sequences - 1;
+    if (sequences > 1) {
+      ASSERT_EQ(fathom_session_memory_for(engine, &options, &memory).code,
+                FATHOM_OK);
+    }
+    close();
+    mock().mostAllocatedBytes = 0;
+  }
 }
 
 TEST_F(Cuda, ProgressOfTheUpload) {
@@ -167,55 +199,84 @@ TEST_F(Cuda, ProgressOfTheUpload) {
   EXPECT_EQ(told.back(), std::make_pair(uint64_t(128), uint64_t(128)));
 }
 
-/// One thing is launched for each step once it has been recorded; nothing is
-/// allocated and nobody is waited for in between.
-TEST_F(Cuda, DecodeIsReplayed) {
-  ASSERT_EQ(open().code, FATHOM_OK);
-  ASSERT_EQ(fathom_session_create(engine, nullptr, &session).code, FATHOM_OK);
-  int32_t slots[2], ids[2] = {3, 5}, chosen[2 * 6];
-  for (int32_t &slot : slots)
-    ASSERT_EQ(fathom_session_add(session, &slot).code, FATHOM_OK);
-  auto generate = [&](size_t count, int64_t steps) {
+/// Whole steps, call by call. What decodes was recorded when the session was
+/// made, once for each number of sequences; a step only queues and waits for
+/// its end, the first one like all others.
+TEST_F(Cuda, StepsOnlyQueue) {
+  using Calls = std::vector<std::string>;
+  auto callsOf = [&](auto what) {
     mock().calls.clear();
-    mock().count.clear();
-    EXPECT_EQ(fathom_generate(session, slots, ids, count, steps, chosen).code,
-              FATHOM_OK);
+    const fathom_status s = what();
+    EXPECT_EQ(s.code, FATHOM_OK) << s.message;
+    Calls calls;
+    for (const std::string &call : mock().calls)
+      if (call != "cuCtxSetCurrent")
+        calls.push_back(call);
+    return calls;
   };
-  generate(2, 1); // records
-  EXPECT_EQ(mock().count["cuStreamBeginCapture_v2"], 1);
-  EXPECT_EQ(mock().count["cuLaunchKernelEx"], 5); // four and the choice
-  EXPECT_EQ(mock().count["cuGraphInstantiateWithFlags"], 1);
-  generate(2, 6);
-  std::vector<std::string> calls;
-  for (const std::string &call : mock().calls)
-    if (call != "cuCtxSetCurrent")
-      calls.push_back(call);
-  std::vector<std::string> expected = {"cuMemcpyHtoDAsync_v2"};
-  for (int step = 0; step < 6; ++step) {
-    expected.push_back("cuGraphLaunch");
-    expected.push_back("cuMemcpyDtoHAsync_v2");
-  }
-  expected.push_back("cuStreamSynchronize");
-  EXPECT_EQ(calls, expected);
-  generate(1, 2); // another number of sequences: another graph
-  EXPECT_EQ(mock().count["cuStreamBeginCapture_v2"], 1);
+  ASSERT_EQ(open().code, FATHOM_OK);
+  mock().count.clear();
+  ASSERT_EQ(fathom_session_create(engine, nullptr, &session).code, FATHOM_OK);
+  // Steps, steps that choose, and those of the MTP layer.
+  EXPECT_EQ(mock().count["cuStreamBeginCapture_v2"], 3 * kSequences);
+  EXPECT_EQ(mock().count["cuGraphInstantiateWithFlags"], 3 * kSequences);
+  EXPECT_EQ(mock().count["cuLaunchKernelEx"], (4 + 5 + 2) * kSequences);
+  EXPECT_EQ(mock().count["cuGraphLaunch"], 0);
+  int32_t slots[3], ids[10] = {3, 5, 7, 1, 2, 4, 6, 8, 9, 3}, chosen[3 * 6];
+  for (int32_t &slot : slots)
+    EXPECT_EQ(callsOf([&] { return fathom_session_add(session, &slot); }),
+              Calls());
 
-  // A plain step of one token each likewise, its inputs within the graph.
-  const fathom_tokens tokens[2] = {{slots[0], ids, 1, 1},
-                                   {slots[1], ids, 1, 1}};
-  for (int step = 0; step < 2; ++step) {
-    mock().calls.clear();
-    mock().count.clear();
-    EXPECT_EQ(fathom_step(session, tokens, 2, nullptr, nullptr).code,
-              FATHOM_OK);
-    EXPECT_EQ(mock().count["cuStreamBeginCapture_v2"], step == 0);
-    EXPECT_EQ(mock().count["cuLaunchKernelEx"], step == 0 ? 4 : 0);
-    EXPECT_EQ(mock().count["cuMemcpyHtoDAsync_v2"], step == 0);
-    EXPECT_EQ(mock().count["cuGraphLaunch"], 1);
-    EXPECT_EQ(mock().count["cuMemcpyDtoHAsync_v2"], 1);
-    EXPECT_EQ(mock().count["cuStreamSynchronize"], 1);
-    EXPECT_EQ(mock().count["cuMemAlloc_v2"], 0);
-    EXPECT_EQ(mock().count["cuMemAllocHost_v2"], 0);
+  // The MTP layer takes the streams of the step before.
+  const fathom_tokens first[2] = {{slots[1], ids, 1, 1}, {slots[2], ids, 1, 1}};
+  const Calls replayed = {"cuGraphLaunch", "cuMemcpyDtoHAsync_v2",
+                          "cuStreamSynchronize"};
+  EXPECT_EQ(
+      callsOf([&] { return fathom_step(session, first, 2, nullptr, nullptr); }),
+      replayed);
+  Calls expected(2, "cuMemcpyDtoDAsync_v2");
+  expected.insert(expected.end(), replayed.begin(), replayed.end());
+  EXPECT_EQ(callsOf([&] {
+              return fathom_mtp(session, 0, first, 2, nullptr, nullptr);
+            }),
+            expected);
+
+  // Prompts are launched as they come: two steps here.
+  const fathom_tokens prompt = {slots[0], ids, 10, 1};
+  expected = {"cuMemcpyHtoDAsync_v2"};
+  for (int64_t pieces = 0; pieces < 2; ++pieces) {
+    if (pieces)
+      expected.push_back("cuMemcpyHtoDAsync_v2");
+    // The first piece wants no logits, whose kernel is launched all the same:
+    // its grid is a sum over rows and tokens.
+    expected.insert(expected.end(), 4, "cuLaunchKernelEx");
+    if (pieces)
+      expected.push_back("cuMemcpyDtoHAsync_v2");
+    expected.push_back("cuStreamSynchronize");
+  }
+  EXPECT_EQ(callsOf([&] {
+              return fathom_step(session, &prompt, 1, nullptr, nullptr);
+            }),
+            expected);
+
+  for (size_t count : {size_t(2), size_t(1), size_t(3), size_t(2)}) {
+    expected = {"cuMemcpyHtoDAsync_v2"};
+    for (int step = 0; step < 6; ++step) {
+      expected.push_back("cuGraphLaunch");
+      expected.push_back("cuMemcpyDtoHAsync_v2");
+    }
+    expected.push_back("cuStreamSynchronize");
+    EXPECT_EQ(callsOf([&] {
+                return fathom_generate(session, slots, ids, count, 6, chosen);
+              }),
+              expected);
+    // A plain step of one token each: its inputs are within the graph.
+    const fathom_tokens tokens[3] = {
+        {slots[0], ids, 1, 1}, {slots[1], ids, 1, 1}, {slots[2], ids, 1, 1}};
+    EXPECT_EQ(callsOf([&] {
+                return fathom_step(session, tokens, count, nullptr, nullptr);
+              }),
+              replayed);
   }
 }
 

@@ -65,7 +65,7 @@ std::set<void *> pinned;
 std::set<Stream *> streams;
 std::set<Event *> events;
 std::set<Library *> libraries;
-std::map<Function *, bool> functions;
+std::map<Function *, bool> functions; // whether it is on the device
 std::set<Graph *> graphs, executables;
 std::deque<Work> queue; // of all streams, in the order of the calls
 int broken = kGood;     // as after a fault on a device
@@ -535,8 +535,26 @@ CUDA int cuLibraryGetKernel(void **kernel, void *library, const char *name) {
   if (!run || !kinds)
     return kNotFound;
   Function *made = new Function{l, name, reinterpret_cast<Kernel>(run), kinds};
-  functions[made] = true;
+  functions[made] = false;
   *kernel = made;
+  return kGood;
+}
+
+CUDA int cuKernelGetFunction(void **function, void *kernel) {
+  ENTER("cuKernelGetFunction");
+  if (!functions.count(static_cast<Function *>(kernel)))
+    return violation("a kernel that is none", kInvalidHandle);
+  *function = static_cast<char *>(kernel) + 1; // another handle
+  return kGood;
+}
+CUDA int cuFuncLoad(void *function) {
+  ENTER("cuFuncLoad");
+  NOT_WHILE_CAPTURING();
+  auto it = functions.find(
+      reinterpret_cast<Function *>(static_cast<char *>(function) - 1));
+  if (it == functions.end())
+    return violation("a function that is none", kInvalidHandle);
+  it->second = true;
   return kGood;
 }
 
@@ -551,6 +569,8 @@ CUDA int cuLaunchKernelEx(const LaunchConfig *config, void *kernel,
   Function *function = static_cast<Function *>(kernel);
   if (!functions.count(function))
     return violation("a kernel that is none", kInvalidHandle);
+  if (!functions[function])
+    return violation(function->name + " would have to be loaded first");
   if (extra || config->attributes || config->attributeCount ||
       config->sharedBytes)
     return violation("attributes, shared memory or extra arguments");
