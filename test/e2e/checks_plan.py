@@ -195,8 +195,7 @@ def to_the_byte_for_a_device(env):
               48]
     package = checks_devices.package(env, "mixed", "bf16", *limits)
     planned = plan(env, env.checkpoint("mixed"), *limits, "--target",
-                   "cuda:sm_90", *checks_devices.assembler(env),
-                   "--logit-rows", 3)
+                   "cuda:sm_90", "--logit-rows", 3)
     real = bench(env, package, "--sequences", 3, "--driver", "emulated")
     for key, wanted in (("cache_bytes", planned["cache_bytes"]),
                         ("workspace_bytes", planned["workspace_bytes"]),
