@@ -61,17 +61,24 @@ static Operation *accumulation(scf::ForOp op, unsigned i) {
   return at == op.getRegionIterArg(i) && at.hasOneUse() ? first : nullptr;
 }
 
-/// Where a loop ends. Of a loop with products the assembler must not know how
-/// often it turns: it would write the turns one after the other and load for
-/// many of them at once, into more registers than there are. So the end looks
-/// as if it depended on the program, of which there are never 2^30.
+/// Turns of a loop without products that are few enough to be written one after
+/// the other.
+static constexpr int64_t kFewTurns = 8;
+
+/// Where a loop ends. Of a loop with products, or with many turns, the
+/// assembler must not know how often it turns: it would write the turns one
+/// after the other and load for many of them at once, into more registers than
+/// there are. So the end looks as if it depended on the program, of which there
+/// are never 2^30.
 Value Translator::endOf(scf::ForOp op) {
   Value end = get(op.getUpperBound());
   std::optional<int64_t> from = getConstantIntValue(op.getLowerBound()),
                          to = getConstantIntValue(op.getUpperBound()),
                          step = getConstantIntValue(op.getStep());
-  bool several = from && to && step && *to - *from > *step;
-  if (!several || !hasProducts(op))
+  if (!from || !to || !step || *step <= 0)
+    return end;
+  int64_t turns = llvm::divideCeil(std::max<int64_t>(*to - *from, 0), *step);
+  if (turns < 2 || (turns <= kFewTurns && !hasProducts(op)))
     return end;
   return f.binary(Op::AddI, end, shifted(Op::ShRI, programIds[0], 30));
 }

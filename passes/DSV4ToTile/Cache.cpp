@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Writing and reading cache rows, and the compressor. One program per token.
-#include "passes/DSV4ToTile/Lowering.h"
+#include "passes/DSV4ToTile/BlockRows.h"
 
 using namespace mlir;
 
@@ -192,43 +192,6 @@ void lowerStateUpdate(Lowering &l, dsv4::StateUpdateOp op) {
   l.launch(kernel, grid, operands);
 }
 
-namespace {
-/// One block's slots: the rows of `ratio` tokens, `back` tokens before token t
-/// (0: t is the last of them), from this step or from the state.
-struct BlockRows {
-  Value step, state, exists;
-  BlockRows(KernelBuilder &k, Value t, Value position, Value slot, Value slots,
-            int64_t ratio, int64_t back, int64_t stateRows) {
-    using P = arith::CmpIPredicate;
-    SmallVector<int64_t> shape{ratio};
-    Value none = k.fullI32(-1, shape), zero = k.fullI32(0, shape);
-    auto spread = [&](Value index) { return k.splat(k.toI32(index), shape); };
-    Value offset = k.isub(k.fullI32(ratio - 1 + back, shape), k.iota(ratio));
-    Value token = k.isub(spread(t), offset),
-          at = k.isub(spread(position), offset);
-    exists = k.icmp(P::sge, at, zero);
-    Value started = k.icmp(P::sge, token, zero);
-    Value theirs = k.gather(slots, k.select(started, token, none), {}, shape);
-    Value here = k.bitAnd(k.bitAnd(started, exists),
-                          k.icmp(P::eq, theirs, spread(slot)));
-    step = k.select(here, token, none);
-    Value safe = k.select(exists, at, zero);
-    Value ring = k.iadd(
-        arith::RemSIOp::create(k.b, k.loc, safe, k.fullI32(stateRows, shape)),
-        spread(k.muli(slot, stateRows)));
-    Value kept = k.bitAnd(exists, k.icmp(P::eq, step, none));
-    state = k.select(kept, ring, none);
-  }
-  /// Rows that are nowhere are zero in both gathers.
-  Value read(KernelBuilder &k, Value now, Value kept, Value column,
-             int64_t width) {
-    int64_t n = k.type(step).getDimSize(0);
-    return k.add(k.gather(now, step, column, {n, width}),
-                 k.gather(kept, state, column, {n, width}));
-  }
-};
-} // namespace
-
 void lowerCompressPool(Lowering &l, dsv4::CompressPoolOp op) {
   auto type = cast<dsv4::CacheType>(op.getState().getType());
   int64_t ratio = op.getRatio(), stateRows = type.getRows();
@@ -251,11 +214,11 @@ void lowerCompressPool(Lowering &l, dsv4::CompressPoolOp op) {
         SmallVector<int64_t> shape{ratio, w};
         // Values and gates of `ratio` slots; gates of absent tokens are -1e30.
         auto slotsOf = [&](int64_t back, int64_t firstColumn) {
-          BlockRows rows(k, t, position, slot, k.arg(4), ratio, back,
-                         stateRows);
+          BlockRows rows(k, {t, position, slot, k.arg(4), ratio, stateRows},
+                         back, k.ci(0), ratio);
           Value column = k.addi(c, k.ci(firstColumn));
-          Value kv = rows.read(k, k.arg(0), k.arg(5), column, w);
-          Value gate = rows.read(k, k.arg(1), k.arg(6), column, w);
+          Value kv = rows.read(k.arg(0), k.arg(5), column, w);
+          Value gate = rows.read(k.arg(1), k.arg(6), column, w);
           gate = k.add(gate, k.f32(k.load(k.arg(2), {k.ci(0), column}, shape)));
           gate = k.select(k.broadcast(rows.exists, {1}, shape), gate,
                           k.full(-1e30, shape));

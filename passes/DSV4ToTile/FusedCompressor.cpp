@@ -2,6 +2,7 @@
 //
 // The compressor from its projections to the stored block, one program per
 // token, of which only a block's last one has something to do.
+#include "passes/DSV4ToTile/BlockRows.h"
 #include "passes/DSV4ToTile/RowChain.h"
 
 #include <limits>
@@ -10,114 +11,120 @@ using namespace mlir;
 
 namespace fathom {
 
-namespace {
-/// A token of a block, as seen from the last one at t: a row of the step or of
-/// the state, -1 where it is not there; neither where it is before position 0.
-struct Slot {
-  Value step, state, exists;
-};
+/// Tokens of a block that are read together.
+static constexpr int64_t kTogether = 4;
 
+namespace {
 struct Pool {
   KernelBuilder &k;
-  int64_t ratio, stateRows, width;
-  Value t, position, slot;
+  BlockEnd end;
+  int64_t width;
   // Kernel arguments.
-  Value kv, gate, ape, slots, stateKv, stateGate;
+  Value kv, gate, ape, stateKv, stateGate;
 
-  /// Token `i` of the block that ends `back` tokens before t.
-  Slot find(Value i, int64_t back) const;
-  Value row(const Slot &s, Value now, Value kept, int64_t column) const;
-  Value gateOf(Value i, int64_t back, int64_t column) const;
-  /// Over the tokens of one block in ascending order.
-  Value over(Value first, function_ref<Value(Value i, Value sum)> step) const;
+  /// A block: how far it ends before the last token, and its first channel.
+  struct Block {
+    int64_t back, column;
+  };
+  int64_t together() const { return pow2Divisor(end.ratio, kTogether); }
+  Value scores(const Block &block, Value first) const;
+  Value values(const Block &block, Value first) const;
+  /// Combines the rows that `rows` gives, of tokens in ascending order.
+  Value over(const Block &block, double start,
+             function_ref<Value(Value first)> rows,
+             function_ref<Value(Value, Value)> combine) const;
   Value pooled(bool overlap) const;
 };
 } // namespace
 
-Slot Pool::find(Value i, int64_t back) const {
-  using P = arith::CmpIPredicate;
-  Value zero = k.ci(0), none = k.ci(-1);
-  Value offset = k.subi(k.ci(ratio - 1 + back), i);
-  Value token = k.subi(t, offset), at = k.subi(position, offset);
-  Value exists = k.cmpi(P::sge, at, zero);
-  Value theirs = k.loadIndex(slots, k.maxi(token, zero));
-  Value here = k.andi(k.andi(k.cmpi(P::sge, token, zero), exists),
-                      k.cmpi(P::eq, theirs, slot));
-  Value ring =
-      k.addi(k.muli(slot, stateRows), k.remi(k.maxi(at, zero), stateRows));
-  auto asRow = [&](Value index) { return k.splat(k.toI32(index), {1}); };
-  return {asRow(k.select(here, token, none)),
-          asRow(k.select(here, none, k.select(exists, ring, none))), exists};
+/// [together, width]; those of absent tokens are -1e30.
+Value Pool::scores(const Block &block, Value first) const {
+  int64_t n = together();
+  BlockRows rows(k, end, block.back, first, n);
+  Value column = k.ci(block.column);
+  Value score = k.add(rows.read(gate, stateGate, column, width),
+                      k.f32(k.load(ape, {first, column}, {n, width})));
+  return k.select(k.broadcast(rows.exists, {1}, {n, width}), score,
+                  k.full(-1e30, {n, width}));
 }
 
-/// Rows that are nowhere are zero in both gathers.
-Value Pool::row(const Slot &s, Value now, Value kept, int64_t column) const {
-  Value c = k.ci(column);
-  return k.add(k.gather(now, s.step, c, {1, width}),
-               k.gather(kept, s.state, c, {1, width}));
+Value Pool::values(const Block &block, Value first) const {
+  return BlockRows(k, end, block.back, first, together())
+      .read(kv, stateKv, k.ci(block.column), width);
 }
 
-/// The score of a token; that of an absent one is -1e30.
-Value Pool::gateOf(Value i, int64_t back, int64_t column) const {
-  Slot s = find(i, back);
-  Value score = k.add(row(s, gate, stateGate, column),
-                      k.f32(k.load(ape, {i, k.ci(column)}, {1, width})));
-  return k.select(k.splat(s.exists, {1, width}), score,
-                  k.full(-1e30, {1, width}));
-}
-
-Value Pool::over(Value first,
-                 function_ref<Value(Value i, Value sum)> step) const {
-  return k.loop(k.ci(0), k.ci(ratio), k.ci(1), first,
-                [&](Value i, ValueRange sum) -> SmallVector<Value> {
-                  return {step(i, sum[0])};
+Value Pool::over(const Block &block, double start,
+                 function_ref<Value(Value first)> rows,
+                 function_ref<Value(Value, Value)> combine) const {
+  int64_t n = together();
+  SmallVector<OpFoldResult> offsets(2, k.b.getIndexAttr(0)),
+      sizes{k.b.getIndexAttr(1), k.b.getIndexAttr(width)},
+      strides(2, k.b.getIndexAttr(1));
+  auto group = [&](Value first, Value sum) {
+    Value all = rows(first);
+    for (int64_t i = 0; i < n; ++i) {
+      offsets[0] = k.b.getIndexAttr(i);
+      Value row = all;
+      if (n > 1)
+        row = tensor::ExtractSliceOp::create(k.b, k.loc, k.type(sum), all,
+                                             offsets, sizes, strides);
+      sum = combine(sum, row);
+    }
+    return sum;
+  };
+  Value sum = k.full(start, {1, width});
+  if (n == end.ratio)
+    return group(k.ci(0), sum);
+  return k.loop(k.ci(0), k.ci(end.ratio), k.ci(n), sum,
+                [&](Value first, ValueRange carried) -> SmallVector<Value> {
+                  return {group(first, carried[0])};
                 })[0];
 }
 
 /// [1, width]. With `overlap` the previous block's tokens have the first half
 /// of the channels, and come first.
 Value Pool::pooled(bool overlap) const {
-  struct Block {
-    int64_t back, column;
-  };
   SmallVector<Block> blocks;
   if (overlap)
-    blocks.push_back({ratio, 0});
+    blocks.push_back({end.ratio, 0});
   blocks.push_back({0, overlap ? width : 0});
-  SmallVector<int64_t> shape{1, width};
-  auto overBlocks = [&](double start,
-                        function_ref<Value(const Block &, Value, Value)> step,
+  int64_t n = together();
+  // Scores of a block that is one group are made once.
+  SmallVector<Value> kept(blocks.size());
+  auto scoresOf = [&](unsigned i, Value first) {
+    if (n != end.ratio)
+      return scores(blocks[i], first);
+    if (!kept[i])
+      kept[i] = scores(blocks[i], first);
+    return kept[i];
+  };
+  auto overBlocks = [&](double start, function_ref<Value(unsigned, Value)> rows,
                         function_ref<Value(Value, Value)> combine) {
     Value all;
-    for (const Block &block : blocks) {
-      Value own = over(k.full(start, shape),
-                       [&](Value i, Value sum) { return step(block, i, sum); });
+    for (unsigned i = 0; i < blocks.size(); ++i) {
+      Value own = over(
+          blocks[i], start, [&](Value first) { return rows(i, first); },
+          combine);
       all = all ? combine(all, own) : own;
     }
     return all;
   };
   auto add = [&](Value x, Value y) { return k.add(x, y); };
-  Value m = overBlocks(
-      -std::numeric_limits<double>::infinity(),
-      [&](const Block &b, Value i, Value sum) {
-        return k.max(sum, gateOf(i, b.back, b.column));
-      },
-      [&](Value x, Value y) { return k.max(x, y); });
-  auto weight = [&](const Block &b, Value i) {
-    return k.exp(k.sub(gateOf(i, b.back, b.column), m));
+  auto toAll = [&](Value row) {
+    return k.broadcast(k.reshape(row, {width}), {0}, {n, width});
+  };
+  Value m = overBlocks(-std::numeric_limits<double>::infinity(), scoresOf,
+                       [&](Value x, Value y) { return k.max(x, y); });
+  auto weights = [&](unsigned i, Value first) {
+    return k.exp(k.sub(scoresOf(i, first), toAll(m)));
   };
   // Sums begin with -0, which changes no first term.
-  Value sum = overBlocks(
-      -0.0,
-      [&](const Block &b, Value i, Value sum) {
-        return k.add(sum, weight(b, i));
-      },
-      add);
+  Value sum = overBlocks(-0.0, weights, add);
   return overBlocks(
       -0.0,
-      [&](const Block &b, Value i, Value total) {
-        Value value = row(find(i, b.back), kv, stateKv, b.column);
-        return k.add(total, k.mul(value, k.div(weight(b, i), sum)));
+      [&](unsigned i, Value first) {
+        return k.mul(values(blocks[i], first),
+                     k.div(weights(i, first), toAll(sum)));
       },
       add);
 }
@@ -162,9 +169,11 @@ bool lowerCompressor(Lowering &l, dsv4::FusedOp group) {
                             k.remi(k.addi(position, k.ci(1)), ratio), k.ci(0));
         k.when(last, [&] {
           Value slot = k.loadIndex(k.arg(4), t);
-          Pool p{k,        ratio,    state.getRows(), width,    t,
-                 position, slot,     k.arg(0),        k.arg(1), k.arg(2),
-                 k.arg(4), k.arg(5), k.arg(6)};
+          Pool p{
+              k,        {t, position, slot, k.arg(4), ratio, state.getRows()},
+              width,    k.arg(0),
+              k.arg(1), k.arg(2),
+              k.arg(5), k.arg(6)};
           Value row = k.f32(k.to(p.pooled(overlap), rows.getElementType()));
           row = chain.apply(k, row, t, {}, first);
           insertRow(

@@ -86,7 +86,8 @@ static constexpr TileShapes kCUDA = {
     /*rectangles=*/true,
     /*splitTokens=*/16,
     /*splitBytes=*/64 << 20,
-    /*scoreBytes=*/512 << 20,
+    // What a choice bounds, a step's tokens bound: the plan says what it takes.
+    /*scoreBytes=*/std::numeric_limits<int64_t>::max(),
     /*projectedHead=*/1024,
     /*indexKeys=*/64,
     /*indexStrip=*/1024,

@@ -4,6 +4,7 @@ what NVIDIA's own assembler makes of every kernel. Nothing here needs a GPU."""
 import filecmp
 import json
 import os
+import re
 import stat
 
 import cuda_gates
@@ -274,6 +275,22 @@ for preset in ("v4-flash", "v4-pro"):
     for architecture in ("sm_90", "sm_100"):
         register_gates(preset, "published", architecture, skeleton_of(preset),
                        True)
+
+
+@check("cuda/attention-behind-an-indexer-is-split")
+def split(env):
+    """However many tokens a step has: a program for all channels of a head
+    does not fit the registers of sm_90."""
+    out = env.temporary("tile.mlir")
+    env.run("fathomc", "compile", skeleton_of("v4-pro")(env), "--numerics",
+            "published", "--target", "cuda", "--max-step-tokens", 4096, "-q",
+            "--stop-after", "tile", "-o", out, check=True)
+    text = open(out).read()
+    kernels = re.findall(r"tile\.kernel @(attention\w*)\(", text)
+    # Heads, window, ratio.
+    of = {re.sub(r"_\d.*", "", name) for name in kernels
+          if re.match(r"[a-z_]+_\d+_\d+_4_", name)}
+    require(of == {"attention_scores", "attention_parts_unrotated"}, str(of))
 
 
 @check("cuda/full-size-from-a-full-cache", full=True)

@@ -91,3 +91,38 @@ def budget(env):
                     found["bytes_written_per_token_unfused"],
                     f"{name}, {numerics}: fusion writes more")
     return ", ".join(f"{kind}: {n}" for kind, n in sorted(most.items()))
+
+
+def on_device(what):
+    """A decoded token on a device: at most 12 launches in any layer."""
+    found = {}
+    for numerics in ("bf16", "published"):
+        for row in what("--numerics", numerics, "--target", "cuda"):
+            kind = row["kind"]
+            if kind != "outside of layers":
+                found[kind] = max(found.get(kind, 0), row["kernels"])
+    require(found, "no layers")
+    for kind, n in found.items():
+        require(n <= 12, f"{n} launches in a layer of kind {kind}, at most 12 "
+                         f"are allowed")
+    return ", ".join(f"{kind}: {n}" for kind, n in sorted(found.items()))
+
+
+@check("fusion/launches-per-layer/cuda/nano")
+def launches_of_small(env):
+    said = set()
+    for name in ("mixed", "csa", "hca", "window", "mixed-fp8"):
+        checkpoint = env.checkpoint(name)
+        said.add(on_device(lambda *more: table(env, checkpoint,
+                                               *more)["layers"]))
+    return "; ".join(sorted(said))
+
+
+for preset in ("v4-flash", "v4-pro"):
+    @check(f"fusion/launches-per-layer/cuda/{preset}")
+    def launches_of_published(env, preset=preset):
+        def layers(*more):
+            done = env.run("fathomc", "explain", "--preset", preset, "--json",
+                           "-q", *more, check=True)
+            return json.loads(done.out)["layers"]
+        return on_device(layers)

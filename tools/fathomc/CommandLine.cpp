@@ -172,8 +172,10 @@ static void addExplain(CLI::App &app, CompileOptions &options) {
       "  fathomc explain models/nano\n"
       "  fathomc explain models/nano --disable-fusion experts --json\n"
       "  fathomc explain --preset v4-flash --context 131072 --batch 8 "
-      "--device h200 --html flash.html");
+      "--device h200 --html flash.html\n"
+      "  fathomc explain --preset v4-pro --numerics published --target cuda");
   addModelOptions(*explain, options, /*takesPreset=*/true);
+  addTarget(*explain, options);
   explain
       ->add_option("--device", options.device,
                    "what to predict times for, such as h100 or cpu-512gb (the "

@@ -90,15 +90,20 @@ static WorkByLayer workOf(mlir::ModuleOp tiles) {
 /// A copy of the module, lowered for steps of one token without the fusions
 /// named. `fused`: takes a copy of what fusion makes of it.
 static mlir::OwningOpRef<mlir::ModuleOp>
-lowered(mlir::ModuleOp imported, ArrayRef<std::string> disabled,
+lowered(mlir::ModuleOp imported, const TargetBackend &target,
+        ArrayRef<std::string> disabled,
         mlir::OwningOpRef<mlir::ModuleOp> *fused = nullptr) {
   mlir::OwningOpRef<mlir::ModuleOp> copy = imported.clone();
   mlir::PassManager fusing(copy->getContext()), passes(copy->getContext());
   addFusionPasses(fusing, disabled);
   DSV4ToTilePassOptions options;
   options.buckets = {1};
+  options.target = target.name().str();
   passes.addPass(createDSV4ToTilePass(options));
-  addLaunchPasses(passes, disabled);
+  std::vector<std::string> left(disabled.begin(), disabled.end());
+  if (!target.mergesLaunches())
+    left.push_back(kMergeLaunches.str());
+  addLaunchPasses(passes, left);
   passes.addPass(createPlanMemoryPass());
   if (mlir::failed(fusing.run(*copy)))
     return {};
@@ -115,9 +120,8 @@ static StringMap<int64_t> kernelsByPlace(mlir::ModuleOp tiles) {
   for (auto schedule : tiles.getOps<mlir::func::FuncOp>()) {
     auto entry = schedule->getAttrOfType<mlir::StringAttr>(tile::kEntryAttr);
     if (entry && entry.getValue() == "step")
-      schedule.walk([&](tile::LaunchOp launch) {
-        ++kernels[placeOf(launch.getLoc())];
-      });
+      schedule.walk(
+          [&](tile::LaunchOp launch) { ++kernels[placeOf(launch.getLoc())]; });
   }
   return kernels;
 }
@@ -141,8 +145,8 @@ std::string kindOfRatio(int64_t ratio) {
 }
 
 static std::vector<KindRow> rowsOf(ArrayRef<int64_t> ratios,
-                               const WorkByLayer &before,
-                               const WorkByLayer &after) {
+                                   const WorkByLayer &before,
+                                   const WorkByLayer &after) {
   std::map<int64_t, KindRow> byRatio;
   auto at = [](const WorkByLayer &work, int64_t layer) {
     auto it = work.find(layer);
@@ -169,8 +173,9 @@ static std::vector<KindRow> rowsOf(ArrayRef<int64_t> ratios,
 }
 
 /// Kernels before and after fusion, and each fusion alone.
-static bool explainKernels(mlir::ModuleOp imported, mlir::ModuleOp tiles,
-                           const WorkByLayer &before, Explanation &out) {
+static bool explainKernels(mlir::ModuleOp imported, const TargetBackend &target,
+                           mlir::ModuleOp tiles, const WorkByLayer &before,
+                           Explanation &out) {
   auto model = imported->getAttrOfType<dsv4::ModelAttr>(dsv4::kModelAttrName);
   WorkByLayer after = workOf(tiles);
   out.before = total(before);
@@ -179,14 +184,16 @@ static bool explainKernels(mlir::ModuleOp imported, mlir::ModuleOp tiles,
   for (const Fusion &fusion : fusions())
     out.fusions.push_back(
         {fusion.name.str(), fusion.summary.str(), fusion.keepsSums, {}});
-  out.fusions.push_back({kMergeLaunches.str(), "independent launches as one",
-                         /*keepsSums=*/true, {}});
+  out.fusions.push_back({kMergeLaunches.str(),
+                         "independent launches as one",
+                         /*keepsSums=*/true,
+                         {}});
   for (FusionSaving &fusion : out.fusions) {
     std::vector<std::string> others;
     for (const FusionSaving &other : out.fusions)
       if (other.name != fusion.name)
         others.push_back(other.name);
-    mlir::OwningOpRef<mlir::ModuleOp> alone = lowered(imported, others);
+    mlir::OwningOpRef<mlir::ModuleOp> alone = lowered(imported, target, others);
     if (!alone)
       return false;
     Work rest = total(workOf(*alone));
@@ -217,10 +224,10 @@ static bool chooseDevice(Compilation &run, Explanation &what) {
       run.options.device.empty() ? "cpu-512gb" : run.options.device;
   std::optional<Device> device = findDevice(name);
   if (!device)
-    return run.fail(makeError(
-        FailureKind::Unsupported, "unknown device " + quoted(name), "--device",
-        "known are " + deviceNames(),
-        "name one of these, or a size of memory such as 96GB"));
+    return run.fail(
+        makeError(FailureKind::Unsupported, "unknown device " + quoted(name),
+                  "--device", "known are " + deviceNames(),
+                  "name one of these, or a size of memory such as 96GB"));
   what.device = *device;
   return true;
 }
@@ -233,20 +240,23 @@ int explainCheckpoint(Compilation &run) {
   what.model =
       options.preset.empty() ? options.checkpoint : "preset " + options.preset;
   what.numerics = options.numerics;
+  what.target = run.target->name().str();
   what.notices = run.notices;
   what.published = options.numerics == "published";
   what.context = run.manifest.limits.maxContext;
   what.batch = options.maxSequences.value_or(1);
 
+  const TargetBackend &target = *run.target;
   mlir::OwningOpRef<mlir::ModuleOp> fused;
-  mlir::OwningOpRef<mlir::ModuleOp> plain = lowered(*run.module, {"all"});
+  mlir::OwningOpRef<mlir::ModuleOp> plain =
+      lowered(*run.module, target, {"all"});
   if (!plain)
     return 1;
   WorkByLayer before = workOf(*plain);
   plain = {};
   mlir::OwningOpRef<mlir::ModuleOp> tiles =
-      lowered(*run.module, options.disabledFusions, &fused);
-  if (!tiles || !explainKernels(*run.module, *tiles, before, what))
+      lowered(*run.module, target, options.disabledFusions, &fused);
+  if (!tiles || !explainKernels(*run.module, target, *tiles, before, what))
     return 1;
   if (options.fusionTable) {
     printFusionTable(what, outs());

@@ -65,7 +65,7 @@ struct TensorGroup {
 };
 
 struct Explanation {
-  std::string model, numerics;
+  std::string model, numerics, target;
   std::vector<std::string> notices;
   int64_t context = 0, batch = 0;
   Device device;

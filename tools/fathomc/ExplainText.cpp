@@ -200,6 +200,7 @@ void printExplanationJson(const Explanation &what, raw_ostream &os) {
           {"model", what.model},
           {"notices", json::Array(what.notices)},
           {"numerics", what.numerics},
+          {"target", what.target},
           {"context", what.context},
           {"batch", what.batch},
           {"device", what.device.name},
