@@ -21,25 +21,6 @@ static Value pairs(Emit &e, Value a, Value b, int64_t from, int64_t count) {
   return vector::ShuffleOp::create(e.b, e.loc, a, b, mask);
 }
 
-/// 16 vectors of 16 lanes, transposed in four steps of swapping blocks.
-static void transpose16(Emit &e, Emit::Values &rows) {
-  for (int64_t s = 8; s; s /= 2) {
-    SmallVector<int64_t> low, high;
-    for (int64_t i = 0; i < 16; ++i) {
-      bool upper = i & s;
-      low.push_back(upper ? 16 + i - s : i);
-      high.push_back(upper ? 16 + i : i + s);
-    }
-    for (int64_t i = 0; i < 16; ++i) {
-      if (i & s)
-        continue;
-      Value a = rows[i], b = rows[i + s];
-      rows[i] = vector::ShuffleOp::create(e.b, e.loc, a, b, low);
-      rows[i + s] = vector::ShuffleOp::create(e.b, e.loc, a, b, high);
-    }
-  }
-}
-
 namespace {
 struct ColumnsDot {
   Emit &e;
@@ -82,7 +63,7 @@ struct ColumnsDot {
           rows.push_back(vector::BitCastOp::create(
               e.b, e.loc, cast<VectorType>(words), both));
         }
-        transpose16(e, rows);
+        e.columnsFirst(rows);
         Type half = e.vec(32, e.b.getBF16Type());
         for (int64_t i = 0; i < block; ++i)
           e.store(vector::BitCastOp::create(e.b, e.loc, cast<VectorType>(half),

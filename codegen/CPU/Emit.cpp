@@ -217,14 +217,43 @@ Value Emit::treeAddAll(Range vectors) {
   return all.front();
 }
 
+void Emit::columnsFirst(Values &block) {
+  // Even elements before odd ones: the lowest bit of an element's number
+  // becomes the highest, and after as many turns as a column number has bits
+  // the column stands before the row.
+  int64_t lanes = lanesOf(block.front().getType());
+  SmallVector<int64_t> even, odd;
+  for (int64_t i = 0; i < lanes; ++i) {
+    even.push_back(2 * i);
+    odd.push_back(2 * i + 1);
+  }
+  size_t half = block.size() / 2;
+  for (size_t columns = block.size(); columns > 1; columns /= 2) {
+    Values next(block.size());
+    for (size_t i = 0; i < half; ++i) {
+      Value a = block[2 * i], c = block[2 * i + 1];
+      next[i] = vector::ShuffleOp::create(b, loc, a, c, even);
+      next[half + i] = vector::ShuffleOp::create(b, loc, a, c, odd);
+    }
+    block = next;
+  }
+}
+
 static Emit::Values shifted(Emit &e, Emit::Range at, Value by) {
   Emit::Values result(at);
   result.back() = e.add(result.back(), by);
   return result;
 }
 
+/// Elements of one copy: a line of memory, of wide ones two.
+static int64_t copyLanes(Value buffer, int64_t length) {
+  unsigned bits = cast<MemRefType>(buffer.getType()).getElementTypeBitWidth();
+  return std::min<int64_t>(length,
+                           bits == 8 || bits == 16 ? 512 / bits : kLanes);
+}
+
 void Emit::zeroRow(Value to, Range at, int64_t length) {
-  int64_t lanes = std::min<int64_t>(length, kLanes);
+  int64_t lanes = copyLanes(to, length);
   Value zeros =
       zero(vec(lanes, cast<MemRefType>(to.getType()).getElementType()));
   loop(0, length, lanes,
@@ -233,7 +262,7 @@ void Emit::zeroRow(Value to, Range at, int64_t length) {
 
 void Emit::copyRow(Value from, Range fromAt, Value to, Range toAt,
                    int64_t length, Value extent, bool keepRest) {
-  int64_t lanes = std::min<int64_t>(length, kLanes);
+  int64_t lanes = copyLanes(from, length);
   auto copy = [&](Value i, int64_t n) {
     store(load(from, shifted(*this, fromAt, i), n), to,
           shifted(*this, toAt, i));

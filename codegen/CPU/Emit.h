@@ -72,6 +72,11 @@ struct Emit {
   /// vectors is a power of two, at most their length.
   mlir::Value treeAddAll(Range vectors);
 
+  /// A power of two of vectors, row after row of a block with as many columns,
+  /// becomes a vector a column. Lengths are as many or more, also a power of
+  /// two.
+  void columnsFirst(Values &block);
+
   /// Copies the first `extent` of `length` elements of a row (all without an
   /// extent); elements beyond it are zeroed, or left alone with `keepRest`.
   void copyRow(mlir::Value from, Range fromAt, mlir::Value to, Range toAt,

@@ -50,6 +50,8 @@ struct VectorLoops {
 
   LogicalResult emit();
   LogicalResult collectAccesses();
+  bool isTransposition();
+  void transpose();
   void collapse();
   void chooseLanes();
   Value read(const Access &access, Emit::Range ivs);
@@ -78,6 +80,54 @@ LogicalResult VectorLoops::collectAccesses() {
     accesses.push_back(access);
   }
   return success();
+}
+
+/// A tile of 32-bit elements with its two dimensions exchanged, in squares, or
+/// in strips of as many columns as it has.
+bool VectorLoops::isTransposition() {
+  if (accesses.size() != 2 || ranges.size() != 2 ||
+      accesses[0].dims != SmallVector<int64_t>{1, 0} ||
+      accesses[1].dims != SmallVector<int64_t>{0, 1} ||
+      op.getBody()->getOperations().size() != 1 ||
+      !accesses[0].contiguousIn(0) || !accesses[1].contiguousIn(1) ||
+      std::min(ranges[0], ranges[1]) < 2)
+    return false;
+  Value yielded = op.getBody()->getTerminator()->getOperand(0);
+  auto from = cast<MemRefType>(accesses[0].buffer.getType());
+  int64_t lanes = std::min(ranges[1], kLanes);
+  return yielded == op.getBody()->getArgument(0) &&
+         from.getElementTypeBitWidth() == 32 && llvm::isPowerOf2_64(lanes) &&
+         ranges[1] % lanes == 0 &&
+         (ranges[0] % lanes == 0 ||
+          (ranges[0] < lanes && llvm::isPowerOf2_64(ranges[0]) &&
+           from.getLayout().isIdentity()));
+}
+
+void VectorLoops::transpose() {
+  int64_t lanes = std::min(ranges[1], kLanes),
+          columns = std::min(ranges[0], lanes);
+  Value from = accesses[0].buffer, to = accesses[1].buffer;
+  bool strip = columns < lanes; // all of `lanes` rows lie behind each other
+  if (strip)
+    from = memref::CollapseShapeOp::create(
+        e.b, e.loc, from, SmallVector<ReassociationIndices>{{0, 1}});
+  e.loop(0, ranges[1], lanes, [&](Value row) {
+    e.loop(0, ranges[0], columns, [&](Value column) {
+      Emit::Values block;
+      for (int64_t i = 0; i < columns; ++i)
+        if (strip)
+          block.push_back(e.load(
+              from,
+              {e.add(arith::MulIOp::create(e.b, e.loc, row, e.index(columns)),
+                     i * lanes)},
+              lanes));
+        else
+          block.push_back(e.load(from, {e.add(row, i), column}, lanes));
+      e.columnsFirst(block);
+      for (int64_t i = 0; i < columns; ++i)
+        e.store(block[i], to, {e.add(column, i), row});
+    });
+  });
 }
 
 /// All operands alike and contiguous: one long dimension.
@@ -225,6 +275,8 @@ LogicalResult VectorLoops::emit() {
   ranges = op.getStaticLoopRanges();
   if (failed(collectAccesses()))
     return failure();
+  if (isTransposition())
+    return transpose(), success();
   collapse();
   chooseLanes();
   if (ranges.empty()) {

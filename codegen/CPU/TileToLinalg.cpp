@@ -157,11 +157,27 @@ static void duplicateCheapTiles(ModuleOp module) {
   }
 }
 
-/// Fuse unless the consumer's larger space would repeat costly work.
+/// Whether the operand's last dimension is not the loops' last one, but goes
+/// along another: to go along the last loop is then to go across rows.
+static bool isTransposed(linalg::GenericOp op, OpOperand &operand) {
+  AffineMap map = op.getMatchingIndexingMap(&operand);
+  unsigned rank = map.getNumDims();
+  return map.getNumResults() > 1 && rank > 1 &&
+         map.getResult(map.getNumResults() - 1) !=
+             getAffineDimExpr(rank - 1, op.getContext()) &&
+         map.isFunctionOfDim(rank - 1);
+}
+
+/// Fuse unless the consumer's larger space would repeat costly work. What is
+/// transposed stays by itself: alone it has good code.
 static bool shouldFuse(OpOperand *operand) {
   auto producer = operand->get().getDefiningOp<linalg::GenericOp>();
   auto consumer = dyn_cast<linalg::GenericOp>(operand->getOwner());
-  if (!producer || !consumer || !producer->hasOneUse())
+  if (!producer || !consumer || !producer->hasOneUse() ||
+      isTransposed(consumer, *operand) ||
+      llvm::any_of(producer->getOpOperands(), [&](OpOperand &from) {
+        return producer.isDpsInput(&from) && isTransposed(producer, from);
+      }))
     return false;
   auto elements = [](linalg::GenericOp op) {
     return cast<RankedTensorType>(op.getResultTypes()[0]).getNumElements();
