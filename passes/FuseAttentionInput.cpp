@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/Fusion.h"
+#include "passes/PassCounts.h"
 
 namespace fathom {
 #define GEN_PASS_DEF_FUSEATTENTIONINPUTPASS
@@ -74,15 +75,15 @@ struct FuseAttentionInput
       if (isa<dsv4::RMSNormOp, dsv4::WindowInsertOp>(op))
         starts.push_back(op);
     });
+    FusionCounts counts;
     for (Operation *op : starts) {
       auto insert = dyn_cast<dsv4::WindowInsertOp>(op);
       SmallVector<Operation *> members =
           insert ? windowRow(insert) : queries(cast<dsv4::RMSNormOp>(op));
-      if (!fuse(dsv4::FusionKind::AttentionInput, members))
-        continue;
-      ++numGroups;
-      numOperations += members.size();
+      counts.add(bool(fuse(dsv4::FusionKind::AttentionInput, members)),
+                 members.size());
     }
+    counts.report(*this);
   }
 };
 } // namespace

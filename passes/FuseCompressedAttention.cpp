@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/Fusion.h"
+#include "passes/PassCounts.h"
 
 namespace fathom {
 #define GEN_PASS_DEF_FUSECOMPRESSEDATTENTIONPASS
@@ -36,13 +37,13 @@ struct FuseCompressedAttention
   void runOnOperation() override {
     SmallVector<dsv4::CompressPoolOp> pools;
     getOperation().walk([&](dsv4::CompressPoolOp op) { pools.push_back(op); });
+    FusionCounts counts;
     for (dsv4::CompressPoolOp pool : pools) {
       SmallVector<Operation *> members = compressor(pool);
-      if (!fuse(dsv4::FusionKind::CompressedAttention, members))
-        continue;
-      ++numGroups;
-      numOperations += members.size();
+      counts.add(bool(fuse(dsv4::FusionKind::CompressedAttention, members)),
+                 members.size());
     }
+    counts.report(*this);
   }
 };
 } // namespace

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/Fusion.h"
+#include "passes/PassCounts.h"
 
 namespace fathom {
 #define GEN_PASS_DEF_FUSEEXPERTSPASS
@@ -62,6 +63,7 @@ struct FuseExperts : fathom::impl::FuseExpertsPassBase<FuseExperts> {
     SmallVector<dsv4::ExpertsOp> all;
     for (Block &block : getOperation().getBody())
       llvm::append_range(all, block.getOps<dsv4::ExpertsOp>());
+    FusionCounts counts;
     for (dsv4::ExpertsOp experts : all) {
       SmallVector<Operation *> members = membersOf(experts);
       dsv4::FusedOp group;
@@ -75,16 +77,14 @@ struct FuseExperts : fathom::impl::FuseExpertsPassBase<FuseExperts> {
       SmallVector<Operation *> both(members);
       both.append(behind);
       if (fuse(dsv4::FusionKind::Experts, both)) {
-        ++numGroups;
-        numOperations += both.size();
+        counts.add(true, both.size());
         continue;
       }
       fuse(dsv4::FusionKind::HyperConnection, behind); // as it was
-      if (fuse(dsv4::FusionKind::Experts, members)) {
-        ++numGroups;
-        numOperations += members.size();
-      }
+      counts.add(bool(fuse(dsv4::FusionKind::Experts, members)),
+                 members.size());
     }
+    counts.report(*this);
   }
 };
 } // namespace

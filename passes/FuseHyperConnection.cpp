@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/Fusion.h"
+#include "passes/PassCounts.h"
 
 namespace fathom {
 #define GEN_PASS_DEF_FUSEHYPERCONNECTIONPASS
@@ -55,13 +56,13 @@ struct FuseHyperConnection
     SmallVector<dsv4::HCPreOp> mixes;
     for (Block &block : getOperation().getBody())
       llvm::append_range(mixes, block.getOps<dsv4::HCPreOp>());
+    FusionCounts counts;
     for (dsv4::HCPreOp pre : mixes) {
       SmallVector<Operation *> members = membersOf(pre);
-      if (!fuse(dsv4::FusionKind::HyperConnection, members))
-        continue;
-      ++numGroups;
-      numOperations += members.size();
+      counts.add(bool(fuse(dsv4::FusionKind::HyperConnection, members)),
+                 members.size());
     }
+    counts.report(*this);
   }
 };
 } // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/DSV4ToTile/SparseAttention.h"
 #include "passes/Fusion.h"
+#include "passes/PassCounts.h"
 
 namespace fathom {
 #define GEN_PASS_DEF_FUSESPARSEATTENTIONPASS
@@ -24,13 +25,15 @@ struct FuseSparseAttention
   void runOnOperation() override {
     SmallVector<dsv4::AttentionOp> all;
     getOperation().walk([&](dsv4::AttentionOp op) { all.push_back(op); });
+    FusionCounts counts;
+    uint64_t saved = 0;
     for (dsv4::AttentionOp op : all) {
       SmallVector<Operation *> members{op};
-      unsigned saved = 0;
+      unsigned kernels = 0;
       if (auto rope = onlyUser<dsv4::RopeOp>(op.getResult());
           rope && canRotateResult(op, rope)) {
         members.push_back(rope);
-        ++saved;
+        ++kernels;
       }
       auto select = onlySource<dsv4::SelectTopKOp>(op.getIndices());
       auto scores = select ? onlySource<dsv4::IndexScoresOp>(select.getScores())
@@ -40,14 +43,15 @@ struct FuseSparseAttention
         members.append({select, scores});
         if (auto scale = onlySource<dsv4::ScaleOp>(scores.getW())) {
           members.push_back(scale);
-          ++saved;
+          ++kernels;
         }
       }
-      if (!fuse(dsv4::FusionKind::SparseAttention, members))
-        continue;
-      ++numGroups;
-      numSaved += saved;
+      bool made = bool(fuse(dsv4::FusionKind::SparseAttention, members));
+      counts.add(made, members.size());
+      saved += made ? kernels : 0;
     }
+    counts.report(*this);
+    addCount(*this, "saved", saved);
   }
 };
 } // namespace

@@ -5,6 +5,7 @@
 #include "passes/LaunchGraph.h"
 
 #include "dialects/Tile/IR/Grid.h"
+#include "passes/PassCounts.h"
 #include "passes/Passes.h"
 
 #include "mlir/IR/IRMapping.h"
@@ -405,8 +406,8 @@ struct MergeLaunches : fathom::impl::MergeLaunchesPassBase<MergeLaunches> {
           schedule.getBody().hasOneBlock())
         merger.run(schedule);
     merger.eraseUnused();
-    numMerged += merger.merged;
-    numSaved += merger.saved;
+    addCount(*this, "merged", merger.merged);
+    addCount(*this, "saved", merger.saved);
   }
 };
 } // namespace

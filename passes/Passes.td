@@ -20,9 +20,6 @@ def DSV4ToTilePass : Pass<"fathom-dsv4-to-tile", "::mlir::ModuleOp"> {
       "16 and the model's max_step_tokens">,
     Option<"target", "target", "std::string", /*default=*/"\"cpu\"",
       "whose tile shapes the kernels have: cpu or cuda">];
-  let statistics = [
-    Statistic<"numKernels", "kernels", "kernels written">,
-    Statistic<"numLaunches", "launches", "launches over all schedules">];
 }
 
 def FuseSparseAttentionPass : Pass<"fathom-fuse-sparse-attention", "::mlir::ModuleOp"> {
@@ -36,17 +33,11 @@ def FuseSparseAttentionPass : Pass<"fathom-fuse-sparse-attention", "::mlir::Modu
     No sum changes its order: results are bit for bit those of the members.
   }];
   let dependentDialects = ["::fathom::dsv4::DSV4Dialect"];
-  let statistics = [
-    Statistic<"numGroups", "groups", "groups made">,
-    Statistic<"numSaved", "saved", "kernels that the groups save">];
 }
 
 class FusionPass<string flag, string anchor = "::mlir::ModuleOp">
     : Pass<flag, anchor> {
   let dependentDialects = ["::fathom::dsv4::DSV4Dialect"];
-  let statistics = [
-    Statistic<"numGroups", "groups", "groups made">,
-    Statistic<"numOperations", "operations", "operations in them">];
 }
 
 def FuseHyperConnectionPass : FusionPass<"fathom-fuse-hyper-connection", "::mlir::func::FuncOp"> {
@@ -122,9 +113,6 @@ def MergeLaunchesPass : Pass<"fathom-merge-launches", "::mlir::ModuleOp"> {
   let dependentDialects = [
     "::fathom::tile::TileDialect", "::mlir::arith::ArithDialect",
     "::mlir::func::FuncDialect", "::mlir::scf::SCFDialect"];
-  let statistics = [
-    Statistic<"numMerged", "merged", "launches that stand for several">,
-    Statistic<"numSaved", "saved", "launches that are no longer needed">];
 }
 
 def PlanMemoryPass : Pass<"fathom-plan-memory", "::mlir::ModuleOp"> {

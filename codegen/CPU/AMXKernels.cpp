@@ -29,10 +29,9 @@ struct AMXDot {
         blocks(std::min<int64_t>(w.rows / height, 2)), prefetch(e, w.codes) {
     if (w.kind == NarrowWeights::Kind::FP4)
       scales.emplace(e, w.scales);
-    int64_t count = cast<MemRefType>(x.getType()).getDimSize(0);
-    width = count % 4 ? 1 : std::min<int64_t>(count, 16);
-    groups = count / width;
-    tokens = e.beforeLoops(x, [&] { return packTokens(e, w, x, width); });
+    width = tokensOfGroup(x);
+    groups = cast<MemRefType>(x.getType()).getDimSize(0) / width;
+    tokens = packForAMX(e, w, x);
     unread = e.alloc({16, 2 * width}, e.b.getBF16Type());
   }
 

@@ -91,7 +91,6 @@ struct TileModel : BufferizableOpInterface::ExternalModel<Model, Op> {
   };
 FATHOM_TILE_MODEL(StoreOp)
 FATHOM_TILE_MODEL(GatherOp)
-FATHOM_TILE_MODEL(GatherScaledOp)
 FATHOM_TILE_MODEL(ScatterOp)
 FATHOM_TILE_MODEL(ReduceOp)
 FATHOM_TILE_MODEL(ScanOp)
@@ -100,6 +99,14 @@ FATHOM_TILE_MODEL(DeinterleaveOp)
 FATHOM_TILE_MODEL(UnpackFP4Op)
 FATHOM_TILE_MODEL(PackFP4Op)
 #undef FATHOM_TILE_MODEL
+struct GatherScaledOpModel
+    : TileModel<GatherScaledOpModel, tile::GatherScaledOp> {
+  static LogicalResult expand(Emit &e, tile::GatherScaledOp op,
+                              ArrayRef<Value> operands,
+                              ArrayRef<Value> results) {
+    return expandOp(e, op, targetOf(op), operands, results);
+  }
+};
 
 /// The accumulator is updated in place; `acc` is the last operand.
 template <typename Op>
@@ -140,11 +147,12 @@ struct DotModel : BufferizableOpInterface::ExternalModel<DotModel<Op>, Op> {
 };
 
 /// Without bounds a view of the kernel's argument (never written, since a
-/// kernel does not write what it reads); with bounds a zero-padded copy.
+/// kernel does not write what it reads); with bounds a zero-padded copy, or
+/// where all lies inside a view, too.
 struct LoadModel
     : BufferizableOpInterface::ExternalModel<LoadModel, tile::LoadOp> {
   bool bufferizesToAllocation(Operation *op, Value) const {
-    return !cast<tile::LoadOp>(op).getBounds().empty();
+    return !maybeView(cast<tile::LoadOp>(op));
   }
   bool bufferizesToMemoryRead(Operation *, OpOperand &,
                               const AnalysisState &) const {
@@ -159,18 +167,13 @@ struct LoadModel
     return {};
   }
   bool isWritable(Operation *op, Value, const AnalysisState &) const {
-    return !cast<tile::LoadOp>(op).getBounds().empty();
+    return !maybeView(cast<tile::LoadOp>(op));
   }
   FailureOr<BufferLikeType> getBufferType(Operation *op, Value,
                                           const BufferizationOptions &,
                                           const BufferizationState &,
                                           SmallVector<Value> &) const {
-    auto load = cast<tile::LoadOp>(op);
-    auto tensor = cast<RankedTensorType>(load.getResult().getType());
-    if (load.getBounds().empty())
-      return cast<BufferLikeType>(Type(viewType(load)));
-    return cast<BufferLikeType>(
-        Type(MemRefType::get(tensor.getShape(), tensor.getElementType())));
+    return cast<BufferLikeType>(Type(viewType(cast<tile::LoadOp>(op))));
   }
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
                           const BufferizationOptions &,

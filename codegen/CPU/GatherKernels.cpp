@@ -31,6 +31,7 @@ struct ScaledRows {
   bool packed;
   int64_t block, width;
   int64_t lanes; // values of one step and of one scale
+  bool byTable;  // 64 codes at once
 
   /// `lanes` values from column k of the row on, as one or two f32 vectors.
   Emit::Values decode(Emit &e, Value row, Value k) const {
@@ -69,24 +70,69 @@ struct ScaledRows {
             result, {i, column});
   }
 
+  /// 64 codes with their scale, which becomes a part of the exponents; where
+  /// that would leave the normal numbers, the steps do it.
+  void sixtyFour(Emit &e, Value row, Value k, Value i, Value column,
+                 Value scaleAt, function_ref<void()> steps) const {
+    Type byte = e.b.getI8Type(), word = e.b.getI16Type();
+    Value scale = arith::BitcastOp::create(e.b, e.loc, byte,
+                                           e.load(scales, {row, scaleAt}, 1));
+    Value moderate = arith::CmpIOp::create(
+        e.b, e.loc, arith::CmpIPredicate::ule,
+        arith::SubIOp::create(e.b, e.loc, scale, e.constant(byte, 10)),
+        e.constant(byte, 246 - 10));
+    auto quick = [&] {
+      Value shift = arith::ExtUIOp::create(e.b, e.loc, word, scale);
+      shift = arith::SubIOp::create(e.b, e.loc, shift, e.constant(word, 127));
+      shift = arith::ShLIOp::create(e.b, e.loc, shift, e.constant(word, 7));
+      shift = e.splat(shift, 32);
+      Value code = arith::BitcastOp::create(e.b, e.loc, e.vec(64, byte),
+                                            e.load(codes, {row, k}, 64));
+      auto [first, second] = decodeE4M3x64(e, code);
+      int64_t part = 0;
+      for (Value v : {first, second}) {
+        // Zeros and what is no number stay: twice the magnitude, less two, is
+        // above all others'.
+        Type words = v.getType();
+        Value twice = arith::AddIOp::create(e.b, e.loc, v, v);
+        Value number = arith::CmpIOp::create(
+            e.b, e.loc, arith::CmpIPredicate::ult,
+            arith::SubIOp::create(e.b, e.loc, twice, e.constant(words, 2)),
+            e.constant(words, 2 * 0x7FC0 - 2));
+        Value scaled = arith::AddIOp::create(e.b, e.loc, v, shift);
+        v = arith::SelectOp::create(e.b, e.loc, number, scaled, v);
+        v = arith::BitcastOp::create(e.b, e.loc, e.vec(32, e.b.getBF16Type()),
+                                     v);
+        e.store(v, result, {i, e.add(column, 32 * part++)});
+      }
+    };
+    e.ifElse(moderate, quick, steps);
+  }
+
   /// Columns from `start` on of row `row` into row i of the tile.
   void decodeRow(Emit &e, Value row, Value start, Value i) const {
     int64_t perScale = std::min(block, width);
     Value first = arith::DivUIOp::create(e.b, e.loc, start, e.index(block));
     e.loop(0, width / perScale, 1, [&](Value n) {
-      Value scale = e.toF32(e.load(scales, {row, e.add(first, n)}, 1));
       Value at = arith::MulIOp::create(e.b, e.loc, n, e.index(perScale));
-      for (int64_t k = 0; k < perScale; k += lanes) {
-        Value column = e.add(at, k);
-        step(e, row, e.add(start, column), i, column, scale);
-      }
+      auto steps = [&] {
+        Value scale = e.toF32(e.load(scales, {row, e.add(first, n)}, 1));
+        for (int64_t k = 0; k < perScale; k += lanes) {
+          Value column = e.add(at, k);
+          step(e, row, e.add(start, column), i, column, scale);
+        }
+      };
+      if (!byTable || perScale != 64)
+        return steps();
+      sixtyFour(e, row, e.add(start, at), i, at, e.add(first, n), steps);
     });
   }
 };
 } // namespace
 
 LogicalResult fathom::cpu::expandOp(Emit &e, tile::GatherScaledOp op,
-                                    Buffers operands, Buffers results) {
+                                    Target target, Buffers operands,
+                                    Buffers results) {
   auto type = cast<RankedTensorType>(op.getResult().getType());
   bool packed =
       cast<MemRefType>(op.getCodes().getType()).getElementType().isInteger(8);
@@ -97,7 +143,9 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::GatherScaledOp op,
                   packed,
                   block,
                   width,
-                  std::min<int64_t>({block, width, 32})};
+                  std::min<int64_t>({block, width, 32}),
+                  target.byteTables() && !packed &&
+                      type.getElementType().isBF16()};
   if (rows.lanes < 2)
     return op.emitError("a scale covers ")
            << block << " values of " << width << "; at least 2 are needed";

@@ -27,10 +27,15 @@ struct Target {
   /// Dots of bf16 by vdpbf16ps, or on tiles: each has its own order of sums.
   bool dotBF16() const { return level == Level::V4BF16; }
   bool amx() const { return level == Level::V4AMX; }
+  /// Bytes of two registers by number.
+  bool byteTables() const { return level >= Level::V4BF16; }
 };
 
-/// Type of the view that an unbounded load is.
+/// Type of the view that an unbounded load is, or of what a bounded one is: a
+/// copy, or for large tiles, with the strides of the buffer, a copy or a view.
 mlir::MemRefType viewType(tile::LoadOp op);
+/// Whether a load may be a view of its buffer.
+bool maybeView(tile::LoadOp op);
 mlir::Value expandLoad(Emit &e, tile::LoadOp op);
 
 using Buffers = llvm::ArrayRef<mlir::Value>;
@@ -38,8 +43,8 @@ mlir::LogicalResult expandOp(Emit &e, tile::StoreOp op, Buffers operands,
                              Buffers results);
 mlir::LogicalResult expandOp(Emit &e, tile::GatherOp op, Buffers operands,
                              Buffers results);
-mlir::LogicalResult expandOp(Emit &e, tile::GatherScaledOp op, Buffers operands,
-                             Buffers results);
+mlir::LogicalResult expandOp(Emit &e, tile::GatherScaledOp op, Target target,
+                             Buffers operands, Buffers results);
 mlir::LogicalResult expandOp(Emit &e, tile::ScatterOp op, Buffers operands,
                              Buffers results);
 mlir::LogicalResult expandOp(Emit &e, tile::ReduceOp op, Buffers operands,
@@ -76,6 +81,10 @@ void emitDotBF16(Emit &e, const NarrowWeights &w, mlir::Value x,
 bool suitsAMXColumns(mlir::Value lhs, mlir::Value rhs);
 void emitDotColumnsAMX(Emit &e, mlir::Value lhs, mlir::Value rhs,
                        mlir::Value acc);
+
+/// 64 codes of e4m3 (i8) as two vectors of 32 words, the bits of bf16, by table
+/// (Target::byteTables).
+std::pair<mlir::Value, mlir::Value> decodeE4M3x64(Emit &e, mlir::Value codes);
 
 /// Packed e2m1 bytes (vector<n x i8>) to 2n f32, low nibble first.
 mlir::Value decodeFP4(Emit &e, mlir::Value bytes);

@@ -13,7 +13,7 @@ static void sizesOfView(MemRefType buffer, RankedTensorType tile,
   llvm::append_range(sizes, tile.getShape());
 }
 
-MemRefType fathom::cpu::viewType(tile::LoadOp op) {
+static MemRefType typeOfView(tile::LoadOp op) {
   auto buffer = cast<MemRefType>(op.getBuffer().getType());
   auto tile = cast<RankedTensorType>(op.getResult().getType());
   SmallVector<int64_t> sizes;
@@ -24,6 +24,38 @@ MemRefType fathom::cpu::viewType(tile::LoadOp op) {
                                                        offsets, sizes, strides);
 }
 
+/// Elements from the first to the last of a tile with the strides of `type`.
+static int64_t extentOf(MemRefType type) {
+  auto [strides, offset] = type.getStridesAndOffset();
+  int64_t last = 0;
+  for (auto [size, stride] : llvm::zip(type.getShape(), strides))
+    last += (size - 1) * stride;
+  return last + 1;
+}
+
+bool fathom::cpu::maybeView(tile::LoadOp op) {
+  if (op.getBounds().empty())
+    return true;
+  // Of a bounded load what is beyond the bounds must be zero, in a copy with
+  // the strides of the view: worth it where that is not much more than the
+  // tile, and the tile is large.
+  constexpr int64_t kLeast = 4096, kMostSpread = 4;
+  auto tile = cast<RankedTensorType>(op.getResult().getType());
+  if (tile.getNumElements() < kLeast || tile.getElementType().isInteger(1))
+    return false;
+  MemRefType type = typeOfView(op);
+  auto [strides, offset] = type.getStridesAndOffset();
+  return llvm::none_of(strides, ShapedType::isDynamic) &&
+         extentOf(type) <= kMostSpread * tile.getNumElements();
+}
+
+MemRefType fathom::cpu::viewType(tile::LoadOp op) {
+  auto tile = cast<RankedTensorType>(op.getResult().getType());
+  return maybeView(op)
+             ? typeOfView(op)
+             : MemRefType::get(tile.getShape(), tile.getElementType());
+}
+
 static Value view(Emit &e, tile::LoadOp op) {
   auto buffer = cast<MemRefType>(op.getBuffer().getType());
   SmallVector<int64_t> sizes;
@@ -31,7 +63,7 @@ static Value view(Emit &e, tile::LoadOp op) {
   SmallVector<int64_t> offsets(buffer.getRank(), ShapedType::kDynamic);
   SmallVector<int64_t> strides(buffer.getRank(), 1);
   return memref::SubViewOp::create(
-      e.b, op.getLoc(), viewType(op), op.getBuffer(), op.getIndices(),
+      e.b, op.getLoc(), typeOfView(op), op.getBuffer(), op.getIndices(),
       ValueRange{}, ValueRange{}, offsets, sizes, strides);
 }
 
@@ -62,16 +94,55 @@ forEachRow(Emit &e, ArrayRef<int64_t> shape, ValueRange indices,
   });
 }
 
+static void copyBounded(Emit &e, tile::LoadOp op, Value to) {
+  auto type = cast<RankedTensorType>(op.getResult().getType());
+  forEachRow(e, type.getShape(), op.getIndices(), op.getBounds(),
+             [&](Emit::Range buffer, Emit::Range tile, Value extent) {
+               e.copyRow(op.getBuffer(), buffer, to, tile,
+                         type.getShape().back(), extent, /*keepRest=*/false);
+             });
+}
+
+/// A view where all lies inside, else a copy with the view's strides.
+static Value viewOrCopy(Emit &e, tile::LoadOp op) {
+  MemRefType type = viewType(op);
+  int64_t lead = op.getIndices().size() - type.getRank();
+  Value inside;
+  for (auto [d, bound] : llvm::enumerate(op.getBounds())) {
+    Value end = e.add(op.getIndices()[lead + d], type.getDimSize(d));
+    Value fits = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::sle,
+                                       end, bound);
+    inside = inside ? arith::AndIOp::create(e.b, e.loc, inside, fits) : fits;
+  }
+  auto choice = scf::IfOp::create(e.b, e.loc, TypeRange{type}, inside,
+                                  /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(e.b);
+  e.b.setInsertionPointToStart(choice.thenBlock());
+  scf::YieldOp::create(e.b, e.loc, view(e, op));
+  e.b.setInsertionPointToStart(choice.elseBlock());
+  auto [strides, offset] = type.getStridesAndOffset();
+  Value space = e.alloc({extentOf(type)}, type.getElementType());
+  Value copy = memref::ReinterpretCastOp::create(
+      e.b, e.loc,
+      MemRefType::get(
+          type.getShape(), type.getElementType(),
+          StridedLayoutAttr::get(e.b.getContext(), /*offset=*/0, strides)),
+      space, /*offset=*/0, type.getShape(), strides);
+  copyBounded(e, op, copy);
+  if (copy.getType() != type)
+    copy = memref::CastOp::create(e.b, e.loc, type, copy);
+  scf::YieldOp::create(e.b, e.loc, copy);
+  return choice.getResult(0);
+}
+
 Value fathom::cpu::expandLoad(Emit &e, tile::LoadOp op) {
   if (op.getBounds().empty())
     return view(e, op);
+  if (maybeView(op))
+    return viewOrCopy(e, op);
   auto type = cast<RankedTensorType>(op.getResult().getType());
   Value result = e.alloc(type.getShape(), type.getElementType());
-  forEachRow(e, type.getShape(), op.getIndices(), op.getBounds(),
-             [&](Emit::Range buffer, Emit::Range tile, Value extent) {
-               e.copyRow(op.getBuffer(), buffer, result, tile,
-                         type.getShape().back(), extent, /*keepRest=*/false);
-             });
+  copyBounded(e, op, result);
   return result;
 }
 

@@ -222,6 +222,36 @@ Emit::Values Decoder::decode(Value row, Value k) const {
   return result;
 }
 
+std::pair<Value, Value> fathom::cpu::decodeE4M3x64(Emit &e, Value codes) {
+  // Unpacking takes eight bytes of each lane of 128 bits: those of the first
+  // half of all codes have to be the lower ones of their lanes.
+  Value eights = bits(e, codes, 8, 64);
+  codes = bits(e, shuffle(e, eights, eights, {0, 4, 1, 5, 2, 6, 3, 7}), 64, 8);
+  Value looked[2];
+  for (int byte = 0; byte < 2; ++byte) {
+    Value tables[2];
+    for (int half = 0; half < 2; ++half) {
+      SmallVector<int8_t> values;
+      for (int i = 0; i < 64; ++i)
+        values.push_back(int8_t(magnitudeE4M3(64 * half + i) >> 8 * byte));
+      tables[half] = dense<int8_t>(e, values);
+    }
+    looked[byte] = call(e, codes.getType(), "llvm.x86.avx512.vpermi2var.qi.512",
+                        ValueRange{tables[0], codes, tables[1]});
+  }
+  Value sign = arith::AndIOp::create(e.b, e.loc, codes,
+                                     e.constant(codes.getType(), -128));
+  looked[1] = arith::OrIOp::create(e.b, e.loc, looked[1], sign);
+  Value words[2];
+  for (int n = 0; n < 2; ++n) {
+    SmallVector<int64_t> lanes;
+    for (int i = 0; i < 64; ++i)
+      lanes.push_back(i / 16 * 16 + 8 * n + i % 16 / 2 + (i % 2 ? 64 : 0));
+    words[n] = bits(e, shuffle(e, looked[0], looked[1], lanes), 32, 16);
+  }
+  return {words[0], words[1]};
+}
+
 /// A tile as one row, where its rows follow each other without a gap.
 static Value asOneRow(Emit &e, Value tile) {
   MemRefType type = typeOf(tile);
@@ -442,6 +472,69 @@ Value fathom::cpu::packTokens(Emit &e, const NarrowWeights &w, Value x,
     });
   });
   return out;
+}
+
+int64_t fathom::cpu::tokensOfGroup(Value x) {
+  int64_t count = typeOf(x).getDimSize(0);
+  return count % 4 ? 1 : std::min<int64_t>(count, 16);
+}
+
+/// On the buffer of packed tokens: the kind of weights that they suit.
+static constexpr StringLiteral kPackedFor = "fathom.packed_for";
+
+/// Whether `op` at most reads x.
+static bool onlyReads(Operation *op, Value x) {
+  if (auto linalg = dyn_cast<linalg::LinalgOp>(op))
+    return !llvm::is_contained(linalg.getDpsInits(), x);
+  if (auto copy = dyn_cast<memref::CopyOp>(op))
+    return copy.getTarget() != x;
+  return isa<vector::LoadOp, memref::LoadOp, bufferization::ToTensorOp>(op);
+}
+
+/// The buffer that loops before `place` in `block` have packed x into: what
+/// they load of x they store there. None if x may have changed since.
+static Value packedBefore(Value x, int64_t kind, Block *block,
+                          Block::iterator place) {
+  for (Operation *user : x.getUsers()) {
+    Operation *loops = block->findAncestorOpInBlock(*user);
+    if (!isa<vector::LoadOp>(user) || !loops ||
+        (place != block->end() && !loops->isBeforeInBlock(&*place)))
+      continue;
+    for (auto store : user->getBlock()->getOps<vector::StoreOp>()) {
+      Value to = store.getBase();
+      if (auto flat = to.getDefiningOp<memref::CollapseShapeOp>())
+        to = flat.getSrc();
+      Operation *made = to.getDefiningOp();
+      auto number =
+          made ? made->getAttrOfType<IntegerAttr>(kPackedFor) : IntegerAttr();
+      if (number && number.getInt() == kind && made->getBlock() == block &&
+          llvm::all_of(x.getUsers(), [&](Operation *other) {
+            Operation *top = block->findAncestorOpInBlock(*other);
+            return onlyReads(other, x) || !top || top->isBeforeInBlock(loops);
+          }))
+        return to;
+    }
+  }
+  return {};
+}
+
+Value fathom::cpu::packForAMX(Emit &e, const NarrowWeights &w, Value x) {
+  int64_t kind = int64_t(w.kind);
+  return e.beforeLoops(x, [&] {
+    Block *block = e.b.getInsertionBlock();
+    for (Block::iterator place = e.b.getInsertionPoint();;) {
+      if (Value packed = packedBefore(x, kind, block, place))
+        return packed;
+      Operation *parent = block->getParentOp();
+      if (!isa<scf::IfOp>(parent))
+        break;
+      place = parent->getIterator();
+      block = parent->getBlock();
+    }
+    Value packed = packTokens(e, w, x, tokensOfGroup(x));
+    packed.getDefiningOp()->setAttr(kPackedFor, e.b.getI64IntegerAttr(kind));
+    return packed;
+  });
 }
 
 // ---- Prefetch ---------------------------------------------------------------

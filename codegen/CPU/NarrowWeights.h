@@ -66,6 +66,11 @@ mlir::Value scalesAreModerate(Emit &e, const NarrowWeights &w);
 mlir::Value packTokens(Emit &e, const NarrowWeights &w, mlir::Value x,
                        int64_t width);
 
+/// The same in groups as AMX takes them; what an earlier dot has packed from x
+/// for weights of the same kind is taken again.
+mlir::Value packForAMX(Emit &e, const NarrowWeights &w, mlir::Value x);
+int64_t tokensOfGroup(mlir::Value x);
+
 /// Software prefetch of a matrix whose programs walk it block by block: k
 /// within the tile, its next rows, the next tile of k, the next block of rows.
 class Prefetch {

@@ -65,8 +65,7 @@ void cpu::buildCPUPipeline(OpPassManager &pm, StringRef isa) {
 
 namespace {
 struct CPUPipelineOptions : PassPipelineOptions<CPUPipelineOptions> {
-  Option<std::string> isa{*this, "isa",
-                          llvm::cl::desc("instruction-set level"),
+  Option<std::string> isa{*this, "isa", llvm::cl::desc("instruction-set level"),
                           llvm::cl::init("x86-64-v3")};
 };
 } // namespace
@@ -81,11 +80,12 @@ void cpu::registerCPUPassesAndPipelines() {
 }
 
 void cpu::registerCPUDialects(DialectRegistry &registry) {
-  registry.insert<tile::TileDialect, amx::AMXDialect, affine::AffineDialect, arith::ArithDialect,
-                  bufferization::BufferizationDialect, cf::ControlFlowDialect,
-                  func::FuncDialect, linalg::LinalgDialect, LLVM::LLVMDialect,
-                  math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
-                  tensor::TensorDialect, vector::VectorDialect>();
+  registry
+      .insert<tile::TileDialect, amx::AMXDialect, affine::AffineDialect,
+              arith::ArithDialect, bufferization::BufferizationDialect,
+              cf::ControlFlowDialect, func::FuncDialect, linalg::LinalgDialect,
+              LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect,
+              scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect>();
   registerTileBufferization(registry);
   cf::registerConvertControlFlowToLLVMInterface(registry);
   registerConvertAMXToLLVMInterface(registry);

@@ -214,6 +214,7 @@ static LogicalResult expandBlock(Emit &e, tile::DotScaledOp op, Target target,
   // Scales that would leave the normal numbers of bf16 are for f32: a matter
   // of the weights, so again the same for every token.
   LogicalResult result = success();
+  packForAMX(e, *narrow, x); // where the next dot of x finds it, too
   e.ifElse(
       scalesAreModerate(e, *narrow), [&] { emitDotAMX(e, *narrow, x, acc); },
       [&] { result = inFloats(e, op, Target{}, operands, /*seldom=*/true); });

@@ -95,6 +95,25 @@ struct Splat : OpRewritePattern<tensor::SplatOp> {
   }
 };
 
+/// How the longer of two shapes goes into the shorter one, if they differ in
+/// dimensions of one alone: then a view of rows that lie apart stays one.
+static std::optional<SmallVector<ReassociationIndices>>
+onesApart(ArrayRef<int64_t> longer, ArrayRef<int64_t> shorter) {
+  SmallVector<ReassociationIndices> groups(shorter.size());
+  size_t at = 0;
+  for (auto [i, size] : llvm::enumerate(longer)) {
+    if (at < shorter.size() && size == shorter[at])
+      groups[at++].push_back(i);
+    else if (size == 1 && at > 0)
+      groups[at - 1].push_back(i);
+    else
+      return std::nullopt;
+  }
+  if (at != shorter.size())
+    return std::nullopt;
+  return groups;
+}
+
 /// Through one dimension: row-major order is all that counts.
 struct Reshape : OpRewritePattern<tile::ReshapeOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -106,6 +125,17 @@ struct Reshape : OpRewritePattern<tile::ReshapeOp> {
       return SmallVector<ReassociationIndices>{
           llvm::to_vector(llvm::seq<int64_t>(0, rank))};
     };
+    if (from.getRank() > to.getRank() && to.getRank() > 0)
+      if (auto groups = onesApart(from.getShape(), to.getShape())) {
+        b.replaceOpWithNewOp<tensor::CollapseShapeOp>(op, to, op.getX(),
+                                                      *groups);
+        return success();
+      }
+    if (from.getRank() < to.getRank() && from.getRank() > 0)
+      if (auto groups = onesApart(to.getShape(), from.getShape())) {
+        b.replaceOpWithNewOp<tensor::ExpandShapeOp>(op, to, op.getX(), *groups);
+        return success();
+      }
     Value flat = op.getX();
     auto flatType =
         RankedTensorType::get({from.getNumElements()}, from.getElementType());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "passes/DSV4ToTile/Greedy.h"
+#include "passes/PassCounts.h"
 
 namespace fathom {
 #define GEN_PASS_DEF_DSV4TOTILEPASS
@@ -24,6 +25,7 @@ public:
   void runOnOperation() override {
     ModuleOp module = getOperation();
     shapes = TileShapes::find(target);
+    launches = 0;
     if (!shapes) {
       module.emitError() << "unknown target '" << target
                          << "' for tile shapes: there are cpu and cuda";
@@ -48,11 +50,13 @@ public:
       addGreedy(step, sizes.back(), kernels);
     for (func::FuncOp func : functions)
       func.erase();
-    numKernels += kernels.size();
+    addCount(*this, "kernels", kernels.size());
+    addCount(*this, "launches", launches);
   }
 
 private:
   const TileShapes *shapes = nullptr;
+  uint64_t launches = 0;
 
   /// After the entry whose logits it reads.
   void addGreedy(func::FuncOp step, int64_t maxTokens, KernelCache &kernels) {
@@ -73,9 +77,11 @@ private:
     if (auto model =
             module->getAttrOfType<dsv4::ModelAttr>(dsv4::kModelAttrName))
       limit = model.getMaxStepTokens();
+    // Of a tile of 16 tokens half would be made for nothing where streams are
+    // taken in eights and a step has no more.
     SmallVector<int64_t> sizes;
-    for (int64_t size : {int64_t(1), int64_t(16)})
-      if (size < limit)
+    for (int64_t size : {int64_t(1), shapes->streamTokens, int64_t(16)})
+      if (size < limit && size <= 16 && !llvm::is_contained(sizes, size))
         sizes.push_back(size);
     sizes.push_back(limit);
     return sizes;
@@ -121,7 +127,10 @@ private:
     port(0, "count.tokens");
     port(1, "count.rows");
 
-    Lowering lowering(kernels, b, *shapes, maxTokens);
+    TileShapes own = *shapes;
+    if (maxTokens <= own.streamTokens)
+      own.fewTokens = std::min(own.fewTokens, own.streamTokens);
+    Lowering lowering(kernels, b, own, maxTokens);
     lowering.bindCount(body->getArgument(0), body->getArgument(1));
     unsigned next = 2;
     bool takesStreams = inputs.size() == std::size(kInputs) + 1;
@@ -153,7 +162,7 @@ private:
       if (failed(lowering.lower(&op)))
         return failure();
     func::ReturnOp::create(b, func.getLoc());
-    numLaunches += lowering.launches;
+    launches += lowering.launches;
     return success();
   }
 };

@@ -124,19 +124,17 @@ struct Input {
 };
 } // namespace
 
-/// 1 / sqrt(mean x^2 + eps) of `tokens` rows, summed as rms_norm sums.
-static Value inverseRms(KernelBuilder &k, const TileShapes &shapes,
-                        int64_t width, double eps, int64_t tokens,
-                        function_ref<Value(Value, int64_t)> load) {
+/// Of `tokens` rows, summed as rms_norm sums.
+static Value inverseRmsOfRows(KernelBuilder &k, const TileShapes &shapes,
+                              int64_t width, double eps, int64_t tokens,
+                              function_ref<Value(Value, int64_t)> load) {
   int64_t w = pow2Divisor(width, shapes.rowPiece);
   Value squares = k.loop(k.ci(0), k.ci(width), k.ci(w), k.full(0, {tokens, w}),
                          [&](Value c, ValueRange sums) -> SmallVector<Value> {
                            Value x = load(c, w);
                            return {k.add(sums[0], k.mul(x, x))};
                          })[0];
-  Value mean = k.div(k.reduce(tile::ReduceKind::Add, squares, 1),
-                     k.full(double(width), {tokens}));
-  return k.div(k.full(1, {tokens}), k.sqrt(k.add(mean, eps)));
+  return inverseRms(k, squares, width, eps, k.b.getF32Type());
 }
 
 /// One head of `tokens` tokens a program.
@@ -186,7 +184,7 @@ static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
         dsv4::RMSNormOp norm = input.norm;
         dsv4::FakeQuantizeOp quantise = input.quantise;
         if (norm)
-          inverse = inverseRms(
+          inverse = inverseRmsOfRows(
               k, l.shapes, w.k, norm.getEps().convertToDouble(), tokens,
               [&](Value c, int64_t n) { return k.f32(load(c, n)); });
         auto loadX = [&](Value k0) -> XTile {

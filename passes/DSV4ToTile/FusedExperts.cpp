@@ -427,7 +427,8 @@ void FusedExperts::sum() {
   SmallVector<Value> operands{output, groups.place, sharedOutput};
   unsigned first = operands.size();
   std::optional<StreamsUpdate> update;
-  int64_t count = l.tokenTile(), rows = streamBlock(l.shapes, hidden);
+  int64_t count = std::min(l.tokenTile(), l.shapes.streamTokens),
+          rows = streamBlock(l.shapes, hidden);
   std::string params = std::to_string(chosen) + "_t" + std::to_string(count);
   if (residual.post) {
     update.emplace(l, residual);

@@ -237,6 +237,16 @@ Value KernelBuilder::extract(Value tile, Value at, int64_t n) {
       b, loc, RankedTensorType::get({n}, type(tile).getElementType()), tile,
       offset, size, stride);
 }
+Value KernelBuilder::rows(Value tile, Value at, int64_t n) {
+  RankedTensorType from = type(tile);
+  int64_t width = from.getDimSize(1);
+  SmallVector<OpFoldResult> offsets{at, b.getIndexAttr(0)},
+      sizes{b.getIndexAttr(n), b.getIndexAttr(width)},
+      strides(2, b.getIndexAttr(1));
+  return mlir::tensor::ExtractSliceOp::create(
+      b, loc, RankedTensorType::get({n, width}, from.getElementType()), tile,
+      offsets, sizes, strides);
+}
 Value KernelBuilder::dot(tile::DotForm form, Value lhs, Value rhs, Value acc) {
   return tile::DotOp::create(b, loc, acc.getType(), lhs, rhs, acc, form);
 }

@@ -108,6 +108,8 @@ public:
   /// n elements from `at` on; all lie inside.
   Value insert(Value part, Value tile, Value at);
   Value extract(Value tile, Value at, int64_t n);
+  /// n rows of a tile [m, *] from row `at` on; all lie inside.
+  Value rows(Value tile, Value at, int64_t n);
   Value dot(tile::DotForm form, Value lhs, Value rhs, Value acc);
   /// `xScale`: of x where it is codes; else null.
   Value dotScaled(Value weight, Value scale, Value x, Value acc,

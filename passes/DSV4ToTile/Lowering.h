@@ -165,10 +165,17 @@ void lowerExperts(Lowering &, dsv4::ExpertsOp);
 /// The bits of a constant as a number, for a kernel's parameters.
 std::string number(double v);
 
-/// Rotates the adjacent pairs of each row of x [n, w] f32 by the angles whose
-/// cosines and sines are [w/2]; `inverse` negates the angles.
+/// Rotates the adjacent pairs of the last dimension of x f32, w wide, by the
+/// angles whose cosines and sines are [w/2], or as many as there are pairs;
+/// `inverse` negates the angles.
 Value rotatePairs(KernelBuilder &k, Value x, Value cos, Value sin,
                   bool inverse);
+
+/// 1 / sqrt(mean + eps) of the rows whose squares, or sums of squares, are
+/// `squares` [n, *], of `width` elements; [n], every step rounded to
+/// `rounding`.
+Value inverseRms(KernelBuilder &k, Value squares, int64_t width, double eps,
+                 Type rounding);
 
 /// Quantise-dequantise pieces of one block row: scale of each row of `x`
 /// ([n, block] f32) and the values over the scale, clipped, not yet rounded.

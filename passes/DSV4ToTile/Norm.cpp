@@ -65,8 +65,16 @@ struct Heads {
   }
 };
 
-/// 1 / sqrt(mean x^2 + eps) of every row of the block, [block]; each step, and
-/// each square, rounded to `rounding` if it is not f32.
+Value inverseRms(KernelBuilder &k, Value squares, int64_t width, double eps,
+                 Type rounding) {
+  auto round = [&](Value x) { return k.f32(k.to(x, rounding)); };
+  SmallVector<int64_t> shape{k.type(squares).getDimSize(0)};
+  Value sum = k.reduce(tile::ReduceKind::Add, squares, 1);
+  Value mean = round(k.div(sum, k.full(double(width), shape)));
+  return round(k.div(k.full(1, shape), k.sqrt(round(k.add(mean, eps)))));
+}
+
+/// Of every row of the block, each square rounded, too.
 static Value inverseRms(KernelBuilder &k, const Heads &v, Value t, Value h,
                         double eps, Type rounding) {
   int64_t w = pow2Divisor(v.width, v.piece);
@@ -77,9 +85,7 @@ static Value inverseRms(KernelBuilder &k, const Heads &v, Value t, Value h,
                Value x = v.load(k, t, h, c, w, v.width);
                return {k.add(carried[0], round(k.mul(x, x)))};
              })[0];
-  Value sum = k.reduce(tile::ReduceKind::Add, squares, 1);
-  Value mean = round(k.div(sum, k.full(double(v.width), {v.block})));
-  return round(k.div(k.full(1, {v.block}), k.sqrt(round(k.add(mean, eps)))));
+  return inverseRms(k, squares, v.width, eps, rounding);
 }
 
 void lowerRMSNorm(Lowering &l, dsv4::RMSNormOp op) {
@@ -123,8 +129,10 @@ Value rotatePairs(KernelBuilder &k, Value x, Value cos, Value sin,
                   bool inverse) {
   SmallVector<int64_t> shape(k.type(x).getShape());
   shape.back() /= 2;
-  cos = k.broadcast(cos, {0}, shape);
-  sin = k.broadcast(sin, {0}, shape);
+  if (k.type(cos).getRank() == 1) {
+    cos = k.broadcast(cos, {0}, shape);
+    sin = k.broadcast(sin, {0}, shape);
+  }
   auto pair = tile::DeinterleaveOp::create(k.b, k.loc, x);
   Value even = pair.getEven(), odd = pair.getOdd(), re, im;
   if (inverse) {

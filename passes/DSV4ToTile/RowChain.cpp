@@ -56,12 +56,8 @@ struct Step {
   Value round(Value x) { return k.f32(k.to(x, element)); }
   Value perRow(Value x) { return k.broadcast(x, {1}, {n, d}); }
 
-  /// 1 / sqrt(mean x^2 + eps), [n]; every step rounded to `to`.
   Value inverseRms(Value x, double eps, Type to) {
-    auto rounded = [&](Value v) { return k.f32(k.to(v, to)); };
-    Value sum = k.reduce(tile::ReduceKind::Add, rounded(k.mul(x, x)), 1);
-    Value mean = rounded(k.div(sum, k.full(double(d), {n})));
-    return rounded(k.div(k.full(1, {n}), k.sqrt(rounded(k.add(mean, eps)))));
+    return fathom::inverseRms(k, k.f32(k.to(k.mul(x, x), to)), d, eps, to);
   }
 
   Value rmsNorm(Value x, double eps, Value weight) {
@@ -103,16 +99,7 @@ struct Step {
       last = tensor::ExtractSliceOp::create(
           k.b, k.loc, k.type(x).clone(ArrayRef<int64_t>{n, 2 * half}), x,
           offsets, sizes, strides);
-    auto pair = tile::DeinterleaveOp::create(k.b, k.loc, last);
-    Value even = pair.getEven(), odd = pair.getOdd(), re, im;
-    if (inverse) {
-      re = k.add(k.mul(even, cos), k.mul(odd, sin));
-      im = k.sub(k.mul(odd, cos), k.mul(even, sin));
-    } else {
-      re = k.sub(k.mul(even, cos), k.mul(odd, sin));
-      im = k.add(k.mul(even, sin), k.mul(odd, cos));
-    }
-    Value y = tile::InterleaveOp::create(k.b, k.loc, re, im);
+    Value y = rotatePairs(k, last, cos, sin, inverse);
     if (!from)
       return y;
     return tensor::InsertSliceOp::create(k.b, k.loc, y, x, offsets, sizes,

@@ -88,6 +88,7 @@ StreamsUpdate::StreamsUpdate(Lowering &l, const Residual &r) {
   width = type.getDimSize(2);
   blockSize = streamBlock(l.shapes, width);
   byStream = l.shapes.streamByStream;
+  together = l.shapes.streamTokens;
   if (embeds) {
     operands = {l.result(h, embed.getIds()), l.buffer(embed.getTable()),
                 l.buffer(embed.getIds())};
@@ -263,6 +264,18 @@ void StreamsUpdate::applyByStream(KernelBuilder &k, unsigned first,
 
 void StreamsUpdate::apply(KernelBuilder &k, unsigned first, int64_t tokens,
                           Value y, Value t, Value c, Value count) const {
+  if (tokens <= together)
+    return applyTogether(k, first, tokens, y, t, c, count);
+  Value end = k.mini(k.addi(t, k.ci(tokens)), count);
+  k.loop(t, end, k.ci(together), [&](Value at) {
+    Value part = y ? k.rows(y, k.subi(at, t), together) : Value();
+    applyTogether(k, first, together, part, at, c, count);
+  });
+}
+
+void StreamsUpdate::applyTogether(KernelBuilder &k, unsigned first,
+                                  int64_t tokens, Value y, Value t, Value c,
+                                  Value count) const {
   if (byStream)
     return applyByStream(k, first, tokens, y, t, c, count);
   Value h = updated(k, first, tokens, y, t, c, count);
@@ -552,7 +565,7 @@ void updateAndFinish(Lowering &l, const Residual &r) {
     l.setLocation(expand.getLoc());
   Value like = post ? post.getH() : pre.getH();
   operands.push_back(l.count(like));
-  int64_t tokens = l.tokenTile();
+  int64_t tokens = std::min(l.tokenTile(), l.shapes.streamTokens);
   auto kernel = l.kernels.get(
       "hc_update", update.params + "_t" + std::to_string(tokens),
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {

@@ -51,6 +51,9 @@ public:
   int64_t blocks() const { return width / blockSize; }
 
 private:
+  /// The same for tokens that are updated together.
+  void applyTogether(KernelBuilder &k, unsigned first, int64_t tokens, Value y,
+                     Value t, Value c, Value count) const;
   /// As `apply` does it, stream by stream.
   void applyByStream(KernelBuilder &k, unsigned first, int64_t tokens, Value y,
                      Value t, Value c, Value count) const;
@@ -63,7 +66,8 @@ private:
                  Value c, Value count) const;
 
   bool posts, mixes, embeds, expands, byStream;
-  Type embedded; // element type between embedding and streams
+  int64_t together; // tokens
+  Type embedded;    // element type between embedding and streams
   int64_t n, width, blockSize, coefficients = 0, row = 0;
 };
 

@@ -32,8 +32,8 @@ struct TileShapes {
   /// `manyPairs[0]`.
   int64_t fewPairs, manyPairs[2];
   /// A program of an expert reads as many rows as make this many bytes, if they
-  /// are no more than expertRows: enough to hide what it does before and after, few
-  /// enough for every thread to have several programs.
+  /// are no more than expertRows: enough to hide what it does before and after,
+  /// few enough for every thread to have several programs.
   int64_t expertBytes;
   /// Most rows of a program of an expert, whatever their bytes.
   int64_t expertRows;
@@ -44,6 +44,9 @@ struct TileShapes {
   /// coefficients at once, rather than the streams at once. Decides an order of
   /// sums.
   bool streamByStream;
+  /// Most tokens whose streams are updated together: what is at hand for them
+  /// should stay close, and of few tokens none that are not there be taken.
+  int64_t streamTokens;
   /// Least rows of a tile of a mix's weights; those that are none are zero.
   int64_t mixRows;
   /// Longest chunk of a mix by itself. Decides an order of sums.

@@ -57,6 +57,10 @@ def million(env):
     require(result["cache_bytes"] == wanted,
             f"the caches take {result['cache_bytes']} bytes, {wanted} were "
             f"computed")
+    require(result["allocated_session_bytes"] ==
+            result["planned_session_bytes"] >= wanted,
+            f"a session has allocated {result['allocated_session_bytes']} "
+            f"bytes, {result['planned_session_bytes']} were planned")
     require(result["decode_tokens_per_second"] > 0, "nothing was decoded")
     limit = wanted + 150e6
     require(result["peak_resident_bytes"] <= limit,

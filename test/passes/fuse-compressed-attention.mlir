@@ -1,4 +1,6 @@
 // RUN: fathom-opt %s -fathom-fuse-compressed-attention | FileCheck %s
+// RUN: fathom-opt %s -fathom-fuse-compressed-attention -fathom-pass-counts -o /dev/null 2>&1 | FileCheck %s --check-prefix=COUNT
+// COUNT: {{^}}fathom-fuse-compressed-attention: groups 1, left 1, operations 5{{$}}
 
 !state = !dsv4.cache<state, 8 rows of 256, rope = 0, f32>
 !blocks = !dsv4.cache<compressed, 16 rows of 128, rope = 64, fp8>

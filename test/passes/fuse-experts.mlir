@@ -1,5 +1,8 @@
 // RUN: fathom-opt %s -fathom-fuse-hyper-connection -fathom-fuse-experts | FileCheck %s
 // RUN: fathom-opt %s -fathom-fuse-experts -fathom-fuse-experts | FileCheck %s --check-prefix=TWICE
+// RUN: fathom-opt %s -fathom-fuse-hyper-connection -fathom-fuse-experts -fathom-pass-counts -o /dev/null 2>&1 | FileCheck %s --check-prefix=COUNT
+// COUNT: {{^}}fathom-fuse-experts: groups 3, left 1, operations 25{{$}}
+// COUNT-NEXT: {{^}}fathom-fuse-hyper-connection: groups 1, left 0, operations 3{{$}}
 
 // A group is left alone.
 // TWICE-COUNT-3: dsv4.fused{{ +<?}}experts

@@ -1,4 +1,6 @@
 // RUN: fathom-opt %s -fathom-fuse-head | FileCheck %s
+// RUN: fathom-opt %s -fathom-fuse-head -fathom-pass-counts -o /dev/null 2>&1 | FileCheck %s --check-prefix=COUNT
+// COUNT: {{^}}fathom-fuse-head: groups 1, left 1, operations 4{{$}}
 
 // CHECK-LABEL: func.func @head
 // CHECK: %[[LOGITS:.*]] = dsv4.fused head

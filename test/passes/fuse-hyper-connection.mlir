@@ -1,4 +1,6 @@
 // RUN: fathom-opt %s -fathom-fuse-hyper-connection | FileCheck %s
+// RUN: fathom-opt %s -fathom-fuse-hyper-connection -fathom-pass-counts -o /dev/null 2>&1 | FileCheck %s --check-prefix=COUNT
+// COUNT: {{^}}fathom-fuse-hyper-connection: groups 2, left 1, operations 8{{$}}
 
 // Behind attention: the output projection to the router's scores. The streams,
 // the mix of the next post-mix, the norm and the scores are used elsewhere.

@@ -1,6 +1,8 @@
 // An attention, the rope that turns its result back, and its indexer.
 // RUN: fathom-opt %s -split-input-file -fathom-fuse-sparse-attention | FileCheck %s
 // RUN: fathom-opt %s -split-input-file -fathom-fuse-sparse-attention -fathom-fuse-sparse-attention | FileCheck %s
+// RUN: fathom-opt %s -split-input-file -fathom-fuse-sparse-attention -fathom-pass-counts -o /dev/null 2>&1 | FileCheck %s --check-prefix=COUNT
+// COUNT: {{^}}fathom-fuse-sparse-attention: groups 2, left 3, operations 7, saved 3{{$}}
 
 !w = !dsv4.cache<window, 144 rows of 128, rope = 64, fp8>
 !c = !dsv4.cache<compressed, 64 rows of 128, rope = 64, fp8>

@@ -1,5 +1,7 @@
 // RUN: fathom-opt %s -fathom-merge-launches -split-input-file | FileCheck %s
 // RUN: fathom-opt %s -fathom-merge-launches -fathom-plan-memory -split-input-file | FileCheck %s --check-prefix=PLAN
+// RUN: fathom-opt %s -fathom-merge-launches -split-input-file -fathom-pass-counts -o /dev/null 2>&1 | FileCheck %s --check-prefix=COUNT
+// COUNT: {{^}}fathom-merge-launches: merged 3, saved 3{{$}}
 
 #tokens = affine_map<(t, r) -> (t)>
 #blocks = affine_map<(t, r) -> (2, (t ceildiv 16) * 3)>

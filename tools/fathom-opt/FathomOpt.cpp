@@ -7,7 +7,15 @@
 #include "mlir/Transforms/Passes.h"
 
 #ifdef FATHOM_HAVE_FathomPasses
+#include "passes/PassCounts.h"
 #include "passes/Passes.h"
+
+#include "llvm/Support/CommandLine.h"
+
+static llvm::cl::opt<bool>
+    printCounts("fathom-pass-counts",
+                llvm::cl::desc("Print what Fathom's passes have counted to "
+                               "standard error at the end"));
 #endif
 #ifdef FATHOM_HAVE_FathomCodegenCPU
 #include "codegen/CPU/Passes.h"
@@ -24,6 +32,11 @@ int main(int argc, char **argv) {
   fathom::cpu::registerCPUDialects(registry);
   fathom::cpu::registerCPUPassesAndPipelines();
 #endif
-  return mlir::asMainReturnCode(mlir::MlirOptMain(
+  int code = mlir::asMainReturnCode(mlir::MlirOptMain(
       argc, argv, "Fathom's pass driver: dsv4 and tile IR\n", registry));
+#ifdef FATHOM_HAVE_FathomPasses
+  if (printCounts)
+    fathom::printPassCounts(llvm::errs());
+#endif
+  return code;
 }
