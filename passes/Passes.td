@@ -7,7 +7,8 @@ def DSV4ToTilePass : Pass<"fathom-dsv4-to-tile", "::mlir::ModuleOp"> {
   let summary = "turn what the model computes into step schedules and kernels";
   let description = [{
     Every function of dsv4 operations becomes step schedules for at most 1, at
-    most 16 and at most `max_step_tokens` tokens, over kernels of the tile
+    most 16 and at most `max_step_tokens` tokens, and for as many as streams are
+    taken together where those are fewer than 16, over kernels of the tile
     dialect that the schedules of a module share.
   }];
   let dependentDialects = [
@@ -16,8 +17,8 @@ def DSV4ToTilePass : Pass<"fathom-dsv4-to-tile", "::mlir::ModuleOp"> {
     "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
     "::mlir::tensor::TensorDialect"];
   let options = [ListOption<"buckets", "buckets", "int64_t",
-      "tokens of a step that schedules are made for, ascending; by default 1, "
-      "16 and the model's max_step_tokens">,
+      "tokens of a step that schedules are made for, ascending; by default 1, 8 "
+      "on a CPU, 16 and the model's max_step_tokens">,
     Option<"target", "target", "std::string", /*default=*/"\"cpu\"",
       "whose tile shapes the kernels have: cpu or cuda">];
 }
