@@ -11,7 +11,9 @@ using namespace mlir;
 
 namespace fathom {
 
-/// Tokens of a block that are read together.
+/// Most tokens of a block whose tokens are read together. Those of a longer one
+/// are read one by one: in a loop, several together took NVIDIA's assembler
+/// minutes.
 static constexpr int64_t kTogether = 4;
 
 namespace {
@@ -26,7 +28,9 @@ struct Pool {
   struct Block {
     int64_t back, column;
   };
-  int64_t together() const { return pow2Divisor(end.ratio, kTogether); }
+  int64_t together() const {
+    return end.ratio <= kTogether ? pow2Divisor(end.ratio, kTogether) : 1;
+  }
   Value scores(const Block &block, Value first) const;
   Value values(const Block &block, Value first) const;
   /// Combines the rows that `rows` gives, of tokens in ascending order.
