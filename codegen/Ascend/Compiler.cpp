@@ -53,39 +53,118 @@ std::vector<std::string> calledFunctions(StringRef handOver) {
   return names;
 }
 
-/// The arguments of the kernel's function, or of its part for the cube cores;
-/// both parts have the same.
-static StringRef entryArguments(StringRef handOver, StringRef kernel) {
-  for (StringRef part : {"(", "_mix_aic("}) {
+namespace {
+/// The function of a kernel, or one of the two parts of it.
+struct Entry {
+  StringRef arguments, body;
+};
+} // namespace
+
+static std::vector<Entry> entriesOf(StringRef handOver, StringRef kernel) {
+  std::vector<Entry> entries;
+  for (StringRef part : {"(", "_mix_aic(", "_mix_aiv("}) {
     StringRef rest =
         handOver.split(("func.func @" + kernel + part).str()).second;
-    if (!rest.empty())
-      return rest.split(") attributes").first;
+    if (rest.empty())
+      continue;
+    auto [arguments, body] = rest.split(") attributes");
+    entries.push_back({arguments, body.split("\n  }").first});
   }
-  return "";
+  return entries;
+}
+
+/// The value that the operation before `at` defines.
+static StringRef valueBefore(StringRef text, size_t at) {
+  StringRef line = text.take_front(at).rsplit('\n').second;
+  return line.split(" = ").first.trim();
+}
+
+/// By how much the loop goes on that begins at `place`, one of the values that
+/// a block of the function takes. Nothing: it is no constant.
+static std::optional<int64_t> stepFrom(StringRef body, StringRef place) {
+  // "%45 = arith.addi %18, %4 overflow<nsw> : i32"
+  StringRef step;
+  for (StringRef operation : {"add ", "addi "})
+    if (StringRef rest = body.split((operation + place + ", ").str()).second;
+        !rest.empty())
+      step = rest.take_until([](char c) { return c == ' '; });
+  // "%4 = llvm.mlir.constant(72 : i32) : i32"
+  StringRef value =
+      body.split((" " + step + " = ").str())
+          .second.split("constant")
+          .second.drop_while([](char c) { return c == '(' || c == ' '; })
+          .take_while([](char c) { return isDigit(c); });
+  int64_t distance = 0;
+  if (step.empty() || value.getAsInteger(10, distance) || distance <= 0)
+    return std::nullopt;
+  return distance;
+}
+
+/// By how much the loop over programs goes on, which begins at the number of
+/// the block; 0: there is none, so that a block is a program. Nothing: there is
+/// one of another form than the known one.
+static std::optional<int64_t> stepBetweenPrograms(StringRef body) {
+  static constexpr StringLiteral kNumber = " = hivm.hir.get_block_idx";
+  for (size_t at = body.find(kNumber); at != StringRef::npos;
+       at = body.find(kNumber, at + 1)) {
+    // "%17 = llvm.trunc %16 : i64 to i32", then "cf.br ^bb1(%17 : i32)"
+    std::string number = (" " + valueBefore(body, at) + " :").str();
+    size_t narrow = body.find("trunc" + number);
+    if (narrow == StringRef::npos)
+      narrow = body.find("trunci" + number);
+    if (narrow == StringRef::npos)
+      continue;
+    StringRef first = valueBefore(body, narrow);
+    for (size_t branch = body.find("cf.br ^"); branch != StringRef::npos;
+         branch = body.find("cf.br ^", branch + 1)) {
+      auto [label, operands] = body.substr(branch + 6).split('(');
+      SmallVector<StringRef> given, taken;
+      operands.split(" :").first.split(given, ", ");
+      const auto *it = llvm::find(given, first);
+      if (it == given.end())
+        continue;
+      // "^bb1(%18: i32):"
+      body.split(("\n  " + label + "(").str())
+          .second.split("):")
+          .first.split(taken, ", ");
+      if (taken.size() != given.size())
+        return std::nullopt;
+      return stepFrom(body, taken[it - given.begin()].split(':').first);
+    }
+  }
+  return 0;
 }
 
 LaunchFacts launchFacts(StringRef handOver, StringRef kernel,
-                        const Target &target, bool usesCube) {
-  auto numberAfter = [](StringRef text, StringRef what) -> int64_t {
+                        const Target &target) {
+  auto constantOf = [&](StringRef function) -> int64_t {
+    StringRef body =
+        handOver.split(("@" + kernel + "_" + function + "()").str()).second;
     StringRef number =
-        text.split(what).second.take_while([](char c) { return isDigit(c); });
+        body.split("arith.constant ").second.take_while([](char c) {
+          return isDigit(c);
+        });
     int64_t value = 0;
     return number.getAsInteger(10, value) ? 0 : value;
   };
-  auto constantOf = [&](StringRef function) {
-    StringRef body =
-        handOver.split(("@" + kernel + "_" + function + "()").str()).second;
-    // As an operation of arith: "%c10_i8 = arith.constant 10 : i8".
-    return numberAfter(body, "arith.constant ");
-  };
   LaunchFacts facts;
-  facts.flags = entryArguments(handOver, kernel).contains("ffts_base_address");
-  if (blocksLoop(target))
-    facts.blocks = numberAfter(handOver, usesCube ? "\"CUBE_CORE_COUNT\", "
-                                                  : "\"VECTOR_CORE_COUNT\", ");
   facts.workspaceBytes = constantOf("infer_workspace_shape_function");
   facts.taskType = constantOf("infer_task_type_function");
+  std::vector<Entry> entries = entriesOf(handOver, kernel);
+  facts.understood = !entries.empty();
+  for (const Entry &entry : entries) {
+    bool flags = entry.arguments.contains("ffts_base_address");
+    std::optional<int64_t> step = stepBetweenPrograms(entry.body);
+    bool first = &entry == entries.data();
+    // Both parts of a kernel are launched by one call.
+    facts.understood &=
+        step && (first || (facts.flags == flags && facts.blocks == *step));
+    // A loop that was asked for is there, if it is needed.
+    facts.understood &= !blocksLoop(target) || step.value_or(0) ||
+                        !entry.body.contains("hivm.hir.get_block_idx");
+    facts.flags = flags;
+    facts.blocks = step.value_or(0);
+  }
   return facts;
 }
 
@@ -208,9 +287,16 @@ static bool compileOne(Job &job, const std::string &folder,
   return true;
 }
 
-static void resolve(MutableArrayRef<Job> jobs, const Toolchain &toolchain) {
+/// What is said of the hand-overs.
+static void inspect(MutableArrayRef<Job> jobs, const Toolchain &toolchain) {
   std::map<const Target *, Library> libraries;
   for (Job &job : jobs) {
+    if (!job.handOver.empty() &&
+        !launchFacts(job.handOver, job.kernel, *job.target).understood) {
+      job.refusal = "how to launch it cannot be read from what was handed "
+                    "over, which has another form than that of 1.2.0";
+      job.object.clear();
+    }
     auto it = libraries.try_emplace(job.target, toolchain, *job.target).first;
     if (it->second.empty())
       continue;
@@ -237,7 +323,7 @@ Error compileModules(MutableArrayRef<Job> jobs, const Toolchain &toolchain,
   if (Error error =
           runJobs(jobs.size(), options.parallel, options.progress, work))
     return error;
-  resolve(jobs, toolchain);
+  inspect(jobs, toolchain);
   return Error::success();
 }
 

@@ -45,9 +45,11 @@ struct LaunchFacts {
   int64_t blocks = 0;
   int64_t workspaceBytes = 0; // of a block
   int64_t taskType = 0;       // the kind of cores as the tool numbers it
+  /// The hand-over has the form that all this is read from.
+  bool understood = false;
 };
 LaunchFacts launchFacts(llvm::StringRef handOver, llvm::StringRef kernel,
-                        const Target &target, bool usesCube);
+                        const Target &target);
 
 /// The functions that a hand-over declares and does not define.
 std::vector<std::string> calledFunctions(llvm::StringRef handOver);

@@ -46,7 +46,7 @@ CompiledLibrary deviceLibrary(const ascend::Job &job, bool usesCube) {
   about.unresolved = job.unresolved;
   about.refusal = job.refusal;
   ascend::LaunchFacts facts =
-      ascend::launchFacts(job.handOver, job.kernel, target, usesCube);
+      ascend::launchFacts(job.handOver, job.kernel, target);
   about.configuration = {{"mix", usesCube},
                          {"flags", facts.flags},
                          {"blocks", facts.blocks},

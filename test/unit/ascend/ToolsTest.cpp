@@ -33,19 +33,23 @@ for argument; do
 done
 grep -q 'too large' "$module" && {
   echo 'loc("x":1:2): error: tile too large' >&2; exit 1; }
-cp "$module" "$folder/module.hivm.opt.mlir"
+{ echo '  func.func @k() attributes {} {'
+  echo '  }'; cat "$module"; } >"$folder/module.hivm.opt.mlir"
+grep -q 'another form' "$module" &&
+  cp "$module" "$folder/module.hivm.opt.mlir"
 command -v ${stage:-hivmc} >/dev/null || {
   echo "[ERROR] Cannot find ${stage:-hivmc} under \$PATH"
   echo '[ERROR] Failed to run BiShengIR pipeline'; exit 1; }
 ${stage:-hivmc} "$folder/module.hivm.opt.mlir" -o "$output" || {
   echo '[ERROR] Failed to run BiShengIR pipeline'; exit 1; }
 )";
+constexpr const char *kHandOver = "  func.func @k() attributes {} {\n  }\n";
 constexpr const char *kLastStage = R"(#!/bin/sh
 case $1 in --version) echo 'hivmc VERSION'; exit 0 ;; esac
 grep -q 'no code' "$1" && {
   echo '[ERROR] hivmc: no code for this'; exit 3; }
 grep -q 'nothing' "$1" && exit 0
-{ echo 'VERSION made of'; cat "$1"; } >"$3"
+{ echo 'VERSION made of'; tail -n 1 "$1"; } >"$3"
 )";
 
 class AscendTools : public testing::Test {
@@ -162,7 +166,7 @@ TEST_F(AscendTools, WithAndWithoutTheLastStage) {
   llvm::Expected<Toolchain> without = findToolchain(tools);
   ASSERT_TRUE(bool(without));
   Job job = compile(*without, "module");
-  EXPECT_EQ(job.handOver, "module");
+  EXPECT_EQ(job.handOver, std::string(kHandOver) + "module");
   EXPECT_EQ(job.object + job.refusal, "");
   EXPECT_FALSE(job.cached);
   EXPECT_TRUE(compile(*without, "module").cached);
@@ -179,6 +183,10 @@ TEST_F(AscendTools, WithAndWithoutTheLastStage) {
   // Its own words, not those of what called it; and no object of old.
   job = compile(*with, "no code");
   EXPECT_EQ(job.refusal, "[ERROR] hivmc: no code for this");
+  EXPECT_EQ(job.object, "");
+  // What nobody could launch.
+  job = compile(*with, "another form");
+  EXPECT_NE(job.refusal.find("how to launch it"), std::string::npos);
   EXPECT_EQ(job.object, "");
   EXPECT_EQ(compile(*with, "nothing").refusal, "it wrote no object");
   EXPECT_EQ(compile(*with, "too large").refusal, "error: tile too large");
@@ -216,8 +224,7 @@ TEST_F(AscendTools, ALastStageWithoutVersion) {
 
 /// The form of what AscendNPU-IR 1.2.0 hands over, cut down.
 constexpr const char *kVector = R"(module attributes {
-  #dlti.dl_entry<"CUBE_CORE_COUNT", 36 : i32>,
-  #dlti.dl_entry<"VECTOR_CORE_COUNT", 72 : i32>} {
+  hivm.module_core_type = #hivm.module_core_type<AIV>} {
   func.func @k_infer_task_type_function() -> i8 attributes {hacc.function_kind} {
     %c10_i8 = arith.constant 10 : i8
     return %c10_i8 : i8
@@ -229,49 +236,75 @@ constexpr const char *kVector = R"(module attributes {
 }
 )";
 
+/// The same on the 950, whose kernels go through programs in a loop.
+std::string looping(const std::string &part, const std::string &step) {
+  return "  func.func @k" + part +
+         R"((%arg0: memref<?xi8>, %arg1: i32) attributes {hacc.entry} {
+    %3 = llvm.mlir.constant(5 : i32) : i32
+    %4 = llvm.mlir.constant()" +
+         step + R"( : i32) : i32
+    %16 = hivm.hir.get_block_idx -> i64
+    %17 = llvm.trunc %16 : i64 to i32
+    cf.br ^bb1(%3, %17 : i32, i32)
+  ^bb1(%18: i32, %19: i32):  // 2 preds: ^bb0, ^bb2
+    %20 = arith.cmpi slt, %19, %arg1 : i32
+    cf.cond_br %20, ^bb2, ^bb3
+  ^bb2:  // pred: ^bb1
+    %21 = arith.addi %18, %3 overflow<nsw> : i32
+    %45 = arith.addi %19, %4 overflow<nsw> : i32
+    cf.br ^bb1(%21, %45 : i32, i32)
+  ^bb3:  // pred: ^bb1
+    return
+  }
+)";
+}
+
 TEST(AscendLaunchFacts, Vector) {
   const Target &target = *findTarget("910b");
-  LaunchFacts facts = launchFacts(kVector, "k", target, /*usesCube=*/false);
+  LaunchFacts facts = launchFacts(kVector, "k", target);
+  EXPECT_TRUE(facts.understood);
   EXPECT_TRUE(facts.flags);
   EXPECT_EQ(facts.blocks, 0);
   EXPECT_EQ(facts.taskType, 10);
   EXPECT_EQ(facts.workspaceBytes, 0);
   // Of another kernel there is nothing.
-  facts = launchFacts(kVector, "load", target, false);
-  EXPECT_FALSE(facts.flags);
-  EXPECT_EQ(facts.taskType, 0);
+  EXPECT_FALSE(launchFacts(kVector, "load", target).understood);
+  EXPECT_FALSE(launchFacts("", "k", target).understood);
 }
 
 TEST(AscendLaunchFacts, BothKindsOfCores) {
-  std::string text = kVector;
-  text.replace(text.find("@k(%arg0: i64 {hacc.arg_type = "
-                         "#hacc.arg_type<ffts_base_address>}"),
-               3, "@k_mix_aic(");
-  text += "func.func @k_infer_workspace_shape_function() -> index {\n"
-          "  %c8192 = arith.constant 8192 : index\n}";
-  LaunchFacts facts = launchFacts(text, "k", *findTarget("a3"), true);
-  EXPECT_TRUE(facts.flags);
-  EXPECT_EQ(facts.workspaceBytes, 8192);
-}
-
-TEST(AscendLaunchFacts, BlocksOfThe950) {
-  std::string text = kVector;
-  const std::string flags =
-      "%arg0: i64 {hacc.arg_type = #hacc.arg_type<ffts_base_address>}, ";
-  text.erase(text.find(flags), flags.size());
+  const std::string text =
+      looping("_mix_aic", "72") + looping("_mix_aiv", "72") +
+      "  func.func @k_infer_workspace_shape_function() -> index {\n"
+      "    %c8192 = arith.constant 8192 : index\n  }\n";
   const Target &target = *findTarget("950");
-  EXPECT_TRUE(blocksLoop(target));
-  EXPECT_FALSE(blocksLoop(*findTarget("910b")));
-  EXPECT_EQ(launchFacts(text, "k", target, false).blocks, 72);
-  EXPECT_EQ(launchFacts(text, "k", target, true).blocks, 36);
-  EXPECT_FALSE(launchFacts(text, "k", target, false).flags);
+  LaunchFacts facts = launchFacts(text, "k", target);
+  EXPECT_TRUE(facts.understood);
+  EXPECT_FALSE(facts.flags);
+  EXPECT_EQ(facts.blocks, 72);
+  EXPECT_EQ(facts.workspaceBytes, 8192);
+  // Parts that one launch cannot satisfy.
+  EXPECT_FALSE(
+      launchFacts(looping("_mix_aic", "36") + looping("_mix_aiv", "72"), "k",
+                  target)
+          .understood);
 }
 
-TEST(AscendLaunchFacts, NothingWasHandedOver) {
-  LaunchFacts facts = launchFacts("", "k", *findTarget("950"), true);
-  EXPECT_FALSE(facts.flags);
-  EXPECT_EQ(facts.blocks, 0);
-  EXPECT_EQ(facts.workspaceBytes, 0);
+TEST(AscendLaunchFacts, Loops) {
+  const Target &target = *findTarget("950");
+  LaunchFacts facts = launchFacts(looping("", "36"), "k", target);
+  EXPECT_TRUE(facts.understood);
+  EXPECT_EQ(facts.blocks, 36);
+  // Without the loop that was asked for, unless all programs do the same.
+  std::string text = looping("", "36");
+  text.replace(text.find("cf.br ^bb1(%3, %17"), 18, "cf.br ^bb1(%3, %3 ");
+  EXPECT_FALSE(launchFacts(text, "k", target).understood);
+  EXPECT_TRUE(launchFacts(text, "k", *findTarget("910b")).understood);
+  text.erase(text.find("    %16 ="),
+             text.find("    cf.br") - text.find("    %16 ="));
+  EXPECT_TRUE(launchFacts(text, "k", target).understood);
+  // A distance that is no constant.
+  EXPECT_FALSE(launchFacts(looping("", "x"), "k", target).understood);
 }
 
 TEST(AscendHandOver, CalledFunctions) {
