@@ -116,8 +116,12 @@ const Configuration *Configurations::find(const std::string &kernelClass,
   auto known = classes.find(kernelClass);
   if (known == classes.end())
     return nullptr;
-  auto choice = known->second.byTarget.find(target);
-  return choice == known->second.byTarget.end() ? nullptr : &choice->second;
+  for (const Target *of = findTarget(target); of; of = siblingOf(*of)) {
+    auto choice = known->second.byTarget.find(of->name);
+    if (choice != known->second.byTarget.end())
+      return &choice->second;
+  }
+  return nullptr;
 }
 
 void Configurations::set(const std::string &kernelClass,

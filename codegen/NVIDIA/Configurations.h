@@ -27,7 +27,7 @@ public:
   /// The file's text, sorted: equal choices, equal bytes.
   std::string text() const;
 
-  /// Null where nothing was chosen.
+  /// For the target or else for its sibling; null where nothing was chosen.
   const Configuration *find(const std::string &kernelClass,
                             const std::string &target) const;
   /// `example`: a kernel of this class, for people.

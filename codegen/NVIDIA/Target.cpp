@@ -26,4 +26,16 @@ const Target *findTarget(llvm::StringRef name) {
   return nullptr;
 }
 
+const Target *siblingOf(const Target &target) {
+  switch (target.number) {
+  case 103:
+  case 110:
+    return findTarget("sm_100");
+  case 121:
+    return findTarget("sm_120");
+  default:
+    return nullptr;
+  }
+}
+
 } // namespace fathom::nvidia

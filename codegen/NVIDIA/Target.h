@@ -28,6 +28,10 @@ llvm::ArrayRef<Target> targets();
 /// Null for an unknown name.
 const Target *findTarget(llvm::StringRef name);
 
+/// Another one with the same instructions and as much shared memory, whose
+/// choices are worth taking; null: there is none.
+const Target *siblingOf(const Target &target);
+
 /// How a kernel is compiled for a target; zero leaves a choice to tileiras.
 struct Configuration {
   int workerWarps = 0, ctas = 0, occupancy = 0;

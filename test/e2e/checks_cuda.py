@@ -211,11 +211,64 @@ def tune(env):
     require(all(r["configuration"] == {"worker_warps": 0, "ctas": 1,
                                        "occupancy": 0} for r in rows),
             str(rows[0]))
+    # A choice for sm_100 holds for sm_103 as well.
+    with open(chosen, "w") as f:
+        f.write(text.replace('"sm_90": [0,1,0]', '"sm_100": [16,1,0]'))
+    one, _ = compile_nano(env, "--target", "cuda:sm_103", "--tileiras", folder,
+                          "--configurations", chosen, environ=environ)
+    rows = [r for r in listed(env, one)["kernels"] if r["target"] == "sm_103"]
+    require(all(r["configuration"]["worker_warps"] == 16 for r in rows),
+            str(rows[0]))
     with open(chosen, "w") as f:
         f.write(text.replace("[0,1,0]", "[3,1,0]"))
     compile_nano(env, "--target", "cuda:sm_90", "--tileiras", folder,
                  "--configurations", chosen, code=5, environ=environ)
     return f"{len(choices)} classes of kernels"
+
+
+@check("cuda/tune-measured")
+def tune_measured(env):
+    """With the emulated driver: every kernel that a step runs gets one of the
+    ways, in which a compilation then makes it."""
+    folder, environ = tools(env), environment(env)
+    checkpoint = env.checkpoint("window")
+    chosen = env.temporary("measured.json")
+    limits = ("--max-context", 64, "--max-sequences", 2, "--max-step-tokens", 8)
+    more = (*limits, "--tileiras", folder)
+
+    def refuse(code, words, *arguments):
+        done = env.run("fathomc", "tune", "--measure", checkpoint, "-o", chosen,
+                       *arguments, env=environ)
+        require(done.returncode == code, f"{done.returncode}: {done.err}")
+        for word in words:
+            require(word in done.err, f"no '{word}' in: {done.err}")
+        require(not os.path.exists(chosen), "a file was written")
+
+    refuse(3, ["one architecture"], "--target", "cuda:sm_90,sm_100", *more)
+    refuse(2, [], "--static", "--target", "cuda:sm_90", *more)
+    environ["FATHOM_LIBCUDA"] = "/nowhere"
+    refuse(1, ["no NVIDIA driver", "fathom bench"], "--target", "cuda:sm_90",
+           *more)
+    done = env.run("fathomc", "tune", "--measure", checkpoint, "-o", chosen,
+                   "--target", "cuda:sm_90", "--driver", "emulated", *more,
+                   check=True, timeout=900, env=environ)
+    require("the best of 9 ways" in done.out, done.out)
+    choices = json.load(open(chosen))["kernels"]
+    require(choices and all(list(c) == ["example", "sm_90"]
+                            for c in choices.values()), str(choices))
+    out = env.temporary("measured.fathom")
+    env.run("fathomc", "compile", checkpoint, "-o", out, "--target",
+            "cuda:sm_90", "--cpu", "x86-64-v3", "--configurations", chosen,
+            *more, check=True, env=environ)
+    wanted = {c["example"]: c["sm_90"] for c in choices.values()}
+    rows = {r["name"]: r["configuration"] for r in listed(env, out)["kernels"]
+            if r["target"] == "sm_90"}
+    for name, way in wanted.items():
+        require(list(rows[name].values()) != [] and
+                [rows[name][key] for key in ("worker_warps", "ctas",
+                                             "occupancy")] == way,
+                f"{name}: {rows[name]}, not {way}")
+    return f"{len(wanted)} classes of kernels"
 
 
 # ---- What NVIDIA's assembler makes of the kernels -----------------------------
@@ -244,6 +297,9 @@ def gates(env, checkpoint, numerics, architecture, key):
             if r["target"] == architecture]
     require({r["name"] for r in rows} == set(products),
             "the package has other kernels than the tile module")
+    require(all(r["bytes"] > 0 for r in rows), "a kernel without code")
+    if numerics == "f32":  # for validation, and judged by no gate
+        return f"{len(rows)} kernels accepted"
     return cuda_gates.judge(key, architecture, rows, products)
 
 
@@ -254,9 +310,11 @@ def register_gates(key, numerics, architecture, find, full):
                      f"{key}/{numerics}")
 
 
-for numerics in ("published", "bf16"):
-    for architecture in ("sm_80", "sm_90", "sm_100", "sm_120"):
-        quick = numerics == "published" and architecture in ("sm_90", "sm_100")
+# Everything, and of that a representative part without --full.
+for numerics in ("published", "bf16", "f32"):
+    for architecture in cuda_gates.TENSOR:
+        quick = (numerics == "published"
+                 and architecture in ("sm_80", "sm_90", "sm_100", "sm_120"))
         register_gates("nano", numerics, architecture, lambda env: NANO,
                        full=not quick)
 

@@ -2,6 +2,7 @@
 """The emulated driver: a device with memory of its own, graphs and streams,
 for which the CPU stands in. What is checked of the host's driver elsewhere is
 checked of it again, with the same checks; what it adds is checked here."""
+import itertools
 import json
 import os
 import subprocess
@@ -15,6 +16,9 @@ import checks_product  # noqa: F401
 import checks_verify  # noqa: F401
 import harness
 from harness import NAMES, check, require
+
+sys.path.insert(0, os.path.join(harness.TEST, "..", "tools", "gpucheck"))
+from work import Work  # noqa: E402
 
 
 def emulated(function):
@@ -67,9 +71,12 @@ def for_devices(function):
 
 
 # Rules 1 to 5 of the oracle and the bitwise promise.
-_CUDA_QUICK = ["golden/f32/mixed/chunk-0", "golden/f32/mixed/mtp-chunk-7",
-               "golden/published/mixed", "layer/published/mixed/2",
-               "bits/published/mixed", "nano/answers/published"]
+_CUDA_QUICK = ([f"golden/f32/{name}/chunk-0" for name in NAMES]
+               + ["golden/f32/mixed/mtp-chunk-7", "golden/published/mixed",
+                  "golden/published/csa-topk", "layer/published/mixed/2",
+                  "layer/bf16/mixed/2", "golden/bf16/mixed/nearer-to-f32",
+                  "bits/published/mixed", "bits/bf16/mixed",
+                  "nano/answers/published"])
 _CUDA_FULL = ([name for name in _KNOWN if name.startswith("golden/f32/")]
               + [f"golden/published/{name}" for name in NAMES]
               + [f"golden/bf16/{name}/nearer-to-f32" for name in NAMES]
@@ -144,16 +151,28 @@ def script(env):
     require(text.startswith("# GPU check: NO DEVICE\n\nNOT RUN ON A DEVICE"),
             text[:300])
     sections = [part.split("\n")[2] for part in text.split("\n## ")[1:]]
-    require(len(sections) == 5
+    require(len(sections) == 6
             and all("not on a device" in line for line in sections), sections)
     with open(report + ".json") as f:
         found = json.load(f)
     require(found["card"] is None and found["failures"] == 0, found)
     require(all(c["passed"] for c in found["checks"].values())
             and len(found["checks"]) == 3, found["checks"])
-    kernels = found["kernels"]["window"]
+    kernels = found["kernels"]["window"][0]["kernels"]
     require(any(k["kernel"].startswith("greedy_") for k in kernels), kernels)
-    require(any(k["flops_per_second"] > 0 for k in kernels), kernels)
+    # Products of all formats, attention of all kinds and the indexer, for one
+    # sequence and for two.
+    runs = found["kernels"]["Flash shapes, made tiny"]
+    require(len(runs) == 2, runs)
+    for run in runs:
+        formats = {k["format"] for k in run["kernels"]
+                   if k["flops_per_second"] > 0}
+        require(formats >= {"FP4", "FP8", "BF16"}, formats)
+        groups = {(g["group"], g["ratio"]) for g in run["groups"]
+                  if g["flops_per_second"] > 0
+                  and g["row_bytes_per_second"] > 0}
+        require(groups == {("attention", 0), ("attention", 4),
+                           ("attention", 128), ("index", 4)}, groups)
 
     # Wrong logits are noticed, and the report says which.
     golden = dict(env.golden("window"))
@@ -171,6 +190,36 @@ def script(env):
     require(done.returncode == 3 and "no NVIDIA GPU" in done.stderr
             and not os.path.exists(report + ".md"), done.stderr)
     return f"{len(kernels)} kernels"
+
+
+@check("gpu-check/counts")
+def counts(env):
+    """Operations by the script's own count are those of `fathomc explain`, to
+    the last one, of models and runs of several kinds."""
+    for name, (context, sequences) in itertools.product(
+            ("mixed", "csa-topk"), ((200, 2), (900, 1))):
+        checkpoint = env.checkpoint(name)
+        package = env.package(checkpoint, "bf16")
+        explained = json.loads(env.run(
+            "fathomc", "explain", checkpoint, "--context", context, "--batch",
+            sequences, "--json", "-q", check=True).out)["costs"]
+        for phase, run in (("decode", (context - 1, 1)),
+                           ("prefill", (0, context))):
+            work = Work(package, env.config(name), sequences, *run, 0)
+            found = {"weight_flops": sum(flops for flops, _ in
+                                         work.products.values()),
+                     "attention_flops": sum(work.attention(size, ratio)[0]
+                                            for size in work.tokens
+                                            for ratio in work.layers),
+                     "index_flops": sum(work.index(size, 4)[0]
+                                        for size in work.tokens
+                                        if 4 in work.layers)}
+            for what, flops in found.items():
+                wanted = sum(kind[what] for kind in
+                             explained[phase]["by_kind_of_layer"])
+                require(wanted > 0 and abs(flops - wanted) <= 1e-9 * wanted,
+                        f"{name}, {phase} of {sequences} x {context}: {what} "
+                        f"{flops}, the compiler says {wanted}")
 
 
 @check("emulated/package-for-cuda", full=True)

@@ -293,17 +293,32 @@ static void addTune(CLI::App &app, CompileOptions &options) {
       "instructions where it multiplies, and TMA; or the best of\nall ways is "
       "taken. The same kernels and the same tileiras give the same choices. "
       "Choices that the\nfile has for other kernels stay.\n"
-      "Measuring needs a device of the architecture: compile once with each "
-      "file, compare with\nfathom bench, and hand the better file to fathomc "
-      "compile --configurations.\n\n"
+      "With --measure the model is compiled in each way, fathom bench runs it "
+      "on a device of the one\narchitecture that is named, and the fastest way "
+      "of each kernel is taken. Hand the file to fathomc\ncompile "
+      "--configurations: it goes before what is built in.\n\n"
       "Examples:\n"
       "  fathomc tune --static --preset v4-flash --target cuda:sm_90 -o "
       "flash.json\n"
       "  fathomc tune --static models/nano --numerics published -o "
-      "codegen/NVIDIA/Configurations.json");
+      "codegen/NVIDIA/Configurations.json\n"
+      "  fathomc tune --measure flash --target cuda:sm_90 -o measured.json");
   addModelOptions(*tune, options, /*takesPreset=*/true);
-  tune->add_flag("--static", "choose by what the assembler makes of each way")
-      ->required();
+  CLI::Option_group *how = tune->add_option_group("how to choose");
+  how->add_flag("--static", "by what the assembler makes of each way");
+  how->add_flag("--measure", options.measure,
+                "by what each way takes on a device");
+  how->require_option(1);
+  tune->add_option("--driver", options.driver,
+                   "with --measure, what runs the kernels; emulated is for "
+                   "tests: the CPU stands in, and its times mean nothing")
+      ->check(CLI::IsMember({"cuda", "emulated"}))
+      ->capture_default_str();
+  tune->add_option("--device", options.ordinal,
+                   "with --measure, which device, from 0")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1023))
+      ->capture_default_str();
   addTarget(*tune, options);
   addAssembler(*tune, options);
   tune->add_option("-o,--output", options.output,

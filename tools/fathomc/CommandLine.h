@@ -50,6 +50,9 @@ struct CompileOptions {
   // tune
   bool exhaustive = false;
   unsigned timeoutSeconds = 120; // of one assembly
+  bool measure = false;
+  std::string driver = "cuda"; // of fathom bench
+  int ordinal = 0;             // of the device
 
   // plan and explain
   std::string device;   // of Devices.h; empty: the command's own choice

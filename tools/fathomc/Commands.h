@@ -4,6 +4,7 @@
 #ifndef FATHOM_TOOLS_FATHOMC_COMMANDS_H
 #define FATHOM_TOOLS_FATHOMC_COMMANDS_H
 
+#include "codegen/NVIDIA/Configurations.h"
 #include "tools/fathomc/Compilation.h"
 
 namespace fathom {
@@ -22,6 +23,9 @@ int finishPackage(const CompileOptions &options);
 
 /// Chooses how kernels are compiled for GPUs and writes the choices to a file.
 int tuneCheckpoint(Compilation &run);
+
+/// The fastest ways on a device of the one architecture that is named.
+llvm::Expected<nvidia::Configurations> tuneByMeasuring(Compilation &run);
 
 /// The memory of a model, where it fits, and what to change where it does not.
 int planCheckpoint(Compilation &run);

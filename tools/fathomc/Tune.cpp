@@ -44,7 +44,7 @@ int tuneCheckpoint(Compilation &run) {
   Expected<nvidia::CUDAOptions> cuda = cudaOptions(run.targetOptions);
   if (!cuda)
     return fail(cuda.takeError());
-  if (!cuda->toolchain.canInspect())
+  if (!run.options.measure && !cuda->toolchain.canInspect())
     return fail(
         makeError(FailureKind::Resources, "cubins cannot be looked at", "PATH",
                   "there is no cuobjdump or no nvdisasm beside tileiras "
@@ -53,6 +53,18 @@ int tuneCheckpoint(Compilation &run) {
                   "and nvidia-cuda-nvdisasm"));
   if (!run.import() || !run.fuse() || !run.lower())
     return run.code;
+  if (run.options.measure) {
+    run.progress.begin("tune");
+    Expected<nvidia::Configurations> found = tuneByMeasuring(run);
+    if (!found)
+      return fail(found.takeError());
+    run.progress.end("");
+    choices->merge(*found);
+    if (Error error = writeChoices(run.options.output, choices->text()))
+      return fail(std::move(error));
+    outs().flush();
+    return 0;
+  }
   nvidia::TuneOptions tune;
   tune.exhaustive = run.options.exhaustive;
   if (!run.options.quiet)

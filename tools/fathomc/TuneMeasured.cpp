@@ -8,6 +8,7 @@
 
 #include "codegen/Common/Process.h"
 #include "codegen/NVIDIA/CUDABackend.h"
+#include "codegen/NVIDIA/TileToCudaTile.h"
 #include "frontends/Support/FrontendError.h"
 #include "frontends/Support/InputFile.h"
 #include "runtime/format/ManifestJson.h"
@@ -101,7 +102,7 @@ Error Measurement::child(StringRef program, std::vector<std::string> arguments,
   return makeError(FailureKind::Failed,
                    "a measurement failed: " + program.str() + " " +
                        arguments.front(),
-                   quoted(path.str()), lastWords(output),
+                   fathom::quoted(path.str().str()), lastWords(output),
                    "measuring needs the device that the code is for "
                    "(fathom bench PACKAGE runs there), and fathom beside "
                    "fathomc");
@@ -114,23 +115,26 @@ Error Measurement::compile(const nvidia::Configuration &way) {
   const std::string choices = folder.at("way.json");
   if (!writeBytes(choices, all.text()))
     return makeError(FailureKind::Resources, "cannot write a file",
-                     quoted(choices), "no space or no permission",
+                     fathom::quoted(choices), "no space or no permission",
                      "name another folder for temporary files in TMPDIR");
   sys::fs::remove_directories(folder.at("way.fathom"));
   const CompileOptions &o = run.options;
   SmallString<256> checkpoint(o.checkpoint);
   sys::fs::make_absolute(checkpoint);
-  std::vector<std::string> arguments{"compile",
-                                     checkpoint.str().str(),
-                                     "-o",
-                                     folder.at("way.fathom"),
-                                     "--numerics",
-                                     o.numerics,
-                                     "--target",
-                                     "cuda:" + architecture,
-                                     "--configurations",
-                                     choices,
-                                     "-q"};
+  std::vector<std::string> arguments{
+      "compile",
+      checkpoint.str().str(),
+      "-o",
+      folder.at("way.fathom"),
+      "--numerics",
+      o.numerics,
+      "--target",
+      "cuda:" + architecture,
+      "--configurations",
+      choices,
+      "--cpu", // its code is not what is measured
+      "x86-64-v3",
+      "-q"};
   auto add = [&](const char *name, const std::string &value) {
     if (!value.empty())
       arguments.insert(arguments.end(), {name, value});

@@ -4,6 +4,7 @@
 // buffer, after its release, without order, of the host) and what it must not
 // do before it is asked.
 #include "runtime/drivers/Drivers.h"
+#include "runtime/include/fathom.h"
 #include "test/unit/runtime/FakePackage.h"
 
 #include <cstring>
@@ -288,6 +289,70 @@ TEST_F(Emulated, TooLarge) {
   void *made[2] = {};
   bad(device.table->allocate(device.self, requests, 2, made), "'large'");
 }
+
+/// Records of a package that are wrong are told with kernel and buffer.
+struct WrongRecord {
+  void (*spoil)(fathom::format::Manifest &);
+  const char *told;
+};
+class EmulatedPackage : public testing::TestWithParam<WrongRecord> {};
+
+TEST_P(EmulatedPackage, IsStopped) {
+  TemporaryDirectory directory;
+  fathom::format::Manifest m = fakeCudaManifest();
+  GetParam().spoil(m);
+  const std::string package = writePackage(directory, m);
+  fathom_engine_options options = {};
+  options.threads = 1;
+  options.driver = "emulated";
+  fathom_engine *engine = nullptr;
+  fathom_session *session = nullptr;
+  fathom_status s = fathom_engine_create(package.c_str(), &options, &engine);
+  EXPECT_EQ(s.code, FATHOM_OK) << s.message;
+  s = fathom_session_create(engine, nullptr, &session);
+  EXPECT_EQ(s.code, FATHOM_OK) << s.message;
+  int32_t slot = 0;
+  s = fathom_session_add(session, &slot);
+  EXPECT_EQ(s.code, FATHOM_OK) << s.message;
+  // A step that is a graph, then one that is launched.
+  const int32_t ids[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+  for (int64_t count : {1, 8}) {
+    const fathom_tokens tokens = {slot, ids, count, 1};
+    s = fathom_step(session, &tokens, 1, nullptr, nullptr);
+    if (s.code != FATHOM_OK)
+      break;
+  }
+  EXPECT_EQ(s.code, FATHOM_FAILED);
+  EXPECT_NE(std::string(s.message).find(GetParam().told), std::string::npos)
+      << s.message;
+  fathom_session_destroy(session);
+  fathom_engine_destroy(engine);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Records, EmulatedPackage,
+    testing::Values(
+        // A workspace that is too small, by one token's sum.
+        WrongRecord{[](fathom::format::Manifest &m) {
+                      for (auto &s : m.entries[0].specialisations)
+                        s.workspaceBytes -= 4;
+                    },
+                    "kernel 'fake_sum' wrote after the buffer 'workspace'"},
+        // A cache of fewer rows than positions reach.
+        WrongRecord{[](fathom::format::Manifest &m) {
+                      m.caches[0].components[0].rowBytes = 1;
+                      m.limits.maxSequences = 1;
+                      m.caches[0].rows = 4;
+                    },
+                    "kernel 'fake_store' wrote after the buffer "
+                    "'layers.0.window.rows' (4 bytes)"},
+        // The grid of one kernel counts something else.
+        WrongRecord{[](fathom::format::Manifest &m) {
+                      for (auto &s : m.entries[0].specialisations)
+                        s.launches[1].grid[0] = {
+                            {fathom::format::Count::One, 1, 4000}};
+                    },
+                    "kernel 'fake_sum'"}));
 
 using EmulatedDeathTest = Emulated;
 TEST_F(EmulatedDeathTest, TheHostTouchesTheDevice) {
