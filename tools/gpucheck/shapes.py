@@ -9,7 +9,7 @@ _CUT = {"num_hidden_layers": 3, "num_nextn_predict_layers": 0,
 # For a machine without a GPU: the same kinds of kernels, no more.
 _TINY = {"hidden_size": 256, "head_dim": 128, "num_attention_heads": 4,
          "q_lora_rank": 128, "o_groups": 2, "o_lora_rank": 128,
-         "index_n_heads": 4, "index_head_dim": 64, "index_topk": 16,
+         "index_n_heads": 4, "index_head_dim": 64, "index_topk": 8,
          "moe_intermediate_size": 128, "n_routed_experts": 8,
          "num_experts_per_tok": 2, "vocab_size": 512}
 

@@ -5,6 +5,7 @@ by its own operations (fathomc explain); a test holds both against each other.""
 import json
 import math
 import os
+import re
 
 # Values of a stored element; a multiplication and an addition for each.
 _VALUES = {"I8": 2, "U8": 2, "F4": 2, "F8_E8M0": 0}
@@ -104,9 +105,10 @@ class Work:
                     known = self.products.get(key, (0, kind))
                     self.products[key] = (known[0] + each * count, kind)
                     ratio = self._ratio(launch, ratio)
-                    for group in ("attention", "index"):
-                        if group + "_" in name:
-                            self.groups[key] = (group, ratio)
+                    if "attention_" in name:
+                        self.groups[key] = ("attention", ratio)
+                    elif re.search("index_(scores|select|merge)", name):
+                        self.groups[key] = ("index", 4)
         for name in {c["name"].split(".", 2)[1] for c in self.manifest["caches"]
                      if c["name"].startswith("layers.")}:
             ratio = self.manifest["model"]["compressRatios"][int(name)]
