@@ -41,7 +41,7 @@ static json::Value toJSON(const Assembly &job) {
                                {"spillStores", r.spillStores},
                                {"loopSpillStores", r.loopSpillStores},
                                {"tmaInstructions", r.tmaInstructions},
-                               {"wideLoads", r.wideLoads},
+                               {"wideOperandLoads", r.wideLoads},
                                {"tensorInstructions", std::move(tensor)}};
   return out;
 }
@@ -63,7 +63,7 @@ static bool readReport(const json::Value &value, format::KernelReport &report,
          map.map("spillStores", report.spillStores) &&
          map.map("loopSpillStores", report.loopSpillStores) &&
          map.map("tmaInstructions", report.tmaInstructions) &&
-         map.map("wideLoads", report.wideLoads) &&
+         map.map("wideOperandLoads", report.wideLoads) &&
          map.map("tensorInstructions", report.tensorInstructions);
 }
 

@@ -37,10 +37,57 @@ namespace {
 struct Instruction {
   StringRef opcode; // "STL", without suffixes
   StringRef target; // a label that it branches to
+  StringRef operands;
   bool conditional = false;
-  bool wide = false; // loads 8 bytes or more a thread from global memory
+  bool wide = false;  // loads 8 bytes or more a thread from global memory
+  bool eight = false; // loads 8 bytes
 };
 } // namespace
+
+/// Whether `text` names this register, and not one whose name begins with it.
+static bool names(StringRef text, StringRef reg) {
+  for (size_t at = text.find(reg); at != StringRef::npos;
+       at = text.find(reg, at + 1)) {
+    char before = at ? text[at - 1] : ' ';
+    StringRef after = text.drop_front(at + reg.size());
+    if (!isAlnum(before) && (after.empty() || !isDigit(after.front())))
+      return true;
+  }
+  return false;
+}
+
+/// Whether `use` takes the low half of a register pair as that of an address:
+/// to load from, in a sum of 64 bits (whose carry is a predicate), in a
+/// descriptor of TMA (without its lowest bits), or moved to where only uniform
+/// numbers are.
+static bool takesAddress(const Instruction &use, StringRef reg) {
+  if (names(use.operands, ("[" + reg + ".64").str()))
+    return true;
+  StringRef second = use.operands.split(',').second.ltrim();
+  return StringSwitch<bool>(use.opcode)
+      .Cases({"IADD3", "LEA"}, second.starts_with("P"))
+      .Case("LOP3", second.contains(" 0xfffffff0,"))
+      .Cases({"R2UR", "UIADD3"}, true)
+      .Default(false);
+}
+
+/// Whether a load of 8 bytes is one of a pointer, such as those of a table: by
+/// what first reads it in the listing.
+static bool loadsPointer(ArrayRef<Instruction> all, size_t load) {
+  if (!all[load].eight)
+    return false;
+  StringRef reg = all[load].operands.split(',').first.trim();
+  for (const Instruction &next : all.drop_front(load + 1)) {
+    auto [first, rest] = next.operands.split(',');
+    // What has no result begins with an operand, mostly a place.
+    bool reads = names(first.contains('[') ? next.operands : rest, reg);
+    if (reads)
+      return takesAddress(next, reg);
+    if (names(first, reg))
+      return false;
+  }
+  return false;
+}
 
 /// "/*0130*/ @P0 STL.64 [R1], R4 ;"
 static std::optional<Instruction> instructionIn(StringRef line) {
@@ -59,9 +106,11 @@ static std::optional<Instruction> instructionIn(StringRef line) {
   if (found.opcode.empty())
     return std::nullopt;
   StringRef whole = rest.take_until([](char c) { return c == ' '; });
+  found.operands = rest.drop_front(whole.size()).trim();
   found.wide = (found.opcode == "LDG" || found.opcode == "LDGSTS") &&
                (whole.contains(".64") || whole.contains(".128") ||
                 whole.contains(".256"));
+  found.eight = found.opcode == "LDG" && whole.contains(".64");
   if (size_t at = rest.find(".L_x_"); at != StringRef::npos) {
     // "BRA P0, `(.L_x_1)", "BRA.U !UP0, ...", "BRA.DIV UR4, ...".
     found.conditional |= rest.take_front(at).contains(',');
@@ -108,7 +157,7 @@ void parseListing(StringRef text, KernelReport &report) {
       tensor.push_back(i);
       ++report.tensorInstructions[instruction.opcode.str()];
     }
-    if (instruction.wide)
+    if (instruction.wide && !loadsPointer(all, i))
       wide.push_back(i);
     if (instruction.opcode == "STL")
       stores.push_back(i);

@@ -12,6 +12,7 @@ namespace fathom::nvidia {
 bool parseResources(llvm::StringRef text, format::KernelReport &report);
 /// A listing of nvdisasm -c. The main loop is the smallest one that holds at
 /// least a quarter of the tensor instructions; where there are none, any loop.
+/// Wide loads are those of operands: pointers, of tables, do not count.
 void parseListing(llvm::StringRef text, format::KernelReport &report);
 
 /// Of the cubin in `file`; nothing where the tools are missing or fail.

@@ -5,6 +5,8 @@
 
 #include "llvm/Support/FormatVariadic.h"
 
+#include <atomic>
+#include <mutex>
 #include <set>
 
 using namespace llvm;
@@ -31,6 +33,7 @@ StaticScore scoreOf(const Assembly &result, const Target &target,
   if (hasProducts && !good)
     ++score.slowProducts;
   score.withoutTMA = hasProducts && target.hasTMA && !r.tmaInstructions;
+  score.wideLoads = hasProducts && target.hasTMA ? r.wideLoads : 0;
   score.loopSpills = r.loopSpillStores;
   score.spills = r.spillStores;
   score.stackBytes = r.stackBytes;
@@ -54,14 +57,18 @@ struct Search {
 };
 } // namespace
 
+/// The classes that are wanted and not known yet.
 static std::vector<Search> searchesOf(mlir::ModuleOp module,
-                                      const CUDAOptions &options) {
+                                      const CUDAOptions &options,
+                                      const TuneOptions &tune) {
   std::vector<Search> all;
   std::set<std::pair<std::string, std::string>> seen;
   for (const std::string &name : options.architectures)
     for (auto kernel : module.getOps<tile::KernelOp>()) {
+      if (tune.wants && !tune.wants(kernel.getSymName()))
+        continue;
       std::string kind = kernelClass(kernel);
-      if (!seen.insert({name, kind}).second)
+      if (tune.known.find(kind, name) || !seen.insert({name, kind}).second)
         continue;
       Search &one = all.emplace_back();
       one.kernel = kernel;
@@ -76,64 +83,81 @@ static std::vector<Search> searchesOf(mlir::ModuleOp module,
 static std::string lineOf(Search &search) {
   const Configuration &c = search.space[search.best];
   const StaticScore &s = search.score;
+  std::string faults;
+  if (s.refused)
+    faults = ": refused in every way";
+  else if (!s.clean())
+    faults = formatv(": slow products {0}, spills {1} ({2} in the loop), stack "
+                     "{3}, operands without TMA {4}{5}",
+                     s.slowProducts, s.spills, s.loopSpills, s.stackBytes,
+                     s.wideLoads, s.withoutTMA ? ", no TMA" : "");
   return formatv("{0} {1}: warps {2}, CTAs {3}, occupancy {4}{5}",
                  search.target->name, search.kernel.getSymName(), c.workerWarps,
-                 c.ctas, c.occupancy,
-                 s.refused ? ": refused in every way"
-                 : s.clean()
-                     ? ""
-                     : formatv(": slow products {0}, spills {1} ({2} in "
-                               "the loop), stack {3}{4}",
-                               s.slowProducts, s.spills, s.loopSpills,
-                               s.stackBytes, s.withoutTMA ? ", no TMA" : "")
-                           .str())
-      .str();
+                 c.ctas, c.occupancy, faults);
+}
+
+/// Tries the space of one search; translations by one thread at a time, since
+/// they may complain.
+static Error searchThrough(Search &search, const CUDAOptions &options,
+                           bool exhaustive, std::mutex &translating) {
+  AssemblyOptions alone = options.assembly;
+  alone.parallel = 1;
+  alone.progress = {};
+  for (size_t way = 0; way < search.space.size(); ++way) {
+    Assembly one;
+    one.name = search.kernel.getSymName().str();
+    one.target = search.target->name;
+    {
+      std::lock_guard<std::mutex> lock(translating);
+      mlir::FailureOr<std::string> bytecode = translateToCudaTile(
+          {search.kernel}, *search.target, search.space[way]);
+      if (mlir::failed(bytecode))
+        return createStringError("the translation to Tile IR failed");
+      one.bytecode = std::move(*bytecode);
+    }
+    if (Error error = assemble(one, options.toolchain, alone))
+      return error;
+    StaticScore score =
+        scoreOf(one, *search.target, search.space[way], search.hasProducts);
+    if (way == 0 || score < search.score) {
+      search.score = score;
+      search.best = way;
+    }
+    if (search.score.clean() && !exhaustive)
+      break;
+  }
+  return Error::success();
 }
 
 Expected<Configurations> tuneStatically(mlir::ModuleOp module,
                                         const CUDAOptions &options,
                                         const TuneOptions &tune) {
-  std::vector<Search> searches = searchesOf(module, options);
-  std::vector<Search *> open;
-  for (Search &search : searches)
-    open.push_back(&search);
-  // A round tries the next way of every search that is still open.
-  for (size_t way = 0; !open.empty(); ++way) {
-    std::vector<Assembly> batch;
-    for (Search *search : open) {
-      mlir::FailureOr<std::string> bytecode = translateToCudaTile(
-          {search->kernel}, *search->target, search->space[way]);
-      if (mlir::failed(bytecode))
-        return createStringError("the translation to Tile IR failed");
-      Assembly &one = batch.emplace_back();
-      one.name = search->kernel.getSymName().str();
-      one.target = search->target->name;
-      one.bytecode = std::move(*bytecode);
+  std::vector<Search> searches = searchesOf(module, options, tune);
+  Configurations chosen = tune.known;
+  std::mutex translating, choosing;
+  Error first = Error::success();
+  std::atomic<bool> failed{false};
+  auto search = [&](size_t i, const std::string &) {
+    if (failed)
+      return true;
+    Search &one = searches[i];
+    Error error = searchThrough(one, options, tune.exhaustive, translating);
+    std::lock_guard<std::mutex> lock(choosing);
+    if (!error && !one.score.refused)
+      chosen.set(one.kind, one.kernel.getSymName().str(), one.target->name,
+                 one.space[one.best]);
+    if (!error && tune.told)
+      error = tune.told(chosen, lineOf(one));
+    if (error) {
+      failed = true;
+      first = joinErrors(std::move(first), std::move(error));
     }
-    if (Error error = assemble(batch, options.toolchain, options.assembly))
-      return std::move(error);
-    std::vector<Search *> next;
-    for (auto [search, result] : zip(open, batch)) {
-      StaticScore score = scoreOf(result, *search->target, search->space[way],
-                                  search->hasProducts);
-      if (way == 0 || score < search->score) {
-        search->score = score;
-        search->best = way;
-      }
-      if (way + 1 < search->space.size() &&
-          (tune.exhaustive || !search->score.clean()))
-        next.push_back(search);
-    }
-    open = std::move(next);
-  }
-  Configurations chosen;
-  for (Search &search : searches) {
-    if (!search.score.refused)
-      chosen.set(search.kind, search.kernel.getSymName().str(),
-                 search.target->name, search.space[search.best]);
-    if (tune.told)
-      tune.told(lineOf(search));
-  }
+    return true;
+  };
+  Error machine = runJobs(searches.size(), options.assembly.parallel,
+                          options.assembly.progress, search);
+  if (Error all = joinErrors(std::move(machine), std::move(first)))
+    return std::move(all);
   return chosen;
 }
 

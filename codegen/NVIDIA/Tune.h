@@ -16,18 +16,20 @@ struct StaticScore {
   uint64_t slowProducts = 0; // on other instructions than the target's best
   uint64_t loopSpills = 0;
   bool withoutTMA = false; // though the kernel multiplies
+  uint64_t wideLoads = 0;  // of operands, past TMA
   uint64_t spills = 0;
   uint64_t stackBytes = 0;
   uint64_t work = 0; // instructions of all warps
 
   bool clean() const {
-    return !refused && !slowProducts && !loopSpills && !withoutTMA && !spills &&
-           !stackBytes;
+    return !refused && !slowProducts && !loopSpills && !withoutTMA &&
+           !wideLoads && !spills && !stackBytes;
   }
   bool operator<(const StaticScore &o) const {
     auto key = [](const StaticScore &s) {
       return std::make_tuple(s.refused, s.slowProducts, s.loopSpills,
-                             s.withoutTMA, s.spills, s.stackBytes, s.work);
+                             s.withoutTMA, s.wideLoads, s.spills, s.stackBytes,
+                             s.work);
     };
     return key(*this) < key(o);
   }
@@ -39,12 +41,21 @@ StaticScore scoreOf(const Assembly &result, const Target &target,
 struct TuneOptions {
   /// All of the space for every kernel, not only until one is clean.
   bool exhaustive = false;
-  /// Is told what was chosen; may be empty.
-  std::function<void(const std::string &line)> told;
+  /// The kernels that are tuned; null: all.
+  std::function<bool(llvm::StringRef kernel)> wants;
+  /// Choices that stand: these classes are not searched again.
+  Configurations known;
+  /// Is told every choice as soon as it is made, one at a time but from any
+  /// thread: what is `chosen` so far, and of the last one a line. An error ends
+  /// the search.
+  std::function<llvm::Error(const Configurations &chosen,
+                            const std::string &line)>
+      told;
 };
 
-/// A choice for every class of kernels in `module` and every architecture. The
-/// same kernels and tools give the same choices.
+/// A choice for every class of kernels in `module` and every architecture, in
+/// addition to those that are known. The same kernels and tools give the same
+/// choices.
 llvm::Expected<Configurations> tuneStatically(mlir::ModuleOp module,
                                               const CUDAOptions &options,
                                               const TuneOptions &tune);

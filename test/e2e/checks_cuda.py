@@ -191,14 +191,26 @@ def tune(env):
         json.dump({"schema_version": 1, "kernels": {
             "0123456789abcdef": {"example": "other", "sm_90": [16, 2, 0]}}}, f)
 
-    def run():
+    def run(*more):
         env.run("fathomc", "tune", "--static", NANO, "--target", "cuda:sm_90",
-                "--tileiras", folder, "-o", chosen, "-q", check=True,
+                "--tileiras", folder, "-o", chosen, "-q", *more, check=True,
                 env=environ)
         return open(chosen).read()
 
+    some = json.loads(run("--kernels", "moe_up,gate"))["kernels"]
+    require(len(some) > 2 and all(
+        c["example"] == "other" or "moe_up" in c["example"]
+        or "gate" in c["example"] for c in some.values()), str(some))
     text = run()
     require(run() == text, "another choice the second time")
+    require(some.items() <= json.loads(text)["kernels"].items(),
+            "a choice that was there changed")
+    # What is there stands until it is asked for again.
+    altered = text.replace("[0,1,0]", "[4,1,0]", 1)
+    with open(chosen, "w") as f:
+        f.write(altered)
+    require(run() == altered, "a choice that was there was made again")
+    require(run("--again") == text, "--again did not choose again")
     choices = json.loads(text)["kernels"]
     require(choices.pop("0123456789abcdef")["sm_90"] == [16, 2, 0],
             "what was chosen for another kernel is gone")

@@ -292,7 +292,8 @@ static void addTune(CLI::App &app, CompileOptions &options) {
       "a small space until one\nspills nothing, uses the target's tensor "
       "instructions where it multiplies, and TMA; or the best of\nall ways is "
       "taken. The same kernels and the same tileiras give the same choices. "
-      "Choices that the\nfile has for other kernels stay.\n"
+      "Each is written as soon\nas it is made; what the file has stays, and is "
+      "not searched again.\n"
       "With --measure the model is compiled in each way, fathom bench runs it "
       "on a device of the one\narchitecture that is named, and the fastest way "
       "of each kernel is taken. Hand the file to fathomc\ncompile "
@@ -325,6 +326,13 @@ static void addTune(CLI::App &app, CompileOptions &options) {
                    "the file of choices; what it has for other kernels stays")
       ->type_name("FILE.json")
       ->required();
+  tune->add_option("--kernels", options.kernels,
+                   "with --static, only kernels whose names have one of these "
+                   "texts in them")
+      ->delimiter(',')
+      ->type_name("TEXT");
+  tune->add_flag("--again", options.again,
+                 "search, too, what the file has a choice for");
   tune->add_flag("--exhaustive", options.exhaustive,
                  "try every way of every kernel, and take the fewest "
                  "instructions of the clean ones");

@@ -48,7 +48,8 @@ struct CompileOptions {
   std::string package; // kernels, finish
 
   // tune
-  bool exhaustive = false;
+  bool exhaustive = false, again = false;
+  std::vector<std::string> kernels; // texts, one of which a name has; or none
   unsigned timeoutSeconds = 120; // of one assembly
   bool measure = false;
   std::string driver = "cuda"; // of fathom bench

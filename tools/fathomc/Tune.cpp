@@ -7,25 +7,25 @@
 #include "frontends/Support/FrontendError.h"
 #include "tools/fathomc/CUDAOptions.h"
 
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace llvm;
 
 namespace fathom {
 
+/// In one step: whoever stops the search finds a whole file.
 static Error writeChoices(const std::string &path, const std::string &text) {
-  std::error_code error;
-  raw_fd_ostream out(path, error);
-  if (!error) {
+  Error error = writeToOutput(path + ".part", [&](raw_ostream &out) {
     out << text;
-    out.close();
-    error = out.error();
-    out.clear_error();
-  }
+    return Error::success();
+  });
+  if (!error)
+    error = errorCodeToError(sys::fs::rename(path + ".part", path));
   if (!error)
     return Error::success();
   return makeError(FailureKind::Resources, "cannot write the choices",
-                   quoted(path), error.message(),
+                   quoted(path), toString(std::move(error)),
                    "choose another file with -o");
 }
 
@@ -67,8 +67,23 @@ int tuneCheckpoint(Compilation &run) {
   }
   nvidia::TuneOptions tune;
   tune.exhaustive = run.options.exhaustive;
-  if (!run.options.quiet)
-    tune.told = [](const std::string &line) { outs() << line << "\n"; };
+  const std::vector<std::string> &texts = run.options.kernels;
+  if (!texts.empty())
+    tune.wants = [&](StringRef kernel) {
+      return any_of(texts, [&](StringRef t) { return kernel.contains(t); });
+    };
+  if (!run.options.again)
+    tune.known = *choices;
+  tune.told = [&](const nvidia::Configurations &chosen,
+                  const std::string &line) -> Error {
+    if (!run.options.quiet) {
+      outs() << line << "\n";
+      outs().flush();
+    }
+    nvidia::Configurations all = *choices;
+    all.merge(chosen);
+    return writeChoices(run.options.output, all.text());
+  };
   cuda->assembly.timeoutSeconds = run.options.timeoutSeconds;
   run.progress.begin("tune");
   cuda->assembly.progress = [&](size_t done, size_t of) {
@@ -79,10 +94,6 @@ int tuneCheckpoint(Compilation &run) {
   if (!found)
     return fail(found.takeError());
   run.progress.end("");
-  choices->merge(*found);
-  if (Error error = writeChoices(run.options.output, choices->text()))
-    return fail(std::move(error));
-  outs().flush();
   return 0;
 }
 

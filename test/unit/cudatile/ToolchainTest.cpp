@@ -299,6 +299,34 @@ TEST(CubinReport, CodeLaidOutBehindMakesNoLoop) {
   EXPECT_EQ(report.loopSpillStores, 1u);
 }
 
+/// Pointers of tables are loads of 8 bytes, but no operands.
+TEST(CubinReport, PointersAreNoOperands) {
+  auto wideLoads = [](StringRef use) {
+    format::KernelReport report;
+    parseListing((R"(.L_x_1:
+        /*0010*/                   LDG.E.64 R4, desc[UR6][R2.64] ;
+        /*0020*/                   IADD3 R41, R42, R43, R44 ;
+        /*0030*/                   HGMMA.64x16x16.F32.BF16 R24, gdesc[UR4], R24 ;
+        /*0040*/                   )" +
+                  use + R"( ;
+        /*0050*/               @P0 BRA `(.L_x_1) ;
+)")
+                     .str(),
+                 report);
+    return report.wideLoads;
+  };
+  EXPECT_EQ(wideLoads("IADD3 R8, P0, R4, R9, RZ"), 0u);
+  EXPECT_EQ(wideLoads("IADD3 R8, P0, PT, R4.reuse, R9, RZ"), 0u);
+  EXPECT_EQ(wideLoads("LOP3.LUT R8, R4, 0xfffffff0, RZ, 0xc0, !PT"), 0u);
+  EXPECT_EQ(wideLoads("R2UR UR18, R4"), 0u);
+  EXPECT_EQ(wideLoads("LDG.E.U8 R8, desc[UR6][R4.64+0x10]"), 0u);
+  EXPECT_EQ(wideLoads("IADD3 R8, R4, R9, RZ"), 1u);
+  EXPECT_EQ(wideLoads("LOP3.LUT R8, R4, 0xf0f0f0f0, RZ, 0xc0, !PT"), 1u);
+  EXPECT_EQ(wideLoads("STS.64 [R8], R4"), 1u);
+  EXPECT_EQ(wideLoads("MOV R4, R9"), 1u);
+  EXPECT_EQ(wideLoads("MOV R8, R9"), 1u);
+}
+
 TEST(CubinReport, WithoutProductsEveryLoopCounts) {
   format::KernelReport report;
   parseListing(R"(        /*0010*/                   STL [R1], R4 ;
