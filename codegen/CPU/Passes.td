@@ -59,6 +59,12 @@ def ExpandFloatsPass : Pass<"fathom-cpu-expand-floats", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::vector::VectorDialect"];
 }
 
+def BF16AsBitsPass : Pass<"fathom-cpu-bf16-as-bits", "::mlir::ModuleOp"> {
+  let summary = "what only moves bf16 moves 16-bit integers";
+  let description = [{On the LLVM dialect. Other operations get a cast before and after.}];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
 def ApproximateMathPass : Pass<"fathom-cpu-approximate-math", "::mlir::ModuleOp"> {
   let summary = "polynomials for exp, log, log1p and others";
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::vector::VectorDialect",

@@ -61,6 +61,7 @@ void cpu::buildCPUPipeline(OpPassManager &pm, StringRef isa) {
   // Branches carry AMX tiles, whose type only this pass knows.
   pm.addPass(createConvertToLLVMPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createBF16AsBitsPass());
 }
 
 namespace {
