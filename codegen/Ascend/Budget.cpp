@@ -44,6 +44,12 @@ LogicalResult verifyBudget(tile::KernelOp kernel, const Target &target) {
     if (failed(check(op, lhs + rhs, target.l1, "the cube unit's first level",
                      "operands")))
       return failure();
+    // However K is cut, 32 bytes of every row of an operand are there at once.
+    auto result = cast<RankedTensorType>(acc);
+    for (int64_t rows : result.getShape())
+      if (failed(check(op, 32 * rows, target.l0ab,
+                       "the cube unit's second level", "a slice")))
+        return failure();
     return check(op, bytesOf(acc), target.l0c, "the cube unit's accumulator",
                  "a result");
   };

@@ -170,6 +170,28 @@ LaunchFacts launchFacts(StringRef handOver, StringRef kernel,
 
 //===-- The device library -----------------------------------------------===//
 
+/// Before the name of a function that a hand-over calls.
+static constexpr StringLiteral kInterface = "_mlir_ciface_";
+
+/// Names stand behind each other with nothing between them: one ends where
+/// another begins, or where their table ends.
+static bool isBoundary(StringRef rest) {
+  return rest.empty() || rest.starts_with(kInterface) ||
+         rest.starts_with("_Z") || rest.starts_with("llvm.") ||
+         !(isAlnum(rest.front()) || rest.front() == '_');
+}
+
+bool hasSymbol(StringRef library, StringRef name) {
+  std::string symbol = name.str();
+  if (!name.starts_with(kInterface))
+    symbol = kInterface.str() + symbol;
+  for (size_t at = library.find(symbol); at != StringRef::npos;
+       at = library.find(symbol, at + 1))
+    if (isBoundary(library.substr(at + symbol.size())))
+      return true;
+  return false;
+}
+
 namespace {
 /// The files of one generation. Names stand in their string tables as they are,
 /// also in those that this LLVM cannot read as bitcode.
@@ -187,7 +209,7 @@ public:
     auto [it, fresh] = known.try_emplace(name, false);
     if (fresh)
       it->second = any_of(bytes, [&](const std::string &text) {
-        return text.find("_mlir_ciface_" + name) != std::string::npos;
+        return hasSymbol(text, name);
       });
     return it->second;
   }
@@ -203,7 +225,7 @@ private:
 
 static std::string cacheEntry(const Job &job, const Toolchain &toolchain,
                               const CompilerOptions &options) {
-  std::string key = "ascend 1\n" + toolchain.version + "\n" +
+  std::string key = "ascend 2\n" + toolchain.version + "\n" +
                     toolchain.generatorIdentity(*job.target) + "\n";
   for (const std::string &argument : compilerArguments(*job.target, "", "", ""))
     key += argument + "\n";
@@ -248,41 +270,61 @@ static void toCache(const Job &job, const std::string &path) {
 
 //===-- Compiling --------------------------------------------------------===//
 
+/// Without CANN the tool gets a last stage that makes nothing. Its status then
+/// says how its own work ended; and where it finds none, the 950's does all of
+/// it five times over. It tells no version, as if there were none.
+static constexpr StringLiteral kStandIn = R"(#!/bin/sh
+[ "$1" = --version ] && exit 1
+while [ $# -gt 0 ]; do [ "$1" = -o ] && output=$2; shift; done
+: > "$output"
+)";
+
+static bool writeStandIn(const std::string &folder, const Target &target) {
+  const std::string path = folder + "/" + generatorName(target).str();
+  return !sys::fs::create_directories(folder) && writeBytes(path, kStandIn) &&
+         !sys::fs::setPermissions(path, sys::fs::owner_all);
+}
+
 /// One kernel in a folder of its own, which is gone afterwards. False: files
 /// could not be written.
 static bool compileOne(Job &job, const std::string &folder,
                        const Toolchain &toolchain,
                        const CompilerOptions &options) {
   const std::string source = folder + "/kernel.mlir",
-                    object = folder + "/kernel.o";
+                    object = folder + "/kernel.o", last = folder + "/last";
   if (sys::fs::create_directories(folder) || !writeBytes(source, job.module))
     return false;
+  std::vector<std::string> arguments =
+      compilerArguments(*job.target, source, folder, object);
+  std::string program = toolchain.compilerFor(*job.target);
+  bool hasGenerator = !toolchain.generatorFor(*job.target).empty();
+  if (!hasGenerator) {
+    if (!writeStandIn(last, *job.target))
+      return false;
+    const std::string front[] = {
+        "-c", R"(PATH="$0:$PATH"; export PATH; exec "$@")", last, program};
+    arguments.insert(arguments.begin(), std::begin(front), std::end(front));
+    program = "/bin/sh";
+  }
   std::string output;
-  bool good = runTool(toolchain.compilerFor(*job.target),
-                      compilerArguments(*job.target, source, folder, object),
-                      options.timeoutSeconds, output);
-  std::string handOver = readBytes(folder + "/module.hivm.opt.mlir");
-  bool expected = !toolchain.generatorFor(*job.target).empty();
-  std::string complaint = firstComplaint(output, expected);
-  std::string ending = lastWords(output);
-  // Without the last stage the tool ends with status 1, and with that alone.
-  if (!good && !expected && complaint.empty() &&
-      !StringRef(ending).starts_with("it ended with status 1:") &&
-      ending != "it ended with status 1")
-    complaint = ending;
-  if (!good && expected && complaint.empty())
-    complaint = ending;
-  if (expected)
+  bool good = runTool(program, arguments, options.timeoutSeconds, output);
+  job.handOver = readBytes(folder + "/module.hivm.opt.mlir");
+  if (hasGenerator)
     job.object = readBytes(object);
-  if (complaint.empty() && handOver.empty())
-    complaint = "it handed nothing over to the last stage";
-  if (complaint.empty() && expected && job.object.empty())
-    complaint = "it wrote no object";
-  if (complaint.empty())
-    job.handOver = std::move(handOver);
-  else
+  // What it says of attempts that it gave up for others is no refusal.
+  if (!good) {
+    job.refusal = firstComplaint(output, hasGenerator);
+    if (job.refusal.empty())
+      job.refusal = lastWords(output);
+  } else if (job.handOver.empty()) {
+    job.refusal = "it handed nothing over to the last stage";
+  } else if (hasGenerator && job.object.empty()) {
+    job.refusal = "it wrote no object";
+  }
+  if (!job.refusal.empty()) {
+    job.handOver.clear();
     job.object.clear();
-  job.refusal = std::move(complaint);
+  }
   sys::fs::remove_directories(folder);
   return true;
 }

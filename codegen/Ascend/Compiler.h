@@ -26,7 +26,7 @@ struct Job {
 
 struct CompilerOptions {
   unsigned parallel = 1;
-  unsigned timeoutSeconds = 300;
+  unsigned timeoutSeconds = 600;
   std::string cache; // empty: nothing is kept
   JobProgress progress;
 };
@@ -57,5 +57,9 @@ std::vector<std::string> calledFunctions(llvm::StringRef handOver);
 /// What is wrong in the tool's output; empty if nothing is. `hasLastStage`:
 /// that it is missing is no complaint otherwise.
 std::string firstComplaint(llvm::StringRef output, bool hasLastStage);
+
+/// Whether the device library, given as its files' bytes, has a function that a
+/// hand-over calls by this name.
+bool hasSymbol(llvm::StringRef library, llvm::StringRef name);
 
 } // namespace fathom::ascend

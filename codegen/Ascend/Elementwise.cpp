@@ -67,8 +67,15 @@ std::optional<Value> Translator::hadamard(DenseElementsAttr elements) {
   Value wide = make<arith::ExtFOp>(withElement(sign, b.getF32Type()), sign);
   if (!first.isExactlyValue(1))
     wide = make<arith::MulFOp>(wide, number(wide, first.convertToDouble()));
-  return type.getElementType().isF32() ? wide
-                                       : make<arith::TruncFOp>(type, wide);
+  // As bf16, if that holds it, so that a product can take it so.
+  bool inexact;
+  first.convert(APFloat::BFloat(), APFloat::rmNearestTiesToEven, &inexact);
+  if (type.getElementType().isF32() && inexact)
+    return wide;
+  Value narrow =
+      make<arith::TruncFOp>(withElement(wide, b.getBF16Type()), wide);
+  return type.getElementType().isF32() ? make<arith::ExtFOp>(type, narrow)
+                                       : narrow;
 }
 
 LogicalResult Translator::constant(arith::ConstantOp op) {

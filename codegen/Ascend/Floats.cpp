@@ -70,6 +70,27 @@ Value Translator::decodeE2M1(Value bytes) {
   return make<arith::ExtFOp>(withElement(value, b.getF32Type()), value);
 }
 
+/// The magnitudes from 1 on, codes m from 2 on, are 0x30 + 4 m; 0.5 is 0x30,
+/// and zero is 0. Signs are kept.
+Value Translator::recodeE2M1(Value bytes) {
+  Value byte = widen(bytes, 16);
+  auto recode = [&](Value nibble) {
+    Value m = with<arith::AndIOp>(nibble, 7);
+    Value code = with<arith::AddIOp>(with<arith::ShLIOp>(m, 2), 0x30);
+    auto below = [&](int64_t limit) -> Value {
+      Value rest = make<arith::SubIOp>(integer(m, limit), m);
+      return make<arith::MaxSIOp>(rest, integer(m, 0));
+    };
+    code = make<arith::SubIOp>(code, with<arith::ShLIOp>(below(2), 2));
+    code = make<arith::SubIOp>(code, with<arith::MulIOp>(below(1), 40));
+    Value sign = with<arith::ShLIOp>(with<arith::AndIOp>(nibble, 8), 4);
+    return make<arith::OrIOp>(code, sign);
+  };
+  Value codes = interleave(recode(with<arith::AndIOp>(byte, 15)),
+                           recode(with<arith::ShRUIOp>(byte, 4)));
+  return make<arith::TruncIOp>(withElement(codes, b.getI8Type()), codes);
+}
+
 LogicalResult Translator::extend(arith::ExtFOp op) {
   Type from = getElementTypeOrSelf(op.getIn().getType());
   Type type = converted(op.getType());

@@ -5,11 +5,13 @@
 // only what lies below them is copied. Rows by number are copied one by one.
 #include "codegen/Ascend/Translator.h"
 
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 #include <algorithm>
+#include <numeric>
 
 using namespace mlir;
 
@@ -199,10 +201,10 @@ LogicalResult Translator::store(tile::StoreOp op) {
       access(op.getBuffer(), op.getIndices(), op.getBounds(), type.getShape());
   // A few elements one by one: parts of such tiles do not survive the reshapes
   // that the 950's tool moves past them.
-  if (!to.whole && type.getRank() == 1 && type.getDimSize(0) <= kFew &&
-      isa<Value>(to.sizes[0])) {
-    auto loop =
-        scf::ForOp::create(b, index(0), cast<Value>(to.sizes[0]), index(1));
+  if (!to.whole && type.getRank() == 1 && type.getDimSize(0) <= kFew) {
+    auto loop = scf::ForOp::create(
+        b, index(0),
+        getValueOrCreateConstantIndexOp(b, b.getLoc(), to.sizes[0]), index(1));
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(loop.getBody());
     Value place = loop.getInductionVar();
@@ -210,7 +212,17 @@ LogicalResult Translator::store(tile::StoreOp op) {
     memref::StoreOp::create(b, element, to.view, ValueRange{place});
     return success();
   }
-  if (!to.whole) {
+  std::optional<int64_t> size = getConstantIntValue(to.sizes[0]);
+  if (!to.whole && type.getRank() == 1 && size) {
+    // A known part of a line is whole rows of a matrix.
+    int64_t width = std::gcd(*size, type.getDimSize(0));
+    tile = reshape(tile, {type.getDimSize(0) / width, width});
+    tile = make<tensor::ExtractSliceOp>(tile, numbers(b, {0, 0}),
+                                        numbers(b, {*size / width, width}),
+                                        numbers(b, {1, 1}));
+    tile = reshape(tile, {*size});
+    to.view = partOf(to.view, numbers(b, {0}), to.sizes);
+  } else if (!to.whole) {
     SmallVector<OpFoldResult> start(type.getRank(), b.getIndexAttr(0)),
         ones(type.getRank(), b.getIndexAttr(1));
     tile = make<tensor::ExtractSliceOp>(tile, start, to.sizes, ones);

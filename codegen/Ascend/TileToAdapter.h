@@ -14,13 +14,18 @@ namespace fathom::ascend {
 
 /// First checks the budget. A module with one function: arith, math, scf,
 /// memref, tensor, linalg and bufferization on builtin types, attributes of
-/// builtin kinds. An operation without translation is diagnosed.
+/// builtin kinds; on the 950 also hfusion.matmul_mx. An operation without
+/// translation is diagnosed.
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
 translateToAdapter(tile::KernelOp kernel, const Target &target);
 
 /// Refuses, with a message on the kernel, tiles that the memories of a core
 /// cannot hold.
 mlir::LogicalResult verifyBudget(tile::KernelOp kernel, const Target &target);
+
+/// Diagnoses operations of AscendNPU-IR's own in a module whose types it would
+/// not check itself: hfusion.matmul_mx and the shapes of its scales.
+mlir::LogicalResult verifyForeign(mlir::ModuleOp module);
 
 /// Whether the kernel multiplies matrices, so that it runs on cores of both
 /// kinds.

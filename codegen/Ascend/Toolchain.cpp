@@ -111,6 +111,10 @@ Expected<Toolchain> findToolchain(StringRef path, StringRef wheel) {
   return found;
 }
 
+StringRef generatorName(const Target &target) {
+  return target.hasFP8 ? "hivmc-a5" : "hivmc";
+}
+
 std::vector<std::string> compilerArguments(const Target &target,
                                            const std::string &input,
                                            const std::string &temporaries,
@@ -125,6 +129,8 @@ std::vector<std::string> compilerArguments(const Target &target,
   if (target.hasFP8) {
     arguments.push_back("--disable-ffts");
     arguments.push_back(kLoop.str());
+    // Products and sums are rounded one by one.
+    arguments.push_back("--disable-fma");
   } else {
     arguments.push_back("--enable-hivm-compile=true");
   }
@@ -149,7 +155,7 @@ std::string finishingScript(const Target &target) {
          "# Makes device code of every module beside this script. It needs "
          "bishengir-compile\n"
          "# and " +
-         std::string(target.hasFP8 ? "hivmc-a5" : "hivmc") +
+         generatorName(target).str() +
          " of CANN on PATH. `fathomc finish` does the same and puts the code\n"
          "# into the package.\n"
          "set -e\n"

@@ -41,6 +41,9 @@ struct Toolchain {
 llvm::Expected<Toolchain> findToolchain(llvm::StringRef path,
                                         llvm::StringRef wheel = "");
 
+/// What CANN's code generator is called: "hivmc", or "hivmc-a5".
+llvm::StringRef generatorName(const Target &target);
+
 /// What the compiler is called with.
 std::vector<std::string> compilerArguments(const Target &target,
                                            const std::string &input,

@@ -302,7 +302,8 @@ FailureOr<OwningOpRef<ModuleOp>> translateToAdapter(tile::KernelOp kernel,
   if (failed(verifyBudget(kernel, target)))
     return failure();
   OwningOpRef<ModuleOp> module = ModuleOp::create(kernel.getLoc());
-  if (failed(Translator(kernel, target, *module).run()))
+  if (failed(Translator(kernel, target, *module).run()) ||
+      failed(verifyForeign(*module)))
     return failure();
   return std::move(module);
 }

@@ -69,6 +69,8 @@ private:
   Value decodeE4M3(Value codes); // f32
   Value decodeE8M0(Value codes); // f32
   Value decodeE2M1(Value bytes); // f32, two a byte
+  /// Codes e4m3 of the same numbers.
+  Value recodeE2M1(Value bytes);
   Value encodeE4M3(Value x);
   Value encodeE8M0(Value x);
   Value encodeE2M1(Value x);
@@ -141,6 +143,9 @@ private:
   mlir::LogicalResult dot(tile::DotOp op);
   mlir::LogicalResult dotScaled(tile::DotScaledOp op);
   Value product(Value lhs, Value rhs, Value acc);
+  mlir::LogicalResult dotCodes(tile::DotScaledOp op);
+  /// A tile of values, or of codes, for blocks as one [m, k].
+  Value spread(Value scale, int64_t m, int64_t k);
   /// `scale` has a value for each block of the tile `values`.
   Value scaled(Value values, Value scale);
 

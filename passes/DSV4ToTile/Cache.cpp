@@ -203,7 +203,7 @@ void lowerCompressPool(Lowering &l, dsv4::CompressPoolOp op) {
       l.buffer(op.getPositions()), l.buffer(op.getSlots())};
   operands.append(stateOperands(l, op.getState()));
   operands.push_back(l.result(op.getResult(), op.getKv()));
-  int64_t w = pow2Divisor(width, 64);
+  int64_t w = pow2Divisor(width, l.shapes.poolChannels);
   std::string params = std::to_string(ratio) + "_" + std::to_string(stateRows);
   auto kernel = l.kernels.get(
       overlap ? "compress_pool_overlap" : "compress_pool", params,

@@ -160,7 +160,13 @@ namespace {
 struct Indexer {
   const Scorer &scorer;
   int64_t chosen, part, parts, tile;
+  bool apart; // as TileShapes: scores go through memory
 
+  /// What the program (t, p) is for: the blocks from .. to, if needed.
+  struct Part {
+    Value t, p, visible, from, to, needed;
+  };
+  Part partOf(KernelBuilder &k) const;
   /// Part `s` of token t: its scores, in a tile [part].
   Value partScores(KernelBuilder &k, Value t, Value from, Value to) const {
     return scorer.walk(k, t, from, to, k.fullI32(0, {part}),
@@ -169,34 +175,70 @@ struct Indexer {
                              orderOf(k, s), kept[0], k.subi(at, from))};
                        })[0];
   }
-  Selection selection(KernelBuilder &k, Value order, Value from,
+  /// Where the scores of a part lie in memory.
+  Value place(KernelBuilder &k, const Part &p) const {
+    return k.addi(k.muli(p.t, parts * part), p.from);
+  }
+  /// `order`: a tile [part], or a buffer where they lie from `first` on.
+  Selection selection(KernelBuilder &k, Value order, Value first, Value from,
                       Value to) const {
     int64_t w = std::min(tile, part);
     Value count = k.subi(to, from);
     return {k, count, w, [=, &k](Value c) {
               Value i = k.iadd(k.splat(k.toI32(c), {w}), k.iota(w));
-              return Selection::Entries{k.extract(order, c, w),
+              Value some = first ? k.load(order, k.addi(first, c), {w})
+                                 : k.extract(order, c, w);
+              return Selection::Entries{some,
                                         k.iadd(i, k.splat(k.toI32(from), {w})),
                                         k.icmp(arith::CmpIPredicate::slt, i,
                                                k.splat(k.toI32(count), {w}))};
             }};
   }
+  /// Arguments from `out` on: where scores go.
+  void scores(KernelBuilder &k, unsigned out) const;
+  /// Arguments from `out` on: where choices go and, if there are several parts,
+  /// their scores; then the scores, if they come from memory.
   void candidates(KernelBuilder &k, unsigned out) const;
   void merge(KernelBuilder &k) const;
 };
 } // namespace
 
+Indexer::Part Indexer::partOf(KernelBuilder &k) const {
+  using P = arith::CmpIPredicate;
+  Part part;
+  part.t = k.pid(0);
+  part.p = k.pid(1);
+  part.visible = scorer.visible(k, part.t);
+  part.from = k.muli(part.p, this->part);
+  part.to = k.mini(part.visible, k.addi(part.from, k.ci(this->part)));
+  part.needed = k.andi(k.cmpi(P::slt, part.from, part.to),
+                       k.cmpi(P::sgt, part.visible, k.ci(chosen)));
+  return part;
+}
+
+void Indexer::scores(KernelBuilder &k, unsigned out) const {
+  Part p = partOf(k);
+  k.when(p.needed, [&] {
+    Value first = k.subi(place(k, p), p.from);
+    scorer.walk(k, p.t, p.from, p.to, {},
+                [&](Value at, Value s, ValueRange) -> SmallVector<Value> {
+                  k.store(orderOf(k, s), k.arg(out), k.addi(first, at));
+                  return {};
+                });
+  });
+}
+
 /// One part: the best `chosen` of its blocks, ascending, then blocks -1.
 void Indexer::candidates(KernelBuilder &k, unsigned out) const {
   using P = arith::CmpIPredicate;
-  Value t = k.pid(0), p = k.pid(1);
-  Value visible = scorer.visible(k, t), from = k.muli(p, part);
-  Value to = k.mini(visible, k.addi(from, k.ci(part)));
-  Value first = k.muli(k.addi(k.muli(t, parts), p), chosen);
+  Part p = partOf(k);
+  Value first = k.muli(k.addi(k.muli(p.t, parts), p.p), chosen);
   Value blocks = k.arg(out);
   auto best = [&] {
-    Value order = partScores(k, t, from, to);
-    Selection s = selection(k, order, from, to);
+    Value order = apart ? k.arg(parts > 1 ? out + 2 : out + 1)
+                        : partScores(k, p.t, p.from, p.to);
+    Selection s =
+        selection(k, order, apart ? place(k, p) : Value(), p.from, p.to);
     auto some = [&] {
       s.choose(chosen, [&](const Selection::Entries &e, Value place) {
         scatterChosen(k, e.block, blocks, first, place);
@@ -217,12 +259,11 @@ void Indexer::candidates(KernelBuilder &k, unsigned out) const {
              });
     });
   };
-  Value few = k.cmpi(P::sle, visible, k.ci(chosen));
   if (parts == 1)
-    return k.when(few, [&] { chooseAll(k, t, visible, chosen, blocks); }, best);
-  Value needed =
-      k.andi(k.cmpi(P::slt, from, to), k.cmpi(P::sgt, visible, k.ci(chosen)));
-  k.when(needed, best);
+    return k.when(
+        k.cmpi(P::sle, p.visible, k.ci(chosen)),
+        [&] { chooseAll(k, p.t, p.visible, chosen, blocks); }, best);
+  k.when(p.needed, best);
 }
 
 /// Arguments: positions, candidate blocks and their order, result; all flat.
@@ -281,8 +322,12 @@ void emitIndexer(Lowering &l, dsv4::IndexScoresOp op, dsv4::SelectTopKOp select,
   int64_t rows = scorer.type.getRows(), chosen = select.getK();
   Value result = l.flat(l.result(select.getIndices(), op.getQ()));
   int64_t part = partSize(l, chosen, rows);
-  Indexer indexer{scorer, chosen, part, int64_t(llvm::divideCeil(rows, part)),
-                  l.shapes.selectionTile};
+  Indexer indexer{scorer,
+                  chosen,
+                  part,
+                  int64_t(llvm::divideCeil(rows, part)),
+                  l.shapes.selectionTile,
+                  l.shapes.scoresApart};
   Lowering::Grid grid;
   grid.like = op.getQ();
   std::string params = std::to_string(chosen) + "_" +
@@ -315,11 +360,22 @@ void emitIndexer(Lowering &l, dsv4::IndexScoresOp op, dsv4::SelectTopKOp select,
     operands.back() = blocks;
     operands.push_back(order);
   }
+  Lowering::Grid partGrid = grid;
+  partGrid.others[0] = indexer.parts;
+  if (indexer.apart) {
+    Value scores =
+        l.workspace(op.getQ(), indexer.parts * part, {}, l.b.getI32Type());
+    SmallVector<Value> scoring(ArrayRef<Value>(operands).take_front(out));
+    scoring.push_back(scores);
+    auto kernel =
+        l.kernels.get("index_order", params, ValueRange(scoring).getTypes(),
+                      [&](KernelBuilder &k) { indexer.scores(k, out); });
+    l.launch(kernel, partGrid, scoring);
+    operands.push_back(scores);
+  }
   auto kernel =
       l.kernels.get("index_select", params, ValueRange(operands).getTypes(),
                     [&](KernelBuilder &k) { indexer.candidates(k, out); });
-  Lowering::Grid partGrid = grid;
-  partGrid.others[0] = indexer.parts;
   l.launch(kernel, partGrid, operands);
   if (indexer.parts == 1)
     return;

@@ -84,6 +84,9 @@ struct TileShapes {
   int64_t projectedHead;
   /// Keys that a step of the indexer takes, and of a program that scores alone.
   int64_t indexKeys, indexStrip;
+  /// Whether scores of the indexer go through memory, and a launch of its own
+  /// chooses.
+  bool scoresApart;
   /// Least blocks that a program chooses from, for one token and for more.
   int64_t fewCandidates, manyCandidates;
   /// Entries of a list that a selection looks at together.
@@ -96,6 +99,9 @@ struct TileShapes {
   int64_t rowPiece;
   /// Heads, or rows of heads, that a program of a norm takes.
   int64_t rowHeads;
+  /// Widest piece of a row that a compressor pools: all its tokens lie in one
+  /// tile.
+  int64_t poolChannels;
   /// Widest piece of a row where no sum goes over it.
   int64_t elements;
 

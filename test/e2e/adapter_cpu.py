@@ -103,11 +103,64 @@ def wrapper(name, kinds):
             f"  adapter_{name}({', '.join(values)});\n}}\n")
 
 
+# The product of codes that is AscendNPU-IR's own, as what it means. Decoding is
+# written anew here: nothing of the modules' own.
+MATMUL_MX = re.compile(
+    r'(%\d+) = "hfusion\.matmul_mx"\((%\d+), (%\d+), (%\d+), (%\d+), (%\d+)\)'
+    r" : \((tensor<\d+x\d+xf8E4M3FN>), (tensor<\d+x\d+xf8E4M3FN>), "
+    r"(tensor<\d+x\d+xi8>), (tensor<\d+x\d+xi8>), (tensor<\d+x\d+xf32>)\) -> "
+    r"tensor<\d+x\d+xf32>")
+
+MATMUL_MX_MEANS = """{result} = "linalg.generic"({a}, {b}, {sa}, {sb}, {start}) <{{
+  indexing_maps = [affine_map<(m, n, k) -> (m, k)>, affine_map<(m, n, k) -> (k, n)>,
+    affine_map<(m, n, k) -> (m, k floordiv 32)>,
+    affine_map<(m, n, k) -> (n, k floordiv 32)>, affine_map<(m, n, k) -> (m, n)>],
+  iterator_types = [#linalg.iterator_type<parallel>, #linalg.iterator_type<parallel>,
+    #linalg.iterator_type<reduction>], operandSegmentSizes = array<i32: 4, 1>}}> ({{
+^bb0(%a: f8E4M3FN, %b: f8E4M3FN, %sa: i8, %sb: i8, %sum: f32):
+  %ca = "arith.bitcast"(%a) : (f8E4M3FN) -> i8
+  %cb = "arith.bitcast"(%b) : (f8E4M3FN) -> i8
+  %va = "func.call"(%ca, %sa) <{{callee = @adapter_mx_value}}> : (i8, i8) -> f32
+  %vb = "func.call"(%cb, %sb) <{{callee = @adapter_mx_value}}> : (i8, i8) -> f32
+  %p = "arith.mulf"(%va, %vb) <{{fastmath = #arith.fastmath<none>}}> : (f32, f32) -> f32
+  %r = "arith.addf"(%sum, %p) <{{fastmath = #arith.fastmath<none>}}> : (f32, f32) -> f32
+  "linalg.yield"(%r) : (f32) -> ()
+}}) : ({types}) -> {type}"""
+
+MX_VALUE = r"""
+#include <math.h>
+float adapter_mx_value(int8_t code, int8_t scale) {
+  int c = (uint8_t)code, e = c >> 3 & 15, m = c & 7;
+  float v = (c & 127) == 127 ? NAN : e ? ldexpf(8 + m, e - 10) : ldexpf(m, -9);
+  if (c & 128) v = -v;
+  return (uint8_t)scale == 255 ? NAN : ldexpf(v, (uint8_t)scale - 127);
+}
+"""
+
+
+def meant(text):
+    """The module without operations that upstream does not know."""
+    def means(found):
+        result, a, b, sa, sb, start, *types = found.groups()
+        return MATMUL_MX_MEANS.format(result=result, a=a, b=b, sa=sa, sb=sb,
+                                      start=start, types=", ".join(types),
+                                      type=types[-1])
+
+    text, count = MATMUL_MX.subn(means, text)
+    assert "hfusion" not in text, "an operation without a meaning"
+    if count:
+        end = text.rindex("}) : () -> ()")
+        text = (text[:end] + '"func.func"() <{function_type = (i8, i8) -> f32, '
+                'sym_name = "adapter_mx_value", sym_visibility = "private"}> '
+                "({}) : () -> ()\n" + text[end:])
+    return text
+
+
 def build(tile_module, modules, folder, llvm):
     """`modules`: name -> text of the adapter module. The library's path."""
     os.makedirs(folder, exist_ok=True)
     kinds = signatures(tile_module)
-    program = [RUNTIME] + [wrapper(name, kinds[name]) for name in modules]
+    program = [RUNTIME, MX_VALUE] + [wrapper(name, kinds[name]) for name in modules]
     wrap = os.path.join(folder, "wrap.c")
     with open(wrap, "w") as f:
         f.write("\n".join(program))
@@ -124,7 +177,7 @@ def build(tile_module, modules, folder, llvm):
     for name, text in modules.items():
         text = text.replace(f'sym_name = "{name}"',
                             f'sym_name = "adapter_{name}"')
-        lowered = run("mlir-opt", *PIPELINE, text=text)
+        lowered = run("mlir-opt", *PIPELINE, text=meant(text))
         ir = run("mlir-translate", "--mlir-to-llvmir", text=lowered)
         ir = re.sub(r"@malloc\b", "@adapter_allocate", ir)
         ir = re.sub(r"@free\b", "@adapter_release", ir)

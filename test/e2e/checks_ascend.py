@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Ascend: every kernel through AscendNPU-IR, the modules that it gets executed
 on this CPU, and packages finished with a stand-in for CANN's last stage."""
+import ctypes
 import hashlib
 import json
 import os
@@ -13,7 +14,9 @@ import subprocess
 import time
 
 import adapter_cpu
-from harness import (NAMES, NANO, NUMERICS, Skip, check, compare_f32, require)
+import numpy as np
+from harness import (NAMES, NANO, NUMERICS, TEST, Skip, check, compare_f32,
+                     require)
 
 SOCS = ["910b", "a3", "950"]
 
@@ -169,6 +172,69 @@ def executed_numerics(numerics):
 for _numerics in ("bf16", "published"):
     check(f"ascend/executed/mixed-fp8/{_numerics}", full=True)(
         executed_numerics(_numerics))
+
+
+@check("ascend/executed/codes")
+def executed_codes(env):
+    """Products of codes as the 950 gets them: what they mean is the product
+    of the numbers that the codes stand for."""
+    source = os.path.join(TEST, "codegen", "Ascend", "codes.mlir")
+    folder = env.temporary("codes")
+    env.run("fathom-tile-to-adapter", source, "950", folder, check=True)
+    modules = {}
+    for name in ("fp8", "fp4"):
+        path = os.path.join(folder, name + ".mlir")
+        with open(path) as f:
+            modules[name] = f.read()
+        require("hfusion.matmul_mx" in modules[name], "no product of codes")
+    with open(source) as f:
+        kernels_of = re.sub("^tile", "  tile", f.read(), flags=re.M)
+    library = ctypes.CDLL(adapter_cpu.build(kernels_of, modules,
+                                            env.temporary("codes-built"), llvm))
+
+    def called(name, *arrays):
+        arrays = [np.ascontiguousarray(a) for a in arrays]
+        pointers = (ctypes.c_uint64 * len(arrays))(
+            *[a.ctypes.data for a in arrays])
+        zero = ctypes.c_int64(0)
+        getattr(library, name)(pointers, zero, zero, zero, None)
+        return arrays[-1]
+
+    def power(scale):
+        return 2.0 ** (scale.astype(int) - 127)
+
+    codes = np.arange(256)
+    exponent, fraction = codes >> 3 & 15, codes & 7
+    e4m3 = np.where(exponent > 0, (8 + fraction) * 2.0 ** (exponent - 10),
+                    fraction * 2.0 ** -9) * np.where(codes & 128, -1, 1)
+    finite = codes[(codes & 127) != 127].astype(np.uint8)
+    e2m1 = np.array([0, .5, 1, 1.5, 2, 3, 4, 6])
+    e2m1 = np.concatenate([e2m1, -e2m1])
+    random = np.random.default_rng(7)
+    x = random.choice(finite, (16, 128))
+    x_scale = random.integers(120, 130, (16, 1)).astype(np.uint8)
+    tokens = e4m3[x] * power(x_scale)
+    worst = 0
+
+    def compare(found, wanted):
+        nonlocal worst
+        error = abs(found - wanted).max() / abs(wanted).max()
+        require(error < 1e-6, f"off by {error:g}")
+        worst = max(worst, error)
+
+    weight = random.choice(finite, (64, 128))
+    scale = np.array([[121]], np.uint8)
+    start = random.standard_normal((64, 16)).astype(np.float32)
+    result = np.zeros((64, 16), np.float32)
+    compare(called("fp8", weight, scale, x, x_scale, start, result),
+            start + (e4m3[weight] * power(scale)) @ tokens.T)
+    weight = np.resize(codes, (64, 64)).astype(np.uint8)  # every pair
+    scale = random.integers(120, 130, (64, 4)).astype(np.uint8)
+    values = np.empty((64, 128))
+    values[:, 0::2], values[:, 1::2] = e2m1[weight & 15], e2m1[weight >> 4]
+    values *= np.repeat(power(scale), 32, axis=1)
+    compare(called("fp4", weight, scale, x, x_scale, result), values @ tokens.T)
+    return f"error at most {worst:.1e}"
 
 
 # ---- emulated ---------------------------------------------------------------
@@ -564,7 +630,10 @@ def refused_tools(env):
             ("echo 'loc(\"x\":1:2): error: no such tile' >&2; exit 1",
              "no such tile"),
             ("kill -SEGV $$", "died"), ("exit 0", "nothing over"),
-            ("exit 1", "nothing over")):
+            ("exit 1", "status 1"),
+            # What was handed over does not count if the end was not good.
+            ("for a; do case $a in --save-temps=*) echo module > "
+             "${a#*=}/module.hivm.opt.mlir;; esac; done; exit 1", "status 1")):
         tools = env.temporary("tools")
         os.makedirs(tools)
         for name in ("bishengir-compile", "bishengir-compile-a5"):

@@ -42,3 +42,31 @@ tile.kernel @long(%x: memref<?x1024xbf16>, %w: memref<128x1024xf8E4M3FN>, %s: me
   tile.store %t, %y[%i, %zero] : tensor<128xf32>, memref<?x128xf32>
   tile.return
 }
+
+// However K is cut, a slice of every row of an operand is there at once.
+// CHECK: unsupported on 910b: tile.dot: a slice of 131072 bytes, and the cube unit's second level has 65536
+tile.kernel @tall(%x: memref<?x16xbf16>, %w: memref<4096x16xbf16>, %y: memref<?x1xf32>) {
+  %i = tile.program_id 0
+  %zero = arith.constant 0 : index
+  %acc = arith.constant dense<0.0> : tensor<4096x1xf32>
+  %a = tile.load %w[%zero, %zero] : memref<4096x16xbf16> -> tensor<4096x16xbf16>
+  %b = tile.load %x[%i, %zero] : memref<?x16xbf16> -> tensor<1x16xbf16>
+  %c = tile.dot <nt> %a, %b, %acc : tensor<4096x16xbf16>, tensor<1x16xbf16>, tensor<4096x1xf32>
+  %t = tile.reduce <add> %c {dim = 0 : i64} : tensor<4096x1xf32>
+  tile.store %t, %y[%i, %zero] : tensor<1xf32>, memref<?x1xf32>
+  tile.return
+}
+
+// CHECK: unsupported on 910b: tile.dot_scaled: operands of 557056 bytes, and the cube unit's first level has 524288
+tile.kernel @deep(%x: memref<?x1024xbf16>, %w: memref<256x512xi8>, %s: memref<1x8xf8E8M0FNU>, %y: memref<?x256xf32>) {
+  %i = tile.program_id 0
+  %zero = arith.constant 0 : index
+  %acc = arith.constant dense<0.0> : tensor<256x16xf32>
+  %a = tile.load %w[%zero, %zero] : memref<256x512xi8> -> tensor<256x512xi8>
+  %e = tile.load %s[%zero, %zero] : memref<1x8xf8E8M0FNU> -> tensor<1x8xf8E8M0FNU>
+  %b = tile.load %x[%i, %zero] : memref<?x1024xbf16> -> tensor<16x1024xbf16>
+  %c = tile.dot_scaled %a, %e, %b, %acc : tensor<256x512xi8>, tensor<1x8xf8E8M0FNU>, tensor<16x1024xbf16>, tensor<256x16xf32>
+  %t = tile.reduce <add> %c {dim = 1 : i64} : tensor<256x16xf32>
+  tile.store %t, %y[%i, %zero] : tensor<256xf32>, memref<?x256xf32>
+  tile.return
+}

@@ -2,6 +2,7 @@
 //
 // Tile kernels of a file as modules for AscendNPU-IR, for the tests:
 //   fathom-tile-to-adapter FILE.mlir TARGET FOLDER [KERNEL]
+//   fathom-tile-to-adapter --verify FILE.mlir    (a module of that level)
 #include "codegen/Ascend/TileToAdapter.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -29,7 +30,8 @@ static bool writeFile(const std::string &path, StringRef text) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 4)
+  bool onlyVerifies = argc == 3 && StringRef(argv[1]) == "--verify";
+  if (argc < 4 && !onlyVerifies)
     return 2;
   DialectRegistry registry;
   registry.insert<tile::TileDialect>();
@@ -39,6 +41,10 @@ int main(int argc, char **argv) {
   context.loadAllAvailableDialects();
   llvm::SourceMgr sources;
   SourceMgrDiagnosticHandler handler(sources, &context);
+  if (onlyVerifies) {
+    auto adapter = parseSourceFile<ModuleOp>(argv[2], sources, &context);
+    return adapter && succeeded(ascend::verifyForeign(*adapter)) ? 0 : 3;
+  }
   auto module = parseSourceFile<ModuleOp>(argv[1], sources, &context);
   const ascend::Target *target = ascend::findTarget(argv[2]);
   if (!module || !target || llvm::sys::fs::create_directories(argv[3]))
