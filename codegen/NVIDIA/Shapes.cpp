@@ -57,29 +57,9 @@ static Op combiner(Scalar scalar, tile::ReduceKind kind) {
   return Op::AddF;
 }
 
-/// Halves of a dimension are added to each other until one element is left.
-Value Translator::sumOf(Value x, unsigned dim) {
-  while (x.type.shape[dim] > 1) {
-    Dims half(x.type.shape), slice(half.size(), 0);
-    half[dim] /= 2;
-    Value low = f.extract(x, Shape(slice), half);
-    slice[dim] = 1;
-    x = f.binary(Op::AddF, low, f.extract(x, Shape(slice), half));
-  }
-  Dims rest(x.type.shape);
-  rest.erase(rest.begin() + dim);
-  return f.reshape(x, rest);
-}
-
 LogicalResult Translator::reduce(tile::ReduceOp op) {
   Value x = get(op.getX());
   Scalar scalar = x.type.element.scalar;
-  // The order in which the assembler's own reduction adds may be another for a
-  // tile of another shape, so one for every number of tokens.
-  if (isFloat(scalar) && op.getKind() == tile::ReduceKind::Add) {
-    set(op, sumOf(x, op.getDim()));
-    return success();
-  }
   FailureOr<uint64_t> identity = neutral(scalar, op.getKind());
   if (failed(identity))
     return refuse(op, Twine("not of ") + nameOf(scalar));

@@ -133,7 +133,6 @@ private:
   // Shapes.cpp
   std::optional<mlir::LogicalResult> shapes(mlir::Operation *op);
   mlir::LogicalResult broadcast(tile::BroadcastOp op);
-  Value sumOf(Value x, unsigned dim);
   mlir::LogicalResult reduce(tile::ReduceOp op);
   mlir::LogicalResult scan(tile::ScanOp op);
   mlir::LogicalResult deinterleave(tile::DeinterleaveOp op);

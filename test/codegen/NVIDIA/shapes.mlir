@@ -75,28 +75,3 @@ tile.kernel @pairs(%x: memref<8x16xf32>, %y: memref<8xf32>, %z: memref<8xi32>) {
   tile.store %s, %z[%zero] : tensor<8xi32>, memref<8xi32>
   tile.return
 }
-
-// The order of a sum of floats is ours: halves are added until one is left. One
-// of integers has no order to keep.
-// CHECK-LABEL: entry @sums(
-// CHECK: %[[A:.*]] = extract %[[X:.*]][%cst_0_i32{{[_0-9]*}}, %cst_0_i32{{[_0-9]*}}] : tile<4x8xf32> -> tile<4x4xf32>
-// CHECK: %[[B:.*]] = extract %[[X]][%cst_0_i32{{[_0-9]*}}, %cst_1_i32{{[_0-9]*}}] : tile<4x8xf32> -> tile<4x4xf32>
-// CHECK: %[[H:.*]] = addf %[[A]], %[[B]]{{.*}} : tile<4x4xf32>
-// CHECK: extract %[[H]]{{.*}} : tile<4x4xf32> -> tile<4x2xf32>
-// CHECK: addf {{.*}} : tile<4x2xf32>
-// CHECK: addf {{.*}} : tile<4x1xf32>
-// CHECK: reshape {{.*}} : tile<4x1xf32> -> tile<4xf32>
-// CHECK-NOT: identities=[0.000000e+00 : f32]
-// CHECK: reduce {{.*}} dim=0 identities=[0 : i32]
-// CHECK: return
-tile.kernel @sums(%x: memref<4x8xf32>, %y: memref<4xf32>, %z: memref<1xi32>) {
-  %zero = arith.constant 0 : index
-  %v = tile.load %x[%zero, %zero] : memref<4x8xf32> -> tensor<4x8xf32>
-  %s = tile.reduce <add> %v {dim = 1} : tensor<4x8xf32>
-  tile.store %s, %y[%zero] : tensor<4xf32>, memref<4xf32>
-  %i = tile.iota : tensor<8xi32>
-  %w = tile.reshape %i : tensor<8xi32> -> tensor<8x1xi32>
-  %n = tile.reduce <add> %w {dim = 0} : tensor<8x1xi32>
-  tile.store %n, %z[%zero] : tensor<1xi32>, memref<1xi32>
-  tile.return
-}
