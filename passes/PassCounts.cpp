@@ -3,7 +3,9 @@
 
 #include "llvm/Support/raw_ostream.h"
 
+#include <map>
 #include <mutex>
+#include <string>
 
 using namespace mlir;
 
@@ -26,13 +28,9 @@ void addCount(const Pass &pass, StringRef what, uint64_t number) {
   counts().byPass[pass.getArgument().str()][what.str()] += number;
 }
 
-std::map<std::string, std::map<std::string, uint64_t>> passCounts() {
-  std::lock_guard<std::mutex> lock(counts().mutex);
-  return counts().byPass;
-}
-
 void printPassCounts(llvm::raw_ostream &os) {
-  for (const auto &[pass, numbers] : passCounts()) {
+  std::lock_guard<std::mutex> lock(counts().mutex);
+  for (const auto &[pass, numbers] : counts().byPass) {
     os << pass;
     const char *separator = ": ";
     for (const auto &[what, number] : numbers) {

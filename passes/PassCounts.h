@@ -6,19 +6,14 @@
 
 #include "mlir/Pass/Pass.h"
 
-#include <map>
-#include <string>
-
 namespace fathom {
 
 /// Adds to what a pass has counted in this process, under its argument; from
 /// any thread. Adding zero says that the pass has looked.
 void addCount(const mlir::Pass &pass, llvm::StringRef what, uint64_t number);
 
-/// By pass and by what is counted, in alphabetical order.
-std::map<std::string, std::map<std::string, uint64_t>> passCounts();
-
-/// A line a pass: "fathom-fuse-head: groups 1, left 0, operations 4".
+/// A line a pass, in alphabetical order: "fathom-fuse-head: groups 1, left 0,
+/// operations 4".
 void printPassCounts(llvm::raw_ostream &os);
 
 /// What a fusion pass counts: `left` are operations that could have begun a

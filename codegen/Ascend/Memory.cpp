@@ -370,13 +370,17 @@ LogicalResult Translator::scatter(tile::ScatterOp op) {
 
 //===-- Single elements and tables ---------------------------------------===//
 
+Value Translator::elementAt(const Buffer &buffer, ValueRange indices) {
+  SmallVector<Value> at;
+  for (Value i : indices)
+    at.push_back(get(i));
+  return offsetOf(buffer, at);
+}
+
 LogicalResult Translator::loadScalar(memref::LoadOp op) {
   Buffer buffer = bufferOf(op.getMemRef());
-  SmallVector<Value> at;
-  for (Value i : op.getIndices())
-    at.push_back(get(i));
-  Value value =
-      make<memref::LoadOp>(buffer.base, ValueRange{offsetOf(buffer, at)});
+  Value value = make<memref::LoadOp>(
+      buffer.base, ValueRange{elementAt(buffer, op.getIndices())});
   if (isa<Float8E4M3FNType, Float8E8M0FNUType>(op.getType()))
     return refuse(op, "a single narrow float");
   set(op, value);
@@ -385,11 +389,8 @@ LogicalResult Translator::loadScalar(memref::LoadOp op) {
 
 LogicalResult Translator::storeScalar(memref::StoreOp op) {
   Buffer buffer = bufferOf(op.getMemRef());
-  SmallVector<Value> at;
-  for (Value i : op.getIndices())
-    at.push_back(get(i));
   memref::StoreOp::create(b, get(op.getValue()), buffer.base,
-                          ValueRange{offsetOf(buffer, at)});
+                          ValueRange{elementAt(buffer, op.getIndices())});
   return success();
 }
 

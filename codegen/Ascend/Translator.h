@@ -88,6 +88,8 @@ private:
   // Memory.cpp
   Buffer bufferOf(Value memref);
   Value offsetOf(const Buffer &buffer, mlir::ValueRange indices);
+  /// The same at indices of the tile program.
+  Value elementAt(const Buffer &buffer, mlir::ValueRange indices);
   Value rectangle(const Buffer &buffer, Value offset, Shape shape,
                   Shape strides);
   /// How many of `size` elements from `index` lie below `bound`.

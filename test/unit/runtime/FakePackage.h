@@ -5,6 +5,7 @@
 #pragma once
 
 #include "runtime/format/Manifest.h"
+#include "runtime/include/fathom.h"
 
 #include <cstdint>
 #include <string>
@@ -48,5 +49,9 @@ std::string writePackage(const TemporaryDirectory &directory,
 std::vector<float> expectedLogits(const std::vector<int32_t> &ids);
 /// MTP logits for the pair (ids without the last, the last).
 std::vector<float> expectedMtp(const std::vector<int32_t> &ids);
+
+/// Everything that a program may do with a model; the first failure.
+fathom_status useAll(const std::string &package, fathom_engine *&engine,
+                     fathom_session *&session);
 
 } // namespace fathom::test
