@@ -30,11 +30,12 @@ namespace {
 struct ScaledWeights {
   Value codes, scales;
   bool packed;
+  bool wide; // tables of 16 floats, words by 32
   int64_t rows, k, rowBlock, columnBlock, lanes;
   int64_t step; // weights that decode() yields: one or two vectors of `lanes`
 
-  static FailureOr<ScaledWeights> of(Emit &e, tile::DotScaledOp op, Value codes,
-                                     Value scales) {
+  static FailureOr<ScaledWeights> of(Emit &e, tile::DotScaledOp op,
+                                     Target target, Value codes, Value scales) {
     auto codeType = cast<MemRefType>(codes.getType());
     auto scaleType = cast<MemRefType>(scales.getType());
     ScaledWeights w{};
@@ -46,7 +47,8 @@ struct ScaledWeights {
     w.rowBlock = w.rows / scaleType.getDimSize(0);
     w.columnBlock = w.k / scaleType.getDimSize(1);
     w.lanes = std::min(w.columnBlock, kLanes);
-    w.step = w.packed && w.columnBlock % 32 == 0 ? 32 : w.lanes;
+    w.wide = target.wide() && w.columnBlock % 32 == 0;
+    w.step = w.columnBlock % 32 == 0 && (w.packed || w.wide) ? 32 : w.lanes;
     if (std::min(w.k, kLanes) != w.lanes || (w.packed && w.lanes < 2))
       return op.emitError("a scale covers ")
              << w.columnBlock << " weights of " << w.k
@@ -63,36 +65,102 @@ struct ScaledWeights {
     return e.splat(e.toF32(e.load(scales, {row, block}, 1)), lanes);
   }
 
-  /// `step` weights from column k on, without scale.
-  Emit::Values decode(Emit &e, Value row, Value k) const {
-    OpBuilder &b = e.b;
+  /// `step` weights from column k on, times their scale.
+  Emit::Values decode(Emit &e, Value row, Value k, Value scale) const {
+    Emit::Values weights;
     if (packed) {
-      Value byte = arith::ShRUIOp::create(b, e.loc, k, e.index(1));
+      Value byte = arith::ShRUIOp::create(e.b, e.loc, k, e.index(1));
+      if (wide)
+        return lookUp(e, row, byte, scale);
       if (step == lanes)
-        return {decodeFP4(e, e.load(codes, {row, byte}, lanes / 2))};
-      auto [first, second] = decodeFP4x32(e, e.load(codes, {row, byte}, 16));
-      return {first, second};
+        weights = {decodeFP4(e, e.load(codes, {row, byte}, lanes / 2))};
+      else
+        std::tie(weights.emplace_back(), weights.emplace_back()) =
+            decodeFP4x32(e, e.load(codes, {row, byte}, 16));
+    } else {
+      weights = decodeE4M3(e, row, k);
     }
-    Type words = e.vec(lanes, b.getI16Type());
-    Value code = arith::BitcastOp::create(b, e.loc, e.vec(lanes, b.getI8Type()),
-                                          e.load(codes, {row, k}, lanes));
+    for (Value &weight : weights)
+      weight = arith::MulFOp::create(e.b, e.loc, weight, scale);
+    return weights;
+  }
+
+private:
+  /// 32 weights of e2m1 from a table of all 16 that has the scale already: each
+  /// lane looks at the lowest four bits of a number. Eight lanes get the same
+  /// four bytes, shifted to their place.
+  Emit::Values lookUp(Emit &e, Value row, Value byte, Value scale) const {
+    SmallVector<float> values;
+    for (float sign : {1.0f, -1.0f})
+      for (float magnitude : {0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f})
+        values.push_back(sign * magnitude);
+    auto floats = cast<VectorType>(e.vec(16, e.b.getF32Type())),
+         ints = cast<VectorType>(e.vec(16, e.b.getI32Type()));
+    Value table = arith::ConstantOp::create(
+        e.b, e.loc, DenseElementsAttr::get(floats, ArrayRef<float>(values)));
+    table = arith::MulFOp::create(e.b, e.loc, table, scale);
+    SmallVector<int32_t> places;
+    for (int32_t lane = 0; lane < 16; ++lane)
+      places.push_back(lane % 8 * 4);
+    Value shifts = arith::ConstantOp::create(
+        e.b, e.loc, DenseElementsAttr::get(ints, ArrayRef<int32_t>(places)));
+    Value bytes = vector::BitCastOp::create(
+        e.b, e.loc, cast<VectorType>(e.vec(4, e.b.getI32Type())),
+        e.load(codes, {row, byte}, 16));
+    Emit::Values weights;
+    for (int64_t half = 0; half < 2; ++half) {
+      SmallVector<int64_t> words(8, 2 * half);
+      words.append(8, 2 * half + 1);
+      Value index = vector::ShuffleOp::create(e.b, e.loc, bytes, bytes, words);
+      index = arith::ShRUIOp::create(e.b, e.loc, index, shifts);
+      weights.push_back(LLVM::CallIntrinsicOp::create(
+                            e.b, e.loc, floats,
+                            e.b.getStringAttr("llvm.x86.avx512.permvar.sf.512"),
+                            ValueRange{table, index})
+                            .getResult(0));
+    }
+    return weights;
+  }
+
+  /// `step` weights of e4m3, by way of f16.
+  Emit::Values decodeE4M3(Emit &e, Value row, Value k) const {
+    OpBuilder &b = e.b;
+    Type words = e.vec(step, b.getI16Type()),
+         bytes = e.vec(step, b.getI8Type());
+    Value code = arith::BitcastOp::create(b, e.loc, bytes,
+                                          e.load(codes, {row, k}, step));
     Value bits = arith::ExtSIOp::create(b, e.loc, words, code);
     bits = arith::ShLIOp::create(b, e.loc, bits, e.constant(words, 7));
     bits = arith::AndIOp::create(b, e.loc, bits, e.constant(words, -0x4001));
     // The one magnitude that is no number; a weight like that must show.
-    Value magnitude =
-        arith::AndIOp::create(b, e.loc, bits, e.constant(words, 0x7FFF));
+    Value negative =
+        arith::OrIOp::create(b, e.loc, code, e.constant(bytes, -0x80));
     Value isNaN = arith::CmpIOp::create(b, e.loc, arith::CmpIPredicate::eq,
-                                        magnitude, e.constant(words, 0x3F80));
-    Value mask = arith::ExtSIOp::create(b, e.loc, words, isNaN);
-    mask = arith::AndIOp::create(b, e.loc, mask, e.constant(words, 0x7E00));
-    bits = arith::OrIOp::create(b, e.loc, bits, mask);
-    Value half =
-        arith::BitcastOp::create(b, e.loc, e.vec(lanes, b.getF16Type()), bits);
-    // One step to the left in an f16 the bits mean a 256th.
-    Type floats = e.vec(lanes, b.getF32Type());
-    Value value = arith::ExtFOp::create(b, e.loc, floats, half);
-    return {arith::MulFOp::create(b, e.loc, value, e.constant(floats, 256))};
+                                        negative, e.constant(bytes, -1));
+    if (wide) {
+      bits = arith::SelectOp::create(b, e.loc, isNaN, e.constant(words, 0x7E00),
+                                     bits);
+    } else {
+      Value mask = arith::ExtSIOp::create(b, e.loc, words, isNaN);
+      mask = arith::AndIOp::create(b, e.loc, mask, e.constant(words, 0x7E00));
+      bits = arith::OrIOp::create(b, e.loc, bits, mask);
+    }
+    Emit::Values weights;
+    for (int64_t at = 0; at < step; at += lanes) {
+      Value half = bits;
+      if (step > lanes)
+        half = vector::ExtractStridedSliceOp::create(
+            b, e.loc, bits, ArrayRef<int64_t>{at}, ArrayRef<int64_t>{lanes},
+            ArrayRef<int64_t>{1});
+      half = arith::BitcastOp::create(b, e.loc, e.vec(lanes, b.getF16Type()),
+                                      half);
+      // One step to the left in an f16 the bits mean a 256th.
+      Type floats = e.vec(lanes, b.getF32Type());
+      Value value = arith::ExtFOp::create(b, e.loc, floats, half);
+      weights.push_back(
+          arith::MulFOp::create(b, e.loc, value, e.constant(floats, 256)));
+    }
+    return weights;
   }
 };
 } // namespace
@@ -123,7 +191,7 @@ static void fewTokens(Emit &e, const ScaledWeights &w, Value x, Value acc,
           if (w.packed)
             column = arith::ShRUIOp::create(e.b, e.loc, k, e.index(1));
           prefetch.touchRows(e.add(m, i), column, ahead);
-          left.push_back(w.decode(e, e.add(m, i), k));
+          left.push_back(w.decode(e, e.add(m, i), k, scales[i]));
         }
         for (int64_t part = 0; part < w.step / w.lanes; ++part) {
           Value at = e.add(k, part * w.lanes);
@@ -131,11 +199,9 @@ static void fewTokens(Emit &e, const ScaledWeights &w, Value x, Value acc,
           for (int64_t j = 0; j < tokens; ++j)
             right.push_back(e.toF32(e.load(x, {e.index(j), at}, w.lanes)));
           for (int64_t i = 0; i < blockM; ++i) {
-            Value weight =
-                arith::MulFOp::create(e.b, e.loc, left[i][part], scales[i]);
             for (int64_t j = 0; j < tokens; ++j)
               next[i * tokens + j] =
-                  e.fma(weight, right[j], next[i * tokens + j]);
+                  e.fma(left[i][part], right[j], next[i * tokens + j]);
           }
         }
         return next;
@@ -166,10 +232,9 @@ static void manyTokens(Emit &e, Target target, const ScaledWeights &w, Value x,
             arith::MulIOp::create(e.b, e.loc, block, e.index(w.columnBlock));
         e.loop(0, w.columnBlock, w.step, [&](Value offset) {
           Value k = e.add(start, offset);
-          for (auto [part, weights] : llvm::enumerate(w.decode(e, row, k))) {
-            Value weight = arith::MulFOp::create(e.b, e.loc, weights, scale);
-            e.store(weight, rows, {i, e.add(k, part * w.lanes)});
-          }
+          for (auto [part, weights] :
+               llvm::enumerate(w.decode(e, row, k, scale)))
+            e.store(weights, rows, {i, e.add(k, part * w.lanes)});
         });
       });
     });
@@ -182,7 +247,7 @@ static void manyTokens(Emit &e, Target target, const ScaledWeights &w, Value x,
 static LogicalResult inFloats(Emit &e, tile::DotScaledOp op, Target target,
                               Buffers operands, bool seldom = false) {
   FailureOr<ScaledWeights> weights =
-      ScaledWeights::of(e, op, operands[0], operands[1]);
+      ScaledWeights::of(e, op, target, operands[0], operands[1]);
   if (failed(weights))
     return failure();
   Value x = operands[2], acc = operands[3];
