@@ -130,6 +130,20 @@ std::function<XTile(Value)> rowsOf(KernelBuilder &k, ActivationArg matrix,
   };
 }
 
+/// The products with gate and up, for swiglu: in one walk, which reads the
+/// tokens once, where that holds not too much.
+SmallVector<Value> gateUp(KernelBuilder &k, const TileShapes &shapes,
+                          const WeightTile &w, ArrayRef<WeightOperand> both,
+                          Value row, int64_t tokens, bool codes,
+                          function_ref<XTile(Value)> x) {
+  if (codes || tokens <= shapes.togetherTokens)
+    return walkK(k, w, both, row, tokens, x);
+  SmallVector<Value> products;
+  for (WeightOperand weight : both)
+    products.append(walkK(k, w, weight, row, tokens, x));
+  return products;
+}
+
 /// The activation of a block of rows, quantised in blocks if `block` says so.
 void storeActivation(KernelBuilder &k, Value a, ActivationArg to,
                      std::optional<int64_t> block, Type carrier, Value t,
@@ -230,9 +244,11 @@ void FusedExperts::sharedUp(KernelBuilder &k, ArrayRef<Part> parts,
   Value row = k.muli(block, p.tile.rows);
   auto at = [&](Value t, Value end, int64_t tokens) {
     auto x = rowsOf(k, sharedXArg, t, end, tokens, p.tile);
-    Value a = k.to(
-        swiglu(k, walkK(k, p.tile, both, row, tokens, x), limit, {}, carrier),
-        carrier);
+    Value a = k.to(swiglu(k,
+                          gateUp(k, l.shapes, p.tile, both, row, tokens,
+                                 sharedXArg.isCodes(), x),
+                          limit, {}, carrier),
+                   carrier);
     std::optional<int64_t> width;
     if (quantise)
       width = quantise.getBlock();
@@ -290,7 +306,8 @@ void FusedExperts::routedUp(KernelBuilder &k, ArrayRef<Part> parts,
     };
     Value weight =
         k.gather(k.arg(first), k.select(real(), pair, none), {}, list);
-    finish(walkK(k, p.tile, both, row, tokens, x), weight, at, end, tokens);
+    finish(gateUp(k, l.shapes, p.tile, both, row, tokens, xArg.isCodes(), x),
+           weight, at, end, tokens);
   });
 }
 

@@ -6,6 +6,8 @@
 
 #include "passes/DSV4ToTile/WeightTile.h"
 
+#include <functional>
+
 namespace fathom {
 
 /// What a router chooses for one token, among candidates [1, n].
@@ -13,6 +15,9 @@ struct Choice {
   Value ids;     // i32: the candidates' experts
   Value ranks;   // i32: the place among the chosen in ascending id; else -1
   Value weights; // f32
+  /// The expert of the choice at place j by scalars alone; empty where it is
+  /// found in `ids`.
+  std::function<Value(KernelBuilder &, Value)> scalarId;
 
   /// Expert and weight [1] of the choice at place j.
   Value id(KernelBuilder &k, Value j) const;
@@ -39,7 +44,7 @@ public:
 
 private:
   double factor = 1;
-  bool hash = false;
+  bool hash = false, byScalars = false;
 };
 
 /// Pairs of token and expert in the order of their experts.

@@ -14,6 +14,8 @@ Value Choice::isAt(KernelBuilder &k, Value j) const {
 }
 
 Value Choice::id(KernelBuilder &k, Value j) const {
+  if (scalarId)
+    return scalarId(k, j);
   Shape shape = k.type(ids).getShape();
   Value here = k.select(isAt(k, j), ids, k.fullI32(-1, shape));
   return k.toIndex(k.extract(k.reduce(tile::ReduceKind::Max, here, 1), {0}));
@@ -77,16 +79,47 @@ static Choice chooseTopK(KernelBuilder &k, Value scores, Value bias, Value t,
   return c;
 }
 
+/// The one of a row of the table that has rank `j`, as chooseHash ranks them.
+static Value hashedId(KernelBuilder &k, Value table, Value token, Value j,
+                      int64_t experts, int64_t chosen) {
+  Type i32 = k.b.getI32Type();
+  auto constant = [&](int64_t v) -> Value {
+    return arith::ConstantIntOp::create(k.b, k.loc, v, 32);
+  };
+  SmallVector<Value> ids, keys;
+  for (int64_t i = 0; i < chosen; ++i) {
+    Value id = k.loadScalar(table, {token, k.ci(i)});
+    if (id.getType() != i32)
+      id = arith::TruncIOp::create(k.b, k.loc, i32, id);
+    id = arith::MaxSIOp::create(k.b, k.loc, id, constant(0));
+    id = arith::MinSIOp::create(k.b, k.loc, id, constant(experts - 1));
+    ids.push_back(id);
+    Value key =
+        arith::MulIOp::create(k.b, k.loc, id, constant(pow2Ceil(chosen)));
+    keys.push_back(k.iadd(key, constant(i)));
+  }
+  Value rank = k.toI32(j), found = ids[0];
+  for (int64_t i = 1; i < chosen; ++i) {
+    Value before = constant(0);
+    for (int64_t other = 0; other < chosen; ++other)
+      if (other != i)
+        before = k.iadd(before, k.toInt(k.icmp(P::slt, keys[other], keys[i])));
+    found = k.select(k.icmp(P::eq, before, rank), ids[i], found);
+  }
+  return k.toIndex(found);
+}
+
 /// The experts that a table has for the token's id.
 static Choice chooseHash(KernelBuilder &k, Value scores, Value tokenIds,
                          Value table, Value t, int64_t experts, int64_t chosen,
-                         double factor) {
+                         double factor, bool byScalars) {
   int64_t n = pow2Ceil(chosen);
   SmallVector<int64_t> shape{n}, row{1, n}, square{n, n};
   SmallVector<Value> bound;
   if (n != chosen)
     bound.push_back(k.ci(chosen));
-  Value id = k.load(table, {k.loadIndex(tokenIds, t), k.ci(0)}, shape, bound);
+  Value token = k.loadIndex(tokenIds, t);
+  Value id = k.load(table, {token, k.ci(0)}, shape, bound);
   auto i32 = RankedTensorType::get(shape, k.b.getI32Type());
   if (id.getType() != i32)
     id = arith::TruncIOp::create(k.b, k.loc, i32, id);
@@ -109,6 +142,10 @@ static Choice chooseHash(KernelBuilder &k, Value scores, Value tokenIds,
   c.ids = k.reshape(id, row);
   c.ranks = k.reshape(k.select(isReal(), rank, none), row);
   c.weights = normalised(k, k.reshape(s, row), factor);
+  if (byScalars)
+    c.scalarId = [=](KernelBuilder &k, Value j) {
+      return hashedId(k, table, token, j, experts, chosen);
+    };
   return c;
 }
 
@@ -126,6 +163,7 @@ std::optional<Router> Router::of(Lowering &l, Operation *op) {
     r.weights = o.getWeights();
     r.factor = o.getFactor().convertToDouble();
     r.hash = true;
+    r.byScalars = l.shapes.hashByScalars;
     r.operands = {l.flat(l.buffer(o.getScores())), l.buffer(o.getIds()),
                   l.buffer(o.getTable())};
   } else {
@@ -141,7 +179,7 @@ std::optional<Router> Router::of(Lowering &l, Operation *op) {
 Choice Router::choose(KernelBuilder &k, unsigned first, Value t) const {
   if (hash)
     return chooseHash(k, k.arg(first), k.arg(first + 1), k.arg(first + 2), t,
-                      experts, chosen, factor);
+                      experts, chosen, factor, byScalars);
   return chooseTopK(k, k.arg(first), k.arg(first + 1), t, experts, chosen,
                     factor);
 }

@@ -37,6 +37,12 @@ struct TileShapes {
   int64_t expertBytes;
   /// Most rows of a program of an expert, whatever their bytes.
   int64_t expertRows;
+  /// Most tokens of values, not codes, whose products with an expert's gate and
+  /// up are one walk rather than one after the other.
+  int64_t togetherTokens;
+  /// Whether one token's program finds the expert that a table has for it by
+  /// scalars, so that what loads its weights waits for no tile.
+  bool hashByScalars;
   /// Channels of a program that ends with the streams, hence of one share of
   /// the next mix. Decides an order of sums.
   int64_t streamChannels;

@@ -23,6 +23,7 @@ struct ActivationArg {
   ActivationArg(llvm::SmallVectorImpl<Value> &operands,
                 Lowering::Activation activation);
 
+  bool isCodes() const { return scales != 0; }
   /// Of the shape, dimensions before the last but the first are 1.
   XTile load(KernelBuilder &k, llvm::ArrayRef<Value> at, Shape shape,
              llvm::ArrayRef<Value> bounds) const;

@@ -342,9 +342,10 @@ def skeleton_of(preset):
 
 
 for preset in ("v4-flash", "v4-pro"):
-    for architecture in ("sm_90", "sm_100"):
-        register_gates(preset, "published", architecture, skeleton_of(preset),
-                       True)
+    for numerics in ("published", "bf16"):
+        for architecture in ("sm_90", "sm_100"):
+            register_gates(preset, numerics, architecture, skeleton_of(preset),
+                           True)
 
 
 @check("cuda/attention-behind-an-indexer-is-split")
