@@ -68,13 +68,22 @@ struct AMXDot {
     if (scales)
       scales->startStrip(m, height * blocks, w.rows);
   }
-  /// At row `row` of the strip, `k` weights on, which lie at `column`.
-  void touch(Value row, Value k, Value column) {
-    int64_t strip = height * blocks;
+  /// At row `i` of part `part` of `parts` of the strip, `k` weights on, which
+  /// lie at `column`. Each part of the next strip is a stream of its own for
+  /// the hardware's prefetchers, but strips of FP4 are only a few pages.
+  void touch(Value part, int64_t parts, Value i, Value k, Value column) {
+    int64_t strip = height * blocks, rows = strip / parts;
+    Value row = e.add(times(part, rows), i);
     Value unit = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.unit()));
     prefetch.touchNear(row, column);
-    prefetch.touchNext(e.add(times(unit, strip), row), strip * w.k / w.unit());
+    if (w.kind == NarrowWeights::Kind::FP4)
+      prefetch.touchNext(e.add(times(unit, strip), row),
+                         strip * w.k / w.unit());
+    else
+      prefetch.touchNext(e.add(times(unit, rows), i), rows * w.k / w.unit(),
+                         part, parts);
   }
+
   void touchScales(Value k) {
     if (scales)
       scales->touchNext(
@@ -102,7 +111,7 @@ struct AMXDot {
           Value row = e.add(m, height * block);
           Value a = load(w.codes, row, k, height, 32);
           e.loop(0, height, 1,
-                 [&](Value i) { touch(e.add(i, height * block), k, k); });
+                 [&](Value i) { touch(e.index(block), blocks, i, k, k); });
           return a;
         });
       });
@@ -141,19 +150,21 @@ struct AMXDot {
 
   // ---- Weights that are decoded ----
 
-  /// Decodes `count` rows of the strip at `m` from its row `row` on into rows
-  /// of `stage`.
-  void decodeRows(const Decoder &decoder, Value m, Value row, Value k,
-                  int64_t count, Value stage, Value stageRow,
-                  Value stageColumn) {
-    for (int64_t i = 0; i < count; ++i) {
+  /// Decodes part `part` of `parts` of the strip at `m` into rows of `stage`
+  /// from `stageRow` on.
+  void decodeRows(const Decoder &decoder, Value m, Value part, int64_t parts,
+                  Value k, Value stage, Value stageRow, Value stageColumn) {
+    int64_t rows = height * blocks / parts;
+    Value first = times(part, rows);
+    for (int64_t i = 0; i < rows; ++i) {
       Value column = w.kind == NarrowWeights::Kind::FP4
                          ? arith::DivUIOp::create(e.b, e.loc, k, e.index(2))
                          : k;
-      touch(e.add(row, i), k, column);
-      Value at = e.add(e.add(m, row), i);
+      touch(part, parts, e.index(i), k, column);
+      Value at = e.add(e.add(m, first), i);
       for (auto [n, v] : llvm::enumerate(decoder.decode(at, k)))
-        e.store(v, stage, {e.add(stageRow, i), e.add(stageColumn, 32 * n)});
+        e.store(v, stage,
+                {e.add(e.add(stageRow, first), i), e.add(stageColumn, 32 * n)});
     }
   }
 
@@ -209,9 +220,7 @@ struct AMXDot {
             e.b, e.loc, arith::CmpIPredicate::ne, k, e.index(0));
         stayAwake();
         return e.loop(0, parts, 1, sums, [&](Value part, Emit::Range inner) {
-          int64_t rows = half / parts;
-          Value i = times(part, rows);
-          decodeRows(decoder, m, i, k, rows, stage, e.add(to, i), e.index(0));
+          decodeRows(decoder, m, part, parts, k, stage, to, e.index(0));
           return ifThen(notFirst, inner, [&](MutableArrayRef<Value> then) {
             product(from, before, part, then);
           });
@@ -252,8 +261,10 @@ struct AMXDot {
       startStrip(m);
       forUnits({}, [&](const Decoder &decoder, Value k, Emit::Range) {
         stayAwake();
-        e.loop(0, height * blocks, 4,
-               [&](Value i) { decodeRows(decoder, m, i, k, 4, stage, i, k); });
+        int64_t parts = height * blocks / 4;
+        e.loop(0, parts, 1, [&](Value part) {
+          decodeRows(decoder, m, part, parts, k, stage, e.index(0), k);
+        });
         return Emit::Values();
       });
       e.loop(0, groups, 2, [&](Value group) {

@@ -618,15 +618,20 @@ void Prefetch::touchNear(Value row, Value column) {
            /*locality=*/3);
 }
 
-void Prefetch::touchNext(Value step, int64_t steps) {
+void Prefetch::touchNext(Value step, int64_t steps, Value stream,
+                         int64_t streams) {
   if (!matrix)
     return;
   // Lines of a row, or rows of a line.
   int64_t line = columnsOfLine();
   int64_t lines = std::max<int64_t>(tileColumns / line, 1),
           rows = std::max<int64_t>(line / tileColumns, 1);
-  int64_t count = std::max<int64_t>(height / rows * lines / steps, 1);
+  int64_t all = height / rows * lines;
+  int64_t count = std::max<int64_t>(all / streams / steps, 1);
   Value first = arith::MulIOp::create(e.b, e.loc, step, e.index(count));
+  if (stream)
+    first = e.add(first, arith::MulIOp::create(e.b, e.loc, stream,
+                                               e.index(all / streams)));
   for (int64_t i = 0; i < count; ++i) {
     Value number = e.add(first, i);
     Value r = arith::DivUIOp::create(e.b, e.loc, number, e.index(lines)),

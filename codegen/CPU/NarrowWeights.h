@@ -94,8 +94,9 @@ public:
   void startStrip(mlir::Value row, int64_t height, int64_t distance);
   /// Touches the next strip in the order of its addresses, so that the
   /// hardware's own prefetchers go along: in `steps` calls all of it, with
-  /// `step` from 0 on.
-  void touchNext(mlir::Value step, int64_t steps);
+  /// `step` from 0 on; or so each of `streams` equal parts of it.
+  void touchNext(mlir::Value step, int64_t steps, mlir::Value stream = {},
+                 int64_t streams = 1);
   /// For the first strip, which nothing has touched: what comes `kNearBytes`
   /// later in the row number `row` of the strip.
   void touchNear(mlir::Value row, mlir::Value column);

@@ -3,9 +3,12 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -170,11 +173,21 @@ Failure readTokensFile(const std::string &path,
 }
 
 int32_t argmax(const float *values, int64_t count) {
-  int64_t best = -1;
-  for (int64_t i = 0; i < count; ++i)
-    if (values[i] == values[i] && (best < 0 || values[i] > values[best]))
-      best = i;
-  return static_cast<int32_t>(best < 0 ? 0 : best);
+  // Lanes, so that the compiler can take vectors; NaN is above nothing.
+  constexpr int64_t kLanes = 16;
+  const float least = -std::numeric_limits<float>::infinity();
+  float lanes[kLanes];
+  std::fill_n(lanes, kLanes, least);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    for (int64_t lane = 0; lane < kLanes; ++lane)
+      lanes[lane] =
+          values[i + lane] > lanes[lane] ? values[i + lane] : lanes[lane];
+  for (; i < count; ++i)
+    lanes[0] = values[i] > lanes[0] ? values[i] : lanes[0];
+  const float largest = *std::max_element(lanes, lanes + kLanes);
+  const float *found = std::find(values, values + count, largest);
+  return found == values + count ? 0 : static_cast<int32_t>(found - values);
 }
 
 Failure printOut(const std::string &text) {

@@ -353,6 +353,18 @@ TEST(Tool, Argmax) {
   const float odd[] = {NAN, -INFINITY, -3};
   EXPECT_EQ(argmax(odd, 3), 2);
   EXPECT_EQ(argmax(odd, 1), 0);
+  // Longer than any vector, the largest at every place and once again later.
+  for (int64_t count : {16, 17, 50})
+    for (int64_t at = 0; at < count; ++at) {
+      std::vector<float> values(count, -2.0f);
+      values[(at + 3) % count] = NAN;
+      values[count - 1] = values[at] = -1.0f;
+      EXPECT_EQ(argmax(values.data(), count), at);
+    }
+  std::vector<float> none(40, NAN), least(40, -INFINITY);
+  EXPECT_EQ(argmax(none.data(), 40), 0);
+  least[0] = NAN;
+  EXPECT_EQ(argmax(least.data(), 40), 1);
 }
 
 } // namespace
