@@ -137,6 +137,29 @@ static Value inverseRmsOfRows(KernelBuilder &k, const TileShapes &shapes,
   return inverseRms(k, squares, width, eps, k.b.getF32Type());
 }
 
+/// [tokens, width] from the head's rows of the weight, walked one block after
+/// the other.
+static Value projectedHead(KernelBuilder &k, const WeightTile &w,
+                           WeightOperand weight, Value row, int64_t width,
+                           int64_t tokens, function_ref<XTile(Value)> loadX) {
+  auto block = [&](Value at) {
+    return k.transpose(walkK(k, w, weight, at, tokens, loadX)[0]);
+  };
+  if (w.rows == width)
+    return block(row);
+  auto index = [&](int64_t v) { return k.b.getIndexAttr(v); };
+  SmallVector<OpFoldResult> sizes{index(tokens), index(w.rows)},
+      strides{index(1), index(1)};
+  Value all = k.full(0, {tokens, width});
+  for (int64_t from = 0; from < width; from += w.rows) {
+    SmallVector<OpFoldResult> offsets{index(0), index(from)};
+    all = tensor::InsertSliceOp::create(k.b, k.loc,
+                                        block(k.addi(row, k.ci(from))), all,
+                                        offsets, sizes, strides);
+  }
+  return all;
+}
+
 /// One head of `tokens` tokens a program.
 static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
   dsv4::LinearOp linear = p.linear;
@@ -164,7 +187,10 @@ static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
   int64_t tokens = l.tokenTile();
   WeightTile w = WeightTile::of(l.shapes, weightType.getShape(),
                                 weightType.getElementType(), width);
-  w.rows = width;
+  // Values of a whole head may be more than a program holds.
+  w.rows = rank.isCodes() || (input.quantise && l.shapes.codes)
+               ? width
+               : std::min(width, l.shapes.valueRows);
   w.ragged = false;
   std::string params = "t" + std::to_string(tokens) + input.params() + "_d" +
                        std::to_string(width) + chain.params;
@@ -201,8 +227,9 @@ static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
         };
         WeightOperand operand{k.arg(weight),
                               linear.getScale() ? k.arg(weight + 1) : Value()};
-        Value acc = walkK(k, w, operand, k.muli(head, width), tokens, loadX)[0];
-        Value y = k.f32(k.to(k.transpose(acc), type.getElementType()));
+        Value y = projectedHead(k, w, operand, k.muli(head, width), width,
+                                tokens, loadX);
+        y = k.f32(k.to(y, type.getElementType()));
         y = chain.apply(k, y, t, count, steps);
         k.store(k.reshape(k.to(y, k.argType(out).getElementType()),
                           {tokens, 1, width}),

@@ -88,6 +88,9 @@ struct TileShapes {
   /// Widest head whose norm, rotation and so on follow its projection within
   /// one program, which then has a block of weights of as many rows.
   int64_t projectedHead;
+  /// Most rows of a head's weight that a program walks together where its
+  /// input is values, not codes.
+  int64_t valueRows;
   /// Keys that a step of the indexer takes, and of a program that scores alone.
   int64_t indexKeys, indexStrip;
   /// Whether scores of the indexer go through memory, and a launch of its own

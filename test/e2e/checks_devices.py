@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+import checks_shapes
 from harness import check, compare_f32, require
 
 STUB = """#!/bin/sh
@@ -85,3 +86,19 @@ for _numerics in ("f32", "bf16", "published"):
               full=True)(shapes_bits(_name, _numerics))
 check("device-shapes/bits/hca/unfused", full=True)(
     shapes_bits("hca", "published", "--disable-fusion", "all"))
+
+
+@check("device-shapes/golden/head-dim-512")
+def wide_head(env):
+    """As wide as the published models' heads: a program walks the weights of
+    one in several blocks of rows."""
+    changes = next(c for n, _, c in checks_shapes.VARIANTS if n == "head-dim-512")
+    config = checks_shapes.variant(env, **changes)
+    checkpoint = env.checkpoint(config, seed=3)
+    ids = np.random.default_rng(11).integers(0, config["vocab_size"], 70)
+    wanted = env.reference(checkpoint, "f32").step(ids[None], 0)[0]
+    made = compiled(env, checkpoint, "f32")
+    for chunk in (1, 16):
+        found = env.logits(made, [ids], "--driver", "host", "--chunk", chunk)
+        remark = compare_f32(found, wanted)
+    return remark
