@@ -53,6 +53,20 @@ std::vector<std::string> calledFunctions(StringRef handOver) {
   return names;
 }
 
+std::string withoutFolders(StringRef handOver) {
+  static constexpr StringLiteral kFile = "_bitcode<\"";
+  std::string text;
+  for (size_t at = handOver.find(kFile); at != StringRef::npos;
+       at = handOver.find(kFile)) {
+    text += handOver.take_front(at + kFile.size());
+    handOver = handOver.drop_front(at + kFile.size());
+    StringRef path = handOver.take_until([](char c) { return c == '"'; });
+    text += path.rsplit('/').second.empty() ? path : path.rsplit('/').second;
+    handOver = handOver.drop_front(path.size());
+  }
+  return text + handOver.str();
+}
+
 namespace {
 /// The function of a kernel, or one of the two parts of it.
 struct Entry {
@@ -333,6 +347,7 @@ static bool compileOne(Job &job, const std::string &folder,
 static void inspect(MutableArrayRef<Job> jobs, const Toolchain &toolchain) {
   std::map<const Target *, Library> libraries;
   for (Job &job : jobs) {
+    job.handOver = withoutFolders(job.handOver);
     if (!job.handOver.empty() &&
         !launchFacts(job.handOver, job.kernel, *job.target).understood) {
       job.refusal = "how to launch it cannot be read from what was handed "

@@ -54,6 +54,10 @@ LaunchFacts launchFacts(llvm::StringRef handOver, llvm::StringRef kernel,
 /// The functions that a hand-over declares and does not define.
 std::vector<std::string> calledFunctions(llvm::StringRef handOver);
 
+/// The hand-over as a package holds it: files of the device library are named
+/// without the folders of the machine that it was made on.
+std::string withoutFolders(llvm::StringRef handOver);
+
 /// What is wrong in the tool's output; empty if nothing is. `hasLastStage`:
 /// that it is missing is no complaint otherwise.
 std::string firstComplaint(llvm::StringRef output, bool hasLastStage);

@@ -65,6 +65,10 @@ static std::optional<int64_t> greatest(Value value) {
 
 /// Whether `size` elements from `index` lie below `bound` for certain.
 static bool liesBelow(Value index, Value bound, int64_t size) {
+  auto sum = bound.getDefiningOp<arith::AddIOp>();
+  if (sum && sum.getLhs() == index &&
+      getConstantIntValue(sum.getRhs()).value_or(0) >= size)
+    return true;
   std::optional<int64_t> limit = getConstantIntValue(bound);
   std::optional<int64_t> most = greatest(index);
   return limit && most && *most + size <= *limit;
@@ -132,8 +136,6 @@ Translator::Access Translator::access(Value memref, ValueRange indices,
     at.push_back(get(i));
   SmallVector<int64_t> strides = stridesOf(buffer.type.getShape());
   Access result;
-  result.view = rectangle(buffer, offsetOf(buffer, at), shape,
-                          Shape(strides).take_back(shape.size()));
   ValueRange covered = indices.take_back(shape.size());
   for (auto [d, size] : llvm::enumerate(shape)) {
     result.sizes.push_back(bounds.empty()
@@ -141,6 +143,12 @@ Translator::Access Translator::access(Value memref, ValueRange indices,
                                : within(covered[d], bounds[d], size));
     result.whole &= getConstantIntValue(result.sizes.back()) == size;
   }
+  result.known = getConstantIntValues(result.sizes);
+  if (result.known && llvm::is_contained(*result.known, 0))
+    result.known = std::nullopt;
+  result.view = rectangle(buffer, offsetOf(buffer, at),
+                          result.known ? Shape(*result.known) : shape,
+                          Shape(strides).take_back(shape.size()));
   return result;
 }
 
@@ -175,18 +183,28 @@ LogicalResult Translator::load(tile::LoadOp op) {
       whole.getElementType());
   Access from =
       access(op.getBuffer(), op.getIndices(), op.getBounds(), type.getShape());
-  Value buffer;
-  if (from.whole) {
-    buffer = make<memref::AllocOp>(
-        MemRefType::get(type.getShape(), type.getElementType()));
+  SmallVector<OpFoldResult> start(type.getRank(), b.getIndexAttr(0)),
+      ones(type.getRank(), b.getIndexAttr(1));
+  Value tile;
+  if (from.known) {
+    // Without bounds, or a part that is known: a tile of its own among zeros.
+    // (Where a program is a turn of a loop, the 950's tool loses the rank of a
+    // buffer of which a part is copied.)
+    Value buffer = make<memref::AllocOp>(
+        MemRefType::get(*from.known, type.getElementType()));
     memref::CopyOp::create(b, from.view, buffer);
+    tile = asTile(b, buffer);
+    if (!from.whole)
+      tile = make<tensor::InsertSliceOp>(
+          tile, make<arith::ConstantOp>(cast<TypedAttr>(b.getZeroAttr(type))),
+          start, from.sizes, ones);
   } else {
-    buffer = zeroed(type.getShape(), type.getElementType());
-    SmallVector<OpFoldResult> start(type.getRank(), b.getIndexAttr(0));
+    Value buffer = zeroed(type.getShape(), type.getElementType());
     memref::CopyOp::create(b, partOf(from.view, start, from.sizes),
                            partOf(buffer, start, from.sizes));
+    tile = asTile(b, buffer);
   }
-  set(op, reshape(asTile(b, buffer), whole.getShape()));
+  set(op, reshape(tile, whole.getShape()));
   return success();
 }
 
@@ -212,21 +230,21 @@ LogicalResult Translator::store(tile::StoreOp op) {
     memref::StoreOp::create(b, element, to.view, ValueRange{place});
     return success();
   }
-  std::optional<int64_t> size = getConstantIntValue(to.sizes[0]);
-  if (!to.whole && type.getRank() == 1 && size) {
+  if (!to.whole && type.getRank() == 1 && to.known) {
     // A known part of a line is whole rows of a matrix.
-    int64_t width = std::gcd(*size, type.getDimSize(0));
+    int64_t size = to.known->front(),
+            width = std::gcd(size, type.getDimSize(0));
     tile = reshape(tile, {type.getDimSize(0) / width, width});
     tile = make<tensor::ExtractSliceOp>(tile, numbers(b, {0, 0}),
-                                        numbers(b, {*size / width, width}),
+                                        numbers(b, {size / width, width}),
                                         numbers(b, {1, 1}));
-    tile = reshape(tile, {*size});
-    to.view = partOf(to.view, numbers(b, {0}), to.sizes);
+    tile = reshape(tile, {size});
   } else if (!to.whole) {
     SmallVector<OpFoldResult> start(type.getRank(), b.getIndexAttr(0)),
         ones(type.getRank(), b.getIndexAttr(1));
     tile = make<tensor::ExtractSliceOp>(tile, start, to.sizes, ones);
-    to.view = partOf(to.view, start, to.sizes);
+    if (!to.known)
+      to.view = partOf(to.view, start, to.sizes);
   }
   storeInto(b, tile, to.view);
   return success();

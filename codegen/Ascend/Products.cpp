@@ -11,6 +11,17 @@ using namespace mlir;
 
 namespace fathom::ascend {
 
+/// Most bytes of a left operand that is only there as f32 for a product.
+static constexpr int64_t kStripBytes = 32 << 10;
+
+Value Translator::matmul(Value lhs, Value rhs, Value acc) {
+  auto made = linalg::MatmulOp::create(b, TypeRange{acc.getType()},
+                                       ValueRange{lhs, rhs}, ValueRange{acc});
+  // f32 is not rounded to fewer bits on its way into the cube unit.
+  made->setAttr("input_precision", b.getStringAttr("ieee"));
+  return made.getResult(0);
+}
+
 Value Translator::product(Value lhs, Value rhs, Value acc) {
   Value left = narrowed(lhs), right = narrowed(rhs);
   auto isBF16 = [](Value x) {
@@ -24,14 +35,39 @@ Value Translator::product(Value lhs, Value rhs, Value acc) {
       return isBF16(x) ? make<arith::ExtFOp>(withElement(x, b.getF32Type()), x)
                        : x;
     };
-    lhs = wide(lhs);
     rhs = wide(rhs);
+    if (isBF16(left))
+      return productInStrips(left, rhs, acc);
+    lhs = wide(lhs);
   }
-  auto made = linalg::MatmulOp::create(b, TypeRange{acc.getType()},
-                                       ValueRange{lhs, rhs}, ValueRange{acc});
-  // f32 is not rounded to fewer bits on its way into the cube unit.
-  made->setAttr("input_precision", b.getStringAttr("ieee"));
-  return made.getResult(0);
+  return matmul(lhs, rhs, acc);
+}
+
+Value Translator::productInStrips(Value lhs, Value rhs, Value acc) {
+  auto shape = cast<RankedTensorType>(lhs.getType()).getShape();
+  int64_t m = shape[0], k = shape[1], rows = m,
+          n = cast<RankedTensorType>(acc.getType()).getDimSize(1);
+  while (rows % 2 == 0 && rows * k * 4 > kStripBytes)
+    rows /= 2;
+  auto extended = [&](Value x) -> Value {
+    return make<arith::ExtFOp>(withElement(x, b.getF32Type()), x);
+  };
+  if (rows == m)
+    return matmul(extended(lhs), rhs, acc);
+  auto numbers = [&](Shape list) {
+    return getAsIndexOpFoldResult(b.getContext(), list);
+  };
+  Value all = empty({m, n}, b.getF32Type());
+  for (int64_t from = 0; from < m; from += rows) {
+    auto at = numbers({from, 0}), ones = numbers({1, 1});
+    Value part =
+              make<tensor::ExtractSliceOp>(lhs, at, numbers({rows, k}), ones),
+          start = b.createOrFold<tensor::ExtractSliceOp>(
+              acc, at, numbers({rows, n}), ones);
+    all = make<tensor::InsertSliceOp>(matmul(extended(part), rhs, start), all,
+                                      at, numbers({rows, n}), ones);
+  }
+  return all;
 }
 
 /// What AscendNPU-IR calls a product of codes with scales of blocks along K.

@@ -98,6 +98,9 @@ private:
     Value view;
     llvm::SmallVector<mlir::OpFoldResult> sizes; // below the bounds
     bool whole = true;
+    /// Where all sizes are known and none is 0: them. The view has these, else
+    /// those of the tile.
+    std::optional<llvm::SmallVector<int64_t>> known;
   };
   Access access(Value memref, mlir::ValueRange indices, mlir::ValueRange bounds,
                 Shape shape);
@@ -145,6 +148,9 @@ private:
   mlir::LogicalResult dot(tile::DotOp op);
   mlir::LogicalResult dotScaled(tile::DotScaledOp op);
   Value product(Value lhs, Value rhs, Value acc);
+  Value matmul(Value lhs, Value rhs, Value acc);
+  /// In f32, of a left operand that is bf16.
+  Value productInStrips(Value lhs, Value rhs, Value acc);
   mlir::LogicalResult dotCodes(tile::DotScaledOp op);
   /// A tile of values, or of codes, for blocks as one [m, k].
   Value spread(Value scale, int64_t m, int64_t k);

@@ -28,7 +28,8 @@ public:
     launches = 0;
     if (!shapes) {
       module.emitError() << "unknown target '" << target
-                         << "' for tile shapes: there are cpu and cuda";
+                         << "' for tile shapes: there are "
+                         << TileShapes::names();
       return signalPassFailure();
     }
     SmallVector<func::FuncOp> functions;

@@ -163,11 +163,20 @@ static constexpr TileShapes kAscend = {
     /*elements=*/512,
 };
 
+static constexpr const TileShapes *kAll[] = {&kCPU, &kCUDA, &kAscend};
+
 const TileShapes *TileShapes::find(llvm::StringRef target) {
-  for (const TileShapes *shapes : {&kCPU, &kCUDA, &kAscend})
+  for (const TileShapes *shapes : kAll)
     if (target == shapes->name)
       return shapes;
   return nullptr;
+}
+
+std::string TileShapes::names() {
+  std::string all;
+  for (const TileShapes *shapes : kAll)
+    all += (all.empty() ? "" : ", ") + std::string(shapes->name);
+  return all;
 }
 
 } // namespace fathom

@@ -8,6 +8,7 @@
 #include "llvm/ADT/StringRef.h"
 
 #include <cstdint>
+#include <string>
 
 namespace fathom {
 
@@ -116,6 +117,8 @@ struct TileShapes {
 
   /// Null for a target that is not known.
   static const TileShapes *find(llvm::StringRef target);
+  /// Of all that are known: "cpu, cuda".
+  static std::string names();
 };
 
 } // namespace fathom

@@ -281,30 +281,25 @@ Status AscendDriver::memory(uint64_t *bytes) const {
 
 //===-- Memory ------------------------------------------------------------===//
 
-/// Zeroed, aligned to kAlignment.
+/// Zeroed. CANN's own alignment is enough: kernels ask for an element's, and
+/// only so is what the plan counts what is asked for.
 Status AscendDriver::allocateBytes(uint64_t bytes, const std::string &what,
                                    void **memory) {
-  const uint64_t size = std::max(bytes, kAlignment);
   void *got = nullptr;
-  // Its own alignment is less than ours.
-  if (Status s = FATHOM_ACL(*this, allocate, "aclrtMalloc", &got,
-                            size + kAlignment, kAclHugePagesFirst);
+  if (Status s = FATHOM_ACL(*this, allocate, "aclrtMalloc", &got, bytes,
+                            kAclHugePagesFirst);
       s.failed())
-    return Status(s.code(), std::to_string(size) + " bytes for " + what + ": " +
-                                s.message());
-  void *given =
-      reinterpret_cast<void *>(rounded(reinterpret_cast<uintptr_t>(got)));
+    return Status(s.code(), std::to_string(bytes) + " bytes for " + what +
+                                ": " + s.message());
   Status zeroed =
-      FATHOM_ACL(*this, fill, "aclrtMemsetAsync", given, size, 0, size, setup);
+      FATHOM_ACL(*this, fill, "aclrtMemsetAsync", got, bytes, 0, bytes, setup);
   if (!zeroed.failed())
     zeroed = FATHOM_ACL(*this, synchronise, "aclrtSynchronizeStream", setup);
   if (zeroed.failed()) {
     (void)api.release(got);
     return zeroed;
   }
-  std::lock_guard<std::mutex> lock(pieces);
-  allocated.emplace(given, got);
-  *memory = given;
+  *memory = got;
   return Status();
 }
 
@@ -317,7 +312,7 @@ Status AscendDriver::allocate(const BufferRequest *requests, size_t count,
   for (size_t i = 0; i < count; ++i)
     total += rounded(requests[i].bytes);
   void *base = nullptr;
-  if (Status s = allocateBytes(total,
+  if (Status s = allocateBytes(std::max(total, kAlignment),
                                std::to_string(count) + " buffers from '" +
                                    requests[0].name + "' on",
                                &base);
@@ -332,16 +327,8 @@ Status AscendDriver::allocate(const BufferRequest *requests, size_t count,
 }
 
 void AscendDriver::release(void *memory) {
-  void *got = nullptr;
-  {
-    std::lock_guard<std::mutex> lock(pieces);
-    auto it = allocated.find(memory);
-    if (it == allocated.end())
-      return;
-    got = it->second;
-    allocated.erase(it);
-  }
-  (void)FATHOM_ACL(*this, release, "aclrtFree", got);
+  if (memory)
+    (void)FATHOM_ACL(*this, release, "aclrtFree", memory);
 }
 
 /// Kernels run one after the other, so that the largest need is all there is.

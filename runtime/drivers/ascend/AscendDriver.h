@@ -11,8 +11,6 @@
 #include "runtime/drivers/ascend/Launcher.h"
 
 #include <functional>
-#include <map>
-#include <mutex>
 
 namespace fathom::rt {
 
@@ -77,8 +75,6 @@ private:
   std::string processor;
   AclContext context = nullptr;
   AclStream setup = nullptr;
-  std::mutex pieces;                  // guards the next
-  std::map<void *, void *> allocated; // what was given out, what was got
   std::vector<std::unique_ptr<Image>> images;
   std::vector<std::unique_ptr<Kernel>> kernels;
   AscendAddresses addresses;

@@ -7,6 +7,8 @@
 // RUN: FileCheck %s --check-prefix=GENERIC < %t/pick.mlir
 // RUN: mlir-opt %t/pick.mlir | FileCheck %s
 // RUN: mlir-opt %t/plain.mlir | FileCheck %s --check-prefix=PLAIN
+// RUN: mlir-opt %t/part.mlir | FileCheck %s --check-prefix=PART
+// RUN: mlir-opt --canonicalize %t/strips.mlir | FileCheck %s --check-prefix=STRIPS
 
 // GENERIC-NOT: builtin.module {
 // GENERIC-NOT: overflow<none>}> : (tensor<{{.*}}xi32>) -> tensor<{{.*}}xi8>
@@ -50,5 +52,44 @@ tile.kernel @plain(%x: memref<?x64xf32>, %rows: memref<?xi32>, %y: memref<?x32xi
   %v = tile.gather %x[%r, %zero] : memref<?x64xf32>, tensor<4xi32> -> tensor<4x64xf32>
   %p = tile.pack_fp4 %v : tensor<4x64xf32> -> tensor<4x32xi8>
   tile.store %p, %y[%i, %zero] : tensor<4x32xi8>, memref<?x32xi8>
+  tile.return
+}
+
+// A part that is known is loaded as a tile of its own and put among zeros; one
+// row from a row on lies below the bound of the next one for certain.
+// PART: func.func @part(
+// PART-NOT: memref.subview
+// PART: memref.reinterpret_cast {{.*}} sizes: [1, 384], strides: [384, 1]
+// PART: memref.alloc() : memref<1x384xf32>
+// PART: tensor.insert_slice {{.*}} : tensor<1x384xf32> into tensor<1x512xf32>
+tile.kernel @part(%x: memref<?x384xf32>, %y: memref<?x512xf32>) {
+  %i = tile.program_id 0
+  %zero = arith.constant 0 : index
+  %one = arith.constant 1 : index
+  %width = arith.constant 384 : index
+  %next = arith.addi %i, %one : index
+  %v = tile.load %x[%i, %zero] bounds[%next, %width] : memref<?x384xf32> -> tensor<1x512xf32>
+  tile.store %v, %y[%i, %zero] : tensor<1x512xf32>, memref<?x512xf32>
+  tile.return
+}
+
+// What is extended only for a product is so in strips of 32 KB.
+// STRIPS: func.func @strips(
+// STRIPS-NOT: tensor<128x128xf32>
+// STRIPS: tensor.extract_slice {{.*}}[0, 0] [64, 128] {{.*}} : tensor<128x128xbf16> to tensor<64x128xbf16>
+// STRIPS: arith.extf {{.*}} : tensor<64x128xbf16> to tensor<64x128xf32>
+// STRIPS: linalg.matmul {{.*}} ins({{.*}} : tensor<64x128xf32>, tensor<128x16xf32>)
+// STRIPS: tensor.insert_slice {{.*}}[0, 0] [64, 16]
+// STRIPS: tensor.extract_slice {{.*}}[64, 0] [64, 128]
+// STRIPS: linalg.matmul {{.*}} ins({{.*}} : tensor<64x128xf32>, tensor<128x16xf32>)
+// STRIPS: tensor.insert_slice {{.*}}[64, 0] [64, 16]
+tile.kernel @strips(%w: memref<128x128xbf16>, %x: memref<16x128xf32>, %y: memref<128x16xf32>) {
+  %zero = arith.constant 0 : index
+  %a = tile.load %w[%zero, %zero] : memref<128x128xbf16> -> tensor<128x128xbf16>
+  %f = arith.extf %a : tensor<128x128xbf16> to tensor<128x128xf32>
+  %b = tile.load %x[%zero, %zero] : memref<16x128xf32> -> tensor<16x128xf32>
+  %acc = arith.constant dense<0.0> : tensor<128x16xf32>
+  %c = tile.dot <nt> %f, %b, %acc : tensor<128x128xf32>, tensor<16x128xf32>, tensor<128x16xf32>
+  tile.store %c, %y[%zero, %zero] : tensor<128x16xf32>, memref<128x16xf32>
   tile.return
 }

@@ -311,4 +311,39 @@ TEST(AscendHandOver, CalledFunctions) {
   EXPECT_EQ(calledFunctions(kVector), std::vector<std::string>{"load"});
 }
 
+TEST(AscendHandOver, FilesOfTheLibraryHaveNoFolder) {
+  EXPECT_EQ(withoutFolders("a = #hivm.aic_bitcode<\"/there/lib/m.aic.bc\">, "
+                           "b = #hivm.host_bitcode<\"host.bc\">, \"/x/y\""),
+            "a = #hivm.aic_bitcode<\"m.aic.bc\">, "
+            "b = #hivm.host_bitcode<\"host.bc\">, \"/x/y\"");
+  EXPECT_EQ(withoutFolders("a = #hivm.aic_bitcode<\"/there/lib"),
+            "a = #hivm.aic_bitcode<\"lib");
+  EXPECT_EQ(withoutFolders(kVector), kVector);
+}
+
+/// A table of names has nothing between them: what begins or ends like another
+/// name is not that name.
+TEST(AscendDeviceLibrary, HasSymbol) {
+  static constexpr char kNames[] = "\x01\xff"
+                                   "_mlir_ciface_load_float"
+                                   "_mlir_ciface_add_half_2d"
+                                   "_Z3subDhDh"
+                                   "_mlir_ciface_mul"
+                                   "llvm.memcpy"
+                                   "_mlir_ciface_exp\0garbage"
+                                   "_mlir_ciface_last";
+  const llvm::StringRef library(kNames, sizeof(kNames) - 1);
+  for (const char *name : {"load_float", "_mlir_ciface_load_float",
+                           "add_half_2d", "mul", "exp", "last"})
+    EXPECT_TRUE(hasSymbol(library, name)) << name;
+  for (const char *name :
+       {"load", "load_floa", "add_half", "half_2d", "add_half_2d_", "sub",
+        "memcpy", "garbage", "las", "lasts", "", "_mlir_ciface_"})
+    EXPECT_FALSE(hasSymbol(library, name)) << name;
+  // Found at its second place, where it is whole.
+  EXPECT_TRUE(hasSymbol("_mlir_ciface_add2_mlir_ciface_add", "add"));
+  EXPECT_FALSE(hasSymbol("_mlir_ciface_add2_mlir_ciface_add3", "add"));
+  EXPECT_FALSE(hasSymbol("", "add"));
+}
+
 } // namespace

@@ -285,6 +285,15 @@ TEST_P(AscendAnyWay, Memory) {
             FATHOM_OK);
   EXPECT_EQ(memory.scratch_bytes, kMockWorkspace * kStepTokens);
   close();
+  // With exactly what is planned there is enough, and all of it is taken.
+  mock().mostAllocatedBytes = 0;
+  mock().memoryBytes = memory.peak_bytes;
+  ASSERT_EQ(open().code, FATHOM_OK);
+  ASSERT_EQ(fathom_session_create(engine, nullptr, &session).code, FATHOM_OK);
+  EXPECT_EQ(uint64_t(mock().allocatedBytes), memory.peak_bytes);
+  EXPECT_EQ(uint64_t(mock().mostAllocatedBytes), memory.peak_bytes);
+  EXPECT_EQ(fathom_session_allocated_bytes(session), memory.total_bytes);
+  close();
   mock().memoryBytes = memory.peak_bytes - 1; // three sequences, not four
   ASSERT_EQ(open().code, FATHOM_OK);
   const int64_t before = mock().count["aclrtMalloc"];
