@@ -7,6 +7,7 @@
 
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
@@ -42,6 +43,9 @@ static json::Value toJSON(const Assembly &job) {
                                {"loopSpillStores", r.loopSpillStores},
                                {"tmaInstructions", r.tmaInstructions},
                                {"wideOperandLoads", r.wideLoads},
+                               {"threads", r.threads},
+                               {"computingRegisters", r.computingRegisters},
+                               {"loadingRegisters", r.loadingRegisters},
                                {"tensorInstructions", std::move(tensor)}};
   return out;
 }
@@ -64,6 +68,9 @@ static bool readReport(const json::Value &value, format::KernelReport &report,
          map.map("loopSpillStores", report.loopSpillStores) &&
          map.map("tmaInstructions", report.tmaInstructions) &&
          map.map("wideOperandLoads", report.wideLoads) &&
+         map.map("threads", report.threads) &&
+         map.map("computingRegisters", report.computingRegisters) &&
+         map.map("loadingRegisters", report.loadingRegisters) &&
          map.map("tensorInstructions", report.tensorInstructions);
 }
 
@@ -162,6 +169,18 @@ static bool assembleOne(Assembly &job, const std::string &prefix,
   return written;
 }
 
+/// The assembler may hand out more registers than it starts a block with, as it
+/// did for 640 threads where two blocks were to fit a multiprocessor.
+static void refuseEndless(Assembly &job) {
+  uint64_t missing = job.report ? missingRegisters(*job.report) : 0;
+  if (!missing)
+    return;
+  job.refusal = formatv("its threads would wait for ever for {0} registers "
+                        "that the block does not have",
+                        missing);
+  job.cubin.clear();
+}
+
 Error assemble(MutableArrayRef<Assembly> jobs, const Toolchain &toolchain,
                const AssemblyOptions &options) {
   auto work = [&](size_t i, const std::string &prefix) {
@@ -178,6 +197,7 @@ Error assemble(MutableArrayRef<Assembly> jobs, const Toolchain &toolchain,
     }
     if (fresh && !entry.empty())
       toCache(job, entry);
+    refuseEndless(job);
     return good;
   };
   return runJobs(jobs.size(), options.parallel, options.progress, work);

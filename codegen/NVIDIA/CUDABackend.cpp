@@ -53,6 +53,12 @@ bool hasProducts(mlir::Operation *kernel) {
       .wasInterrupted();
 }
 
+bool readsTables(mlir::Operation *kernel) {
+  return kernel
+      ->walk([](tile::SelectBufferOp) { return mlir::WalkResult::interrupt(); })
+      .wasInterrupted();
+}
+
 static mlir::DictionaryAttr toAttribute(mlir::Builder &builder,
                                         const Configuration &c) {
   auto number = [&](const char *name, int value) {
@@ -90,10 +96,11 @@ void chooseConfigurations(mlir::ModuleOp module,
       if (choices.get(name))
         continue;
       const Configuration *choice = known.find(kind, name);
-      choices.set(
-          name, toAttribute(builder,
-                            choice ? *choice
-                                   : configurationSpace(*findTarget(name))[0]));
+      choices.set(name,
+                  toAttribute(builder, choice ? *choice
+                                              : configurationSpace(
+                                                    *findTarget(name),
+                                                    readsTables(kernel))[0]));
     }
     kernel->setAttr(kConfigurationsAttr,
                     choices.getDictionary(module.getContext()));
@@ -122,7 +129,7 @@ static std::vector<Job> jobsOf(mlir::ModuleOp module,
       Job &job = jobs.emplace_back();
       job.kernel = kernel;
       job.target = findTarget(name);
-      job.ways = configurationSpace(*job.target);
+      job.ways = configurationSpace(*job.target, readsTables(kernel));
       if (std::optional<Configuration> choice = chosen(kernel, name)) {
         erase_if(job.ways,
                  [&](const Configuration &c) { return c == *choice; });

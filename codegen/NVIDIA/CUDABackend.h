@@ -31,6 +31,8 @@ std::string kernelClass(mlir::Operation *kernel);
 
 /// Whether the kernel multiplies matrices.
 bool hasProducts(mlir::Operation *kernel);
+/// Whether the kernel finds operands by a table of addresses.
+bool readsTables(mlir::Operation *kernel);
 
 /// Notes on every kernel of `module` how it is compiled. Choices that are there
 /// already are kept.

@@ -15,7 +15,8 @@ static constexpr const char kBuiltIn[] =
 #include "codegen/NVIDIA/Configurations.inc"
     ;
 
-SmallVector<Configuration, 0> configurationSpace(const Target &target) {
+SmallVector<Configuration, 0> configurationSpace(const Target &target,
+                                                 bool readsTables) {
   // 8 warps halve what each must hold, and keep the warps that drive memory and
   // tensor cores busy; two CTAs share what they load where the hardware can.
   SmallVector<Configuration, 0> space;
@@ -23,7 +24,7 @@ SmallVector<Configuration, 0> configurationSpace(const Target &target) {
     space.push_back({warps, 1, 0});
   for (int occupancy : {1, 2})
     space.push_back({8, 1, occupancy});
-  if (target.hasTMA)
+  if (target.hasTMA && !readsTables)
     for (int warps : {8, 16, 4})
       space.push_back({warps, 2, 0});
   return space;

@@ -14,8 +14,10 @@
 
 namespace fathom::nvidia {
 
-/// Worker warps, CTAs and occupancy, best guess first: what is tried.
-llvm::SmallVector<Configuration, 0> configurationSpace(const Target &target);
+/// Worker warps, CTAs and occupancy, best guess first: what is tried. The first
+/// is the same for all. `readsTables`: the kernel finds operands by a table.
+llvm::SmallVector<Configuration, 0> configurationSpace(const Target &target,
+                                                       bool readsTables);
 
 class Configurations {
 public:

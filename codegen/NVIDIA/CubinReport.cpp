@@ -7,6 +7,8 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSwitch.h"
+#include "llvm/Object/ObjectFile.h"
+#include "llvm/Support/Endian.h"
 
 using namespace llvm;
 using fathom::format::KernelReport;
@@ -23,6 +25,56 @@ bool parseResources(StringRef text, KernelReport &report) {
   return numberAfter(text, "REG:", report.registers) &&
          numberAfter(text, "STACK:", report.stackBytes) &&
          numberAfter(text, "SHARED:", report.sharedBytes);
+}
+
+std::optional<uint64_t> threadsOf(StringRef cubin) {
+  Expected<std::unique_ptr<object::ObjectFile>> file =
+      object::ObjectFile::createELFObjectFile(MemoryBufferRef(cubin, "cubin"));
+  if (!file) {
+    consumeError(file.takeError());
+    return std::nullopt;
+  }
+  for (const object::SectionRef &section : (*file)->sections()) {
+    Expected<StringRef> name = section.getName();
+    Expected<StringRef> content = section.getContents();
+    bool wanted = name && content && name->starts_with(".nv.info.");
+    StringRef left = wanted ? *content : StringRef();
+    if (!name)
+      consumeError(name.takeError());
+    if (!content)
+      consumeError(content.takeError());
+    // Records: a form, an attribute, and 16 bits, which in form 4 are the bytes
+    // that follow. Attribute 16 are the threads along x, y and z.
+    while (left.size() >= 4) {
+      const uint8_t form = left[0], attribute = left[1];
+      const size_t bytes =
+          form == 4 ? support::endian::read16le(left.data() + 2) : 0;
+      left = left.drop_front(4);
+      if (left.size() < bytes)
+        break;
+      if (form == 4 && attribute == 16 && bytes >= 12) {
+        uint64_t threads = 1;
+        for (int axis : {0, 4, 8})
+          threads *= support::endian::read32le(left.data() + axis);
+        return threads;
+      }
+      left = left.drop_front(bytes);
+    }
+  }
+  return std::nullopt;
+}
+
+uint64_t missingRegisters(const KernelReport &report) {
+  if (!report.computingRegisters)
+    return 0;
+  // Registers are handed over between groups of four warps; the last one loads.
+  constexpr uint64_t kGroup = 128;
+  const uint64_t loading = std::min(report.threads, kGroup);
+  const uint64_t wanted =
+      (report.threads - loading) * report.computingRegisters +
+      loading * report.loadingRegisters;
+  const uint64_t given = report.threads * report.registers;
+  return wanted > given ? wanted - given : 0;
 }
 
 static bool isTensor(StringRef opcode) {
@@ -161,6 +213,14 @@ void parseListing(StringRef text, KernelReport &report) {
       wide.push_back(i);
     if (instruction.opcode == "STL")
       stores.push_back(i);
+    // "USETMAXREG.TRY_ALLOC.CTAPOOL UP0, 0xe8 ;", "....DEALLOC.CTAPOOL 0x20;"
+    if (instruction.opcode == "USETMAXREG") {
+      auto [success, taken] = instruction.operands.rtrim("; ").split(',');
+      uint64_t &of =
+          taken.empty() ? report.loadingRegisters : report.computingRegisters;
+      if ((taken.empty() ? success : taken).trim().getAsInteger(0, of))
+        of = 0;
+    }
     if (instruction.opcode == "UTMALDG" || instruction.opcode == "UTMASTG")
       ++report.tmaInstructions;
   }
@@ -219,6 +279,7 @@ std::optional<KernelReport> inspectCubin(const Toolchain &toolchain,
       !runTool(toolchain.nvdisasm, {"-c", file}, kSeconds, text))
     return std::nullopt;
   parseListing(text, report);
+  report.threads = threadsOf(readBytes(file)).value_or(0);
   return report;
 }
 

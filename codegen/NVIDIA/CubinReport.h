@@ -15,6 +15,12 @@ bool parseResources(llvm::StringRef text, format::KernelReport &report);
 /// Wide loads are those of operands: pointers, of tables, do not count.
 void parseListing(llvm::StringRef text, format::KernelReport &report);
 
+/// Threads of a block, as the cubin says of its only kernel.
+std::optional<uint64_t> threadsOf(llvm::StringRef cubin);
+/// Registers that a block's threads want beyond those it is started with: with
+/// any, the kernel waits for ever, since none is given back.
+uint64_t missingRegisters(const format::KernelReport &report);
+
 /// Of the cubin in `file`; nothing where the tools are missing or fail.
 std::optional<format::KernelReport> inspectCubin(const Toolchain &toolchain,
                                                  const std::string &file);

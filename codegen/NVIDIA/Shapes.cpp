@@ -5,6 +5,7 @@
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 
@@ -57,8 +58,92 @@ static Op combiner(Scalar scalar, tile::ReduceKind kind) {
   return Op::AddF;
 }
 
+/// The sum along a dimension, the same bits in every order of adding. In which
+/// order a reduction adds is the assembler's affair, and it is another in a
+/// tile of another shape or another kernel, so for another number of tokens.
+/// Addends become integers, whose sum is exact: in 64 bits, or in 32 where
+/// those few leave a unit of 2^-24 of the largest. A sum with an infinity is
+/// NaN.
+Value Translator::sumOf(const Value &x, uint32_t dim) {
+  const int64_t n = x.type.shape[dim];
+  if (n <= 2) // one order, or two that agree
+    return f.reduce(x, dim, {S::F32, 0}, [&](const Value &e, const Value &acc) {
+      return f.binary(Op::AddF, e, acc);
+    });
+  const Scalar integer = n <= 64 ? S::I32 : S::I64;
+  const int64_t bits = n <= 64 ? 31 : 62;
+  Attributes nan, isUnsigned, towardsZero;
+  nan.nan = true;
+  isUnsigned.sign = Signedness::Unsigned;
+  towardsZero.rounding = Rounding::IntegerToZero;
+  Value most =
+      f.reduce(x, dim, {S::F32, 0}, [&](const Value &e, const Value &acc) {
+        return f.binary(Op::MaxF, f.unary(Op::AbsF, e), f.unary(Op::AbsF, acc),
+                        nan);
+      });
+  // With exponents as the fields of f32: the scale takes the largest addend
+  // below 2^bits / n, if it is no larger than can be undone.
+  constexpr int64_t kOne = 1 << 23, kBias = 127;
+  Value field = masked(f.bitcast(most, S::I32), 0xFF * kOne);
+  const int64_t top = (2 * kBias + bits - 1 - llvm::Log2_64_Ceil(n)) * kOne;
+  Value up = f.binary(Op::MinI,
+                      f.binary(Op::SubI, splatLike(field, int32_t(top)), field),
+                      splatLike(field, (2 * kBias - 1) * kOne), isUnsigned);
+  Value down = f.binary(Op::SubI, splatLike(field, 2 * kBias * kOne), up);
+  Dims withOne(x.type.shape);
+  withOne[dim] = 1;
+  Value scaled = f.binary(
+      Op::MulF, x,
+      f.broadcast(f.reshape(f.bitcast(up, S::F32), withOne), x.type.shape));
+  if (integer == S::I32) { // to the nearest: a half away from zero, then cut
+    Value half = f.binary(Op::OrI, masked(f.bitcast(x, S::I32), 0x80000000),
+                          f.splatInt(S::I32, 0x3F000000, x.type.shape));
+    scaled = f.binary(Op::AddF, scaled, f.bitcast(half, S::F32));
+  }
+  Value sum = f.reduce(
+      f.one(Op::FToI, Type::tile(integer, x.type.shape), {scaled}, towardsZero),
+      dim, {integer, 0}, [&](const Value &e, const Value &acc) {
+        return f.binary(Op::AddI, e, acc);
+      });
+  Value rounded = f.binary(Op::MulF, f.one(Op::IToF, most.type, {sum}),
+                           f.bitcast(down, S::F32));
+  Value isFinite = f.compareInt(Comparison::LT, Signedness::Signed, field,
+                                splatLike(field, 0xFF * kOne));
+  return f.select(isFinite, rounded,
+                  f.splatBits(S::F32, 0x7FC00000, most.type.shape));
+}
+
+/// The sums of the rows of a bf16 tile, as a product with ones: in the tensor
+/// cores' order, which depends on the length of a row alone.
+Value Translator::sumOfRows(const Value &x) {
+  constexpr int64_t kColumns = 16; // all the same
+  const int64_t rows = x.type.shape[0], n = x.type.shape[1];
+  Value sums = f.mma(x, f.splatFloat(S::BF16, 1, {n, kColumns}),
+                     f.splatFloat(S::F32, 0, {rows, kColumns}));
+  Attributes nan;
+  nan.nan = true;
+  return f.reduce(sums, 1, {S::F32, 0xFF800000},
+                  [&](const Value &e, const Value &acc) {
+                    return f.binary(Op::MaxF, e, acc, nan);
+                  });
+}
+
 LogicalResult Translator::reduce(tile::ReduceOp op) {
   Value x = get(op.getX());
+  if (op.getKind() == tile::ReduceKind::Add &&
+      x.type.element == Element(S::F32)) {
+    auto widened = op.getX().getDefiningOp<arith::ExtFOp>();
+    const bool rows = x.type.shape.size() == 2 && op.getDim() == 1 &&
+                      x.type.shape[0] % 64 == 0 && x.type.shape[1] >= 16;
+    if (rows && widened &&
+        cast<RankedTensorType>(widened.getIn().getType())
+            .getElementType()
+            .isBF16())
+      set(op, sumOfRows(get(widened.getIn())));
+    else
+      set(op, sumOf(x, op.getDim()));
+    return success();
+  }
   Scalar scalar = x.type.element.scalar;
   FailureOr<uint64_t> identity = neutral(scalar, op.getKind());
   if (failed(identity))

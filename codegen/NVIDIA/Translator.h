@@ -133,6 +133,8 @@ private:
   // Shapes.cpp
   std::optional<mlir::LogicalResult> shapes(mlir::Operation *op);
   mlir::LogicalResult broadcast(tile::BroadcastOp op);
+  Value sumOf(const Value &x, uint32_t dim);
+  Value sumOfRows(const Value &x);
   mlir::LogicalResult reduce(tile::ReduceOp op);
   mlir::LogicalResult scan(tile::ScanOp op);
   mlir::LogicalResult deinterleave(tile::DeinterleaveOp op);

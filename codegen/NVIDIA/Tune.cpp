@@ -74,7 +74,7 @@ static std::vector<Search> searchesOf(mlir::ModuleOp module,
       one.kernel = kernel;
       one.kind = kind;
       one.target = findTarget(name);
-      one.space = configurationSpace(*one.target);
+      one.space = configurationSpace(*one.target, readsTables(kernel));
       one.hasProducts = hasProducts(kernel);
     }
   return all;

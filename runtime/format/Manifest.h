@@ -58,6 +58,9 @@ struct KernelReport {
   uint64_t tmaInstructions = 0;
   uint64_t wideLoads = 0; // in the main loop, of 8 bytes or more a thread
   std::map<std::string, uint64_t> tensorInstructions; // "HGMMA" -> how many
+  /// Of a block; and registers of a thread that computes and of one that only
+  /// loads, where threads hand registers over (else 0). Not in the manifest.
+  uint64_t threads = 0, computingRegisters = 0, loadingRegisters = 0;
   /// What the assembler says of slower code, a line each.
   std::vector<std::string> notices;
 };

@@ -60,7 +60,8 @@ class Measurement {
 public:
   Measurement(Compilation &run, StringRef architecture)
       : run(run), architecture(architecture.str()),
-        space(nvidia::configurationSpace(*nvidia::findTarget(architecture))) {
+        space(nvidia::configurationSpace(*nvidia::findTarget(architecture),
+                                         /*readsTables=*/true)) {
     for (auto kernel : run.module->getOps<tile::KernelOp>())
       classes[kernel.getSymName().str()] = nvidia::kernelClass(kernel);
   }

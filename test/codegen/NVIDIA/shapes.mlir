@@ -75,3 +75,46 @@ tile.kernel @pairs(%x: memref<8x16xf32>, %y: memref<8xf32>, %z: memref<8xi32>) {
   tile.store %s, %z[%zero] : tensor<8xi32>, memref<8xi32>
   tile.return
 }
+
+// A sum is one of integers, so that no order of adding matters: 32 bits for few
+// addends, 64 for more. Of two addends there is only one.
+// CHECK-LABEL: entry @sums(
+// CHECK: reduce {{.*}} dim=1 identities=[0.000000e+00 : f32] : tile<8x16xf32>
+// CHECK: maxf {{.*}} propagate_nan
+// CHECK: ftoi {{.*}} tile<8x16xf32> -> tile<8x16xi32>
+// CHECK: reduce {{.*}} dim=1 identities=[0 : i32] : tile<8x16xi32>
+// CHECK: itof {{.*}} -> tile<8xf32>
+// CHECK: reduce {{.*}} dim=1 identities=[0.000000e+00 : f32] : tile<1x128xf32>
+// CHECK: ftoi {{.*}} tile<1x128xf32> -> tile<1x128xi64>
+// CHECK: reduce {{.*}} dim=1 identities=[0] : tile<1x128xi64>
+// CHECK: reduce {{.*}} dim=0 identities=[0.000000e+00 : f32] : tile<2xf32>
+// CHECK-NOT: ftoi
+// CHECK: store_view_tko
+tile.kernel @sums(%x: memref<8x16xf32>, %y: memref<8xf32>, %z: memref<1xf32>,
+                  %two: memref<2xf32>) {
+  %zero = arith.constant 0 : index
+  %v = tile.load %x[%zero, %zero] : memref<8x16xf32> -> tensor<8x16xf32>
+  %few = tile.reduce <add> %v {dim = 1} : tensor<8x16xf32>
+  tile.store %few, %y[%zero] : tensor<8xf32>, memref<8xf32>
+  %long = tile.reshape %v : tensor<8x16xf32> -> tensor<1x128xf32>
+  %many = tile.reduce <add> %long {dim = 1} : tensor<1x128xf32>
+  tile.store %many, %z[%zero] : tensor<1xf32>, memref<1xf32>
+  %pair = tile.load %two[%zero] : memref<2xf32> -> tensor<2xf32>
+  %both = tile.reduce <add> %pair {dim = 0} : tensor<2xf32>
+  %whole = tile.reshape %both : tensor<f32> -> tensor<1xf32>
+  tile.store %whole, %z[%zero] : tensor<1xf32>, memref<1xf32>
+  tile.return
+}
+
+// Rows of bf16 values are added up by a product with ones.
+// CHECK-LABEL: entry @rows(
+// CHECK: mmaf {{.*}} tile<64x32xbf16>, tile<32x16xbf16>, tile<64x16xf32>
+// CHECK: reduce {{.*}} dim=1 identities=[0xFF800000 : f32] : tile<64x16xf32>
+tile.kernel @rows(%x: memref<64x32xbf16>, %y: memref<64xf32>) {
+  %zero = arith.constant 0 : index
+  %v = tile.load %x[%zero, %zero] : memref<64x32xbf16> -> tensor<64x32xbf16>
+  %w = arith.extf %v : tensor<64x32xbf16> to tensor<64x32xf32>
+  %s = tile.reduce <add> %w {dim = 1} : tensor<64x32xf32>
+  tile.store %s, %y[%zero] : tensor<64xf32>, memref<64xf32>
+  tile.return
+}

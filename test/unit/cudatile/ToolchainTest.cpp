@@ -327,6 +327,34 @@ TEST(CubinReport, PointersAreNoOperands) {
   EXPECT_EQ(wideLoads("MOV R8, R9"), 1u);
 }
 
+/// Threads that compute take registers from those that load. More than the
+/// block was started with never come.
+TEST(CubinReport, CountsRegistersThatNeverCome) {
+  auto missing = [](uint64_t threads, uint64_t registers, StringRef taken) {
+    format::KernelReport report;
+    parseListing(("        /*0010*/                   USETMAXREG.TRY_ALLOC."
+                  "CTAPOOL UP0, " +
+                  taken + R"( ;
+        /*0020*/                   USETMAXREG.DEALLOC.CTAPOOL 0x20;
+        /*0030*/                   USETMAXREG.DEALLOC.CTAPOOL 0x20 ;
+)")
+                     .str(),
+                 report);
+    EXPECT_EQ(report.loadingRegisters, 32u);
+    report.threads = threads;
+    report.registers = registers;
+    return missingRegisters(report);
+  };
+  EXPECT_EQ(missing(384, 168, "0xe8"), 0u);
+  EXPECT_EQ(missing(640, 96, "0x70"), 0u); // all that there are
+  EXPECT_EQ(missing(640, 96, "0x71"), 512u);
+  EXPECT_EQ(missing(640, 48, "0x68"), 512u * 104 + 128 * 32 - 640 * 48);
+  format::KernelReport plain;
+  plain.threads = 640;
+  plain.registers = 96;
+  EXPECT_EQ(missingRegisters(plain), 0u);
+}
+
 TEST(CubinReport, WithoutProductsEveryLoopCounts) {
   format::KernelReport report;
   parseListing(R"(        /*0010*/                   STL [R1], R4 ;
