@@ -60,6 +60,7 @@ class Measurement {
 public:
   Measurement(Compilation &run, StringRef architecture)
       : run(run), architecture(architecture.str()),
+        // The whole model is compiled in one way at a time.
         space(nvidia::configurationSpace(*nvidia::findTarget(architecture),
                                          /*readsTables=*/true)) {
     for (auto kernel : run.module->getOps<tile::KernelOp>())
