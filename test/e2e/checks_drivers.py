@@ -17,7 +17,9 @@ import checks_verify  # noqa: F401
 import harness
 from harness import NAMES, check, require
 
-sys.path.insert(0, os.path.join(harness.TEST, "..", "tools", "gpucheck"))
+sys.path[:0] = [os.path.join(harness.TEST, "..", "tools", "gpucheck"),
+                os.path.join(harness.TEST, "oracle")]
+import published  # noqa: E402
 from work import Work  # noqa: E402
 
 
@@ -151,13 +153,13 @@ def script(env):
     require(text.startswith("# GPU check: NO DEVICE\n\nNOT RUN ON A DEVICE"),
             text[:300])
     sections = [part.split("\n")[2] for part in text.split("\n## ")[1:]]
-    require(len(sections) == 6
+    require(len(sections) == 8
             and all("not on a device" in line for line in sections), sections)
     with open(report + ".json") as f:
         found = json.load(f)
     require(found["card"] is None and found["failures"] == 0, found)
     require(all(c["passed"] for c in found["checks"].values())
-            and len(found["checks"]) == 3, found["checks"])
+            and len(found["checks"]) == 5, found["checks"])
     kernels = found["kernels"]["window"][0]["kernels"]
     require(any(k["kernel"].startswith("greedy_") for k in kernels), kernels)
     # Products of all formats, attention of all kinds and the indexer, for one
@@ -190,6 +192,34 @@ def script(env):
     require(done.returncode == 3 and "no NVIDIA GPU" in done.stderr
             and not os.path.exists(report + ".md"), done.stderr)
     return f"{len(kernels)} kernels"
+
+
+@check("gpu-check/narrow-sums")
+def narrow_sums(env):
+    """How cards with narrow sums of FP8 products are judged in `published`."""
+    random = np.random.default_rng(1)
+    x, w = (random.integers(-8, 9, (n, 300)).astype(np.float32)
+            for n in (21, 5))
+    require((published.narrow_product(x, w, 40) == x @ w.T).all(),
+            "wide sums are not exact")
+    # 1 beside what is a half of the last bit that is kept: cut off within a group
+    # of 32 and in the next one, kept by the sum in f32 of another block.
+    one = np.zeros((1, 160), np.float32)
+    one[0, 0], one[0, [1, 40]], one[0, 130] = 1, 2.0 ** -14, 2.0 ** -14
+    found = published.narrow_product(one, np.ones_like(one), 13)
+    require(found[0, 0] == 1 + 2.0 ** -14, found)
+
+    checkpoint, golden = env.checkpoint("window"), env.golden("window")
+    native = golden["native"].astype(np.float32)
+    narrow = published.NarrowModel(checkpoint, 13).step(
+        golden["ids"][None], 0)[0, golden["positions"]]
+    for what, logits, capability, wanted in (
+            ("equal", native, "10.0", True), ("narrow", narrow, "9.0", True),
+            ("narrow", narrow, "10.0", False),
+            ("others", native[::-1], "9.0", False),
+            ("infinite", native * np.inf, "9.0", False)):
+        good, text = published.judge(logits, golden, checkpoint, capability)
+        require(good == wanted, f"{what} on {capability}: {text}")
 
 
 @check("gpu-check/counts")
