@@ -12,6 +12,7 @@
 #include "mlir/Parser/Parser.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <set>
 
 using namespace fathom;
@@ -19,12 +20,44 @@ using namespace fathom::test;
 
 namespace {
 
-constexpr unsigned kPrograms = 24;
-constexpr float kUntouched = -12345.f;
+constexpr unsigned kPrograms = 32, kAssembled = 16;
+
+/// The first seed; other ones are tried by FATHOM_FIRST_SEED.
+unsigned firstSeed() {
+  const char *text = std::getenv("FATHOM_FIRST_SEED");
+  return text ? unsigned(std::strtoul(text, nullptr, 10)) : 0;
+}
+
+/// What random programs must have in them: all but the operations of schedules.
+std::set<std::string> operationsOfKernels(mlir::MLIRContext &context) {
+  std::set<std::string> names;
+  for (mlir::RegisteredOperationName name : context.getRegisteredOperations())
+    if (name.getDialectNamespace() == "tile")
+      names.insert(name.getStringRef().str());
+  for (const char *schedule :
+       {"tile.weight", "tile.weight_table", "tile.cache", "tile.launch"})
+    EXPECT_EQ(names.erase(schedule), 1u) << schedule;
+  return names;
+}
+
+/// Erases from `names` those that the module has.
+void eraseFound(mlir::ModuleOp module, std::set<std::string> &names) {
+  module->walk([&](mlir::Operation *op) {
+    names.erase(op->getName().getStringRef().str());
+  });
+}
+
+std::string joined(const std::set<std::string> &names) {
+  std::string out;
+  for (const std::string &name : names)
+    out += name + " ";
+  return out;
+}
 
 TEST(RandomPrograms, TheSameSeedGivesTheSame) {
   std::set<std::string> texts;
-  for (unsigned seed = 0; seed < kPrograms; ++seed) {
+  for (unsigned seed = firstSeed(), end = seed + kPrograms; seed < end;
+       ++seed) {
     RandomProgram program = RandomProgram::make(seed);
     EXPECT_EQ(RandomProgram::make(seed).text, program.text);
     texts.insert(program.text);
@@ -32,29 +65,49 @@ TEST(RandomPrograms, TheSameSeedGivesTheSame) {
   EXPECT_EQ(texts.size(), kPrograms);
 }
 
+TEST(RandomPrograms, HaveEveryOperation) {
+  mlir::DialectRegistry registry;
+  cpu::registerCPUDialects(registry);
+  mlir::MLIRContext context(registry);
+  context.loadAllAvailableDialects();
+  std::set<std::string> missing = operationsOfKernels(context);
+  for (unsigned seed = firstSeed(), end = seed + kPrograms; seed < end;
+       ++seed) {
+    auto module = mlir::parseSourceString<mlir::ModuleOp>(
+        RandomProgram::make(seed).text, &context);
+    ASSERT_TRUE(module) << RandomProgram::make(seed).text;
+    eraseFound(*module, missing);
+  }
+  EXPECT_EQ(joined(missing), "") << "in none of them";
+}
+
 TEST(RandomPrograms, RunOnTheCPU) {
   unsigned exact = 0;
-  for (unsigned seed = 0; seed < kPrograms; ++seed) {
+  for (unsigned seed = firstSeed(), end = seed + kPrograms; seed < end;
+       ++seed) {
     RandomProgram program = RandomProgram::make(seed);
     SCOPED_TRACE("seed " + std::to_string(seed) + "\n" + program.text);
     auto kernels = CompiledKernels::compile(program.text);
     ASSERT_TRUE(kernels);
-    std::vector<float> out(program.expected.size(), kUntouched);
+    std::vector<float> out(program.expected.size(), RandomProgram::kUntouched);
+    const float *table[] = {program.in1.data(), program.in0.data()};
     for (int64_t id = 0; id < program.programs; ++id)
       kernels->runWords("random",
                         {reinterpret_cast<uint64_t>(program.in0.data()),
                          reinterpret_cast<uint64_t>(program.in1.data()),
                          reinterpret_cast<uint64_t>(program.in2.data()),
+                         reinterpret_cast<uint64_t>(program.codes.data()),
+                         reinterpret_cast<uint64_t>(program.scales.data()),
+                         reinterpret_cast<uint64_t>(table),
                          reinterpret_cast<uint64_t>(out.data()),
                          uint64_t(program.count)},
                         id);
     exact += program.tolerance == 0;
     for (size_t i = 0; i < out.size(); ++i) {
-      const bool written = int64_t(i) / program.columns < program.count;
-      const float wanted = written ? program.expected[i] : kUntouched;
+      const float wanted = program.expected[i];
       ASSERT_TRUE(std::isfinite(wanted));
       ASSERT_LE(std::fabs(double(out[i]) - wanted),
-                written ? program.tolerance : 0)
+                wanted == RandomProgram::kUntouched ? 0 : program.tolerance)
           << "element " << i << ": " << out[i] << ", not " << wanted;
     }
   }
@@ -72,13 +125,17 @@ TEST(RandomPrograms, AreAssembled) {
   mlir::DialectRegistry registry;
   cpu::registerCPUDialects(registry);
   mlir::MLIRContext context(registry);
+  context.loadAllAvailableDialects();
   const char *architectures[] = {"sm_80", "sm_90", "sm_100", "sm_120"};
   std::vector<nvidia::Assembly> jobs;
-  for (unsigned seed = 0; seed < 8; ++seed) {
+  std::set<std::string> missing = operationsOfKernels(context);
+  for (unsigned seed = firstSeed(), end = seed + kAssembled; seed < end;
+       ++seed) {
     RandomProgram program = RandomProgram::make(seed);
     auto module =
         mlir::parseSourceString<mlir::ModuleOp>(program.text, &context);
     ASSERT_TRUE(module) << program.text;
+    eraseFound(*module, missing);
     nvidia::Assembly &job = jobs.emplace_back();
     job.target = architectures[seed % 4];
     std::vector<tile::KernelOp> kernels;
@@ -90,6 +147,7 @@ TEST(RandomPrograms, AreAssembled) {
     job.name = program.text;
     job.bytecode = *bytecode;
   }
+  EXPECT_EQ(joined(missing), "") << "in none of them";
   nvidia::AssemblyOptions options;
   options.parallel = 2;
   options.timeoutSeconds = 300;
