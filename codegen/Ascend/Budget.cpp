@@ -22,12 +22,11 @@ static int64_t bytesOf(Type type) {
   return (tensor.getNumElements() * bits + 7) / 8;
 }
 
-/// A decoded weight is bf16, or f32 where the tokens are.
-static int64_t decodedBytes(tile::DotScaledOp op) {
-  auto weight = cast<RankedTensorType>(op.getWeight().getType());
+/// Bytes of a number that the cube unit multiplies: a code, or what it is
+/// decoded to, which is bf16, or f32 where the tokens are.
+static int64_t multipliedWidth(tile::DotScaledOp op, const Target &target) {
   auto x = cast<RankedTensorType>(op.getX().getType());
-  int64_t width = x.getElementType().isF32() ? 4 : 2;
-  return weight.getDimSize(0) * x.getDimSize(1) * width;
+  return multipliesCodes(op, target) ? 1 : x.getElementType().isF32() ? 4 : 2;
 }
 
 LogicalResult verifyBudget(tile::KernelOp kernel, const Target &target) {
@@ -59,12 +58,16 @@ LogicalResult verifyBudget(tile::KernelOp kernel, const Target &target) {
       fits = product(op, bytesOf(dot.getLhs().getType()),
                      bytesOf(dot.getRhs().getType()), dot.getAcc().getType());
     } else if (auto scaled = dyn_cast<tile::DotScaledOp>(op)) {
-      int64_t weight = decodedBytes(scaled);
-      fits = product(op, weight, bytesOf(scaled.getX().getType()),
+      auto x = cast<RankedTensorType>(scaled.getX().getType());
+      int64_t width = multipliedWidth(scaled, target),
+              stored = bytesOf(scaled.getWeight().getType()),
+              weight = scaled.getAcc().getType().getDimSize(0) *
+                       x.getDimSize(1) * width;
+      fits = product(op, weight, x.getNumElements() * width,
                      scaled.getAcc().getType());
-      // Codes, the f32 that they become, and what that is rounded to.
-      int64_t stored = bytesOf(scaled.getWeight().getType());
-      if (succeeded(fits))
+      // What is stored, and where that is decoded, what it becomes before and
+      // after it is rounded.
+      if (succeeded(fits) && width > 1)
         fits = check(op, stored + 2 * weight, target.ub, "the vector unit",
                      "a weight while it is decoded");
     } else if (!isa<scf::ForOp, scf::IfOp, arith::ConstantOp>(op)) {

@@ -129,7 +129,8 @@ OpFoldResult Translator::within(Value index, Value bound, int64_t size) {
 }
 
 Translator::Access Translator::access(Value memref, ValueRange indices,
-                                      ValueRange bounds, Shape shape) {
+                                      ValueRange bounds, Shape shape,
+                                      bool withMiddle) {
   Buffer buffer = bufferOf(memref);
   SmallVector<Value> at;
   for (Value i : indices)
@@ -143,12 +144,24 @@ Translator::Access Translator::access(Value memref, ValueRange indices,
                                : within(covered[d], bounds[d], size));
     result.whole &= getConstantIntValue(result.sizes.back()) == size;
   }
+  result.shape.assign(shape.begin(), shape.end());
+  strides.erase(strides.begin(), strides.end() - shape.size());
+  if (!withMiddle) { // what cuts it off cuts all rows off
+    Value rows =
+              getValueOrCreateConstantIndexOp(b, b.getLoc(), result.sizes[0]),
+          one = getValueOrCreateConstantIndexOp(b, b.getLoc(), result.sizes[1]);
+    result.sizes[0] =
+        getAsOpFoldResult(b.createOrFold<arith::MulIOp>(rows, one));
+    result.sizes.erase(result.sizes.begin() + 1);
+    result.shape.erase(result.shape.begin() + 1);
+    strides.erase(strides.begin() + 1);
+  }
   result.known = getConstantIntValues(result.sizes);
   if (result.known && llvm::is_contained(*result.known, 0))
     result.known = std::nullopt;
-  result.view = rectangle(buffer, offsetOf(buffer, at),
-                          result.known ? Shape(*result.known) : shape,
-                          Shape(strides).take_back(shape.size()));
+  result.view = rectangle(
+      buffer, offsetOf(buffer, at),
+      result.known ? Shape(*result.known) : Shape(result.shape), strides);
   return result;
 }
 
@@ -176,13 +189,19 @@ static size_t needless(ArrayRef<int64_t> shape, ValueRange bounds) {
   return count;
 }
 
+/// A column of three dimensions, of which the 910B's tool gives each element,
+/// and each to which it is repeated, a block of 32 bytes; of two it does not.
+static bool isColumn(ArrayRef<int64_t> shape) {
+  return shape.size() == 3 && shape[0] > 1 && shape[1] == 1 && shape[2] == 1;
+}
+
 LogicalResult Translator::load(tile::LoadOp op) {
   auto whole = cast<RankedTensorType>(converted(op.getResult().getType()));
-  auto type = RankedTensorType::get(
-      whole.getShape().drop_front(needless(whole.getShape(), op.getBounds())),
-      whole.getElementType());
-  Access from =
-      access(op.getBuffer(), op.getIndices(), op.getBounds(), type.getShape());
+  Shape shape =
+      whole.getShape().drop_front(needless(whole.getShape(), op.getBounds()));
+  Access from = access(op.getBuffer(), op.getIndices(), op.getBounds(), shape,
+                       /*withMiddle=*/!isColumn(shape));
+  auto type = RankedTensorType::get(from.shape, whole.getElementType());
   SmallVector<OpFoldResult> start(type.getRank(), b.getIndexAttr(0)),
       ones(type.getRank(), b.getIndexAttr(1));
   Value tile;

@@ -134,9 +134,7 @@ Value Translator::scaled(Value values, Value scale) {
   return make<arith::MulFOp>(values, spread(scale, shape[0], shape[1]));
 }
 
-/// Whether the cube unit multiplies the operands as they are stored: codes,
-/// with scales that are the same for 32 of them at least.
-static bool multipliesCodes(tile::DotScaledOp op, const Target &target) {
+bool multipliesCodes(tile::DotScaledOp op, const Target &target) {
   if (!target.hasFP8 || !op.getXScale())
     return false;
   int64_t k = cast<RankedTensorType>(op.getX().getType()).getDimSize(1);

@@ -27,6 +27,10 @@ mlir::LogicalResult verifyBudget(tile::KernelOp kernel, const Target &target);
 /// not check itself: hfusion.matmul_mx and the shapes of its scales.
 mlir::LogicalResult verifyForeign(mlir::ModuleOp module);
 
+/// Whether the cube unit multiplies the operands as they are stored: codes,
+/// with scales that are the same for 32 of them at least.
+bool multipliesCodes(tile::DotScaledOp op, const Target &target);
+
 /// Whether the kernel multiplies matrices, so that it runs on cores of both
 /// kinds.
 bool usesCube(tile::KernelOp kernel);

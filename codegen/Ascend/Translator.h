@@ -98,12 +98,15 @@ private:
     Value view;
     llvm::SmallVector<mlir::OpFoldResult> sizes; // below the bounds
     bool whole = true;
+    llvm::SmallVector<int64_t> shape; // of the tile
     /// Where all sizes are known and none is 0: them. The view has these, else
     /// those of the tile.
     std::optional<llvm::SmallVector<int64_t>> known;
   };
+  /// `withMiddle`: else the second of three dimensions, of one element, is left
+  /// out of the view.
   Access access(Value memref, mlir::ValueRange indices, mlir::ValueRange bounds,
-                Shape shape);
+                Shape shape, bool withMiddle = true);
   /// Calls `row` with the number of each row that is not negative, and its
   /// place among `rows`.
   void forEachRow(Value rows,

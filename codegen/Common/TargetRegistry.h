@@ -42,9 +42,13 @@ struct TargetOptions {
 class TargetBackend {
 public:
   virtual ~TargetBackend() = default;
-  /// As on the command line, in manifests, and as the lowering to tile programs
-  /// knows it: "cpu".
+  /// As on the command line and in manifests: "cpu".
   virtual llvm::StringRef name() const = 0;
+  /// Whose tile programs (TileShapes) a package has that is made for these
+  /// levels: all of them share its schedule.
+  virtual llvm::StringRef tileShapes(const TargetOptions &options) const {
+    return name();
+  }
   /// One line for --help.
   virtual llvm::StringRef description() const = 0;
   /// Levels that it can compile for, and those it compiles for by default.

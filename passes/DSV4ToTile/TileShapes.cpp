@@ -163,7 +163,17 @@ static constexpr TileShapes kAscend = {
     /*elements=*/512,
 };
 
-static constexpr const TileShapes *kAll[] = {&kCPU, &kCUDA, &kAscend};
+/// Where the cube unit multiplies codes. A processor whose cube unit does not
+/// decodes them where it would have loaded values, to the same numbers.
+static constexpr TileShapes codesOf(TileShapes shapes, const char *name) {
+  shapes.name = name;
+  shapes.codes = true;
+  return shapes;
+}
+static constexpr TileShapes kAscendCodes = codesOf(kAscend, "ascend-codes");
+
+static constexpr const TileShapes *kAll[] = {&kCPU, &kCUDA, &kAscend,
+                                             &kAscendCodes};
 
 const TileShapes *TileShapes::find(llvm::StringRef target) {
   for (const TileShapes *shapes : kAll)

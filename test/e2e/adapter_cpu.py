@@ -20,11 +20,12 @@ PIPELINE = [
 ]
 
 # A kernel's buffers live as long as one call: an arena for each thread, which
-# grows when a call needs more.
+# grows when a call needs more. Its ends cannot be touched.
 RUNTIME = r"""
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 struct chunk { struct chunk *next; size_t size, used; };
 static _Thread_local struct chunk *first, *now;
 void *adapter_allocate(uint64_t bytes) {
@@ -32,8 +33,10 @@ void *adapter_allocate(uint64_t bytes) {
   while (now && now->used + bytes > now->size) now = now->next;
   if (!now) {
     size_t size = bytes + 128 > (64u << 20) ? bytes + 128 : 64u << 20;
-    struct chunk *fresh = malloc(size);
-    if (!fresh) abort();
+    size = (size + 4095) & ~(size_t)4095;
+    char *at = mmap(0, size + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct chunk *fresh = (struct chunk *)(at + 4096);
+    if (at == MAP_FAILED || mprotect(fresh, size, PROT_READ | PROT_WRITE)) abort();
     fresh->size = size; fresh->used = 64; fresh->next = first;
     first = now = fresh;
   }

@@ -13,8 +13,10 @@ import struct
 import subprocess
 import time
 
+import adapter_compare
 import adapter_cpu
 import numpy as np
+from checks_model import published_rule
 from harness import (NAMES, NANO, NUMERICS, TEST, Skip, check, compare_f32,
                      require)
 
@@ -40,10 +42,10 @@ def llvm(tool):
     raise Skip(f"{tool} is not installed")
 
 
-def package(env, checkpoint, numerics, socs):
+def package(env, checkpoint, numerics, socs, *more):
     compiler(env)
     return env.package(checkpoint, numerics, "--target", "ascend:" + socs,
-                       "--cpu", "x86-64-v3")
+                       "--cpu", "x86-64-v3", *more)
 
 
 def kernels(env, path):
@@ -73,7 +75,8 @@ def handed_over(env, path, soc, form=".mlir"):
 def accepted(numerics, socs, model=NANO, timeout=None):
     """AscendNPU-IR accepts every kernel up to code generation: the list of
     those that it refuses is empty. Everything that its hand-over calls is in
-    the device library, and no hand-over names a folder of this machine."""
+    the device library, and no hand-over names a folder of this machine. Where
+    tokens are codes, the 950 multiplies codes."""
 
     def run(env):
         where = model(env) if callable(model) else model
@@ -97,7 +100,20 @@ def accepted(numerics, socs, model=NANO, timeout=None):
             for name, text in texts.items():
                 folder = re.search(r'"[^"\n]*/[^"\n]*"', text)
                 require(not folder, f"{name} names {folder and folder[0]}")
-        return f"{len(names)} kernels, {len(socs.split(','))} processors"
+        mx = {soc: {name for name, text in handed_over(env, path, soc).items()
+                    if "hfusion.matmul_mx" in text}
+              for soc in socs.split(",")}
+        for soc, names_mx in mx.items():
+            require(bool(names_mx) == (soc == "950" and
+                                       numerics == "published"),
+                    f"{soc}: {len(names_mx)} kernels multiply codes")
+        if "950" in mx:
+            texts = handed_over(env, path, "950", ".hivm.mlir")
+            require(mx["950"] == {name for name, text in texts.items()
+                                  if "mmadmxL1" in text},
+                    "products of codes are not handed over as such")
+        return (f"{len(names)} kernels, {len(mx)} processors, "
+                f"{len(mx.get('950', []))} multiply codes")
 
     return run
 
@@ -105,6 +121,10 @@ def accepted(numerics, socs, model=NANO, timeout=None):
 ALL = ",".join(SOCS)
 for _numerics in NUMERICS:
     check(f"ascend/accepted/nano/{_numerics}/all")(accepted(_numerics, ALL))
+# Without the 950 tokens are values.
+VALUES = "910b,a3"
+check("ascend/accepted/nano/published/values", full=True)(
+    accepted("published", VALUES))
 
 
 def skeleton(preset):
@@ -121,28 +141,48 @@ for _preset in ("v4-flash", "v4-pro"):
     for _numerics in ("published", "bf16"):
         check(f"ascend/accepted/{_preset}/{_numerics}/all", full=True)(
             accepted(_numerics, ALL, skeleton(_preset), timeout=7200))
+    check(f"ascend/accepted/{_preset}/published/values", full=True)(
+        accepted("published", VALUES, skeleton(_preset), timeout=7200))
 
 
 # ---- what is handed over, executed ------------------------------------------
 
 
-def adapter_package(env, checkpoint, numerics, soc):
-    """A package whose host code is that of the modules for `soc`."""
-    compiled = package(env, checkpoint, numerics, soc)
-    tile = env.temporary("tile.mlir")
-    env.run("fathomc", "compile", checkpoint, "--numerics", numerics,
-            "--target", "ascend:" + soc, "--stop-after", "tile", "-q", "-o",
-            tile, check=True)
-    modules = handed_over(env, compiled, soc)
-    library = adapter_cpu.build(text_of(tile), modules,
-                                env.temporary("adapter"), llvm)
-    replaced = env.temporary("adapter.fathom")
-    shutil.copytree(compiled, replaced)
-    # Weights are found from the package's place.
-    manifest = os.path.join(replaced, "manifest.json")
-    require(os.path.exists(manifest), "no manifest")
-    env.run("fathom-replace-library", replaced, library, check=True)
-    return replaced
+class Adapted:
+    """A package, and the library of the modules for `soc` in it."""
+    kept = {}
+
+    def __init__(self, env, checkpoint, numerics, soc, more):
+        self.package = package(env, checkpoint, numerics, soc, *more)
+        tile = env.temporary("tile.mlir")
+        env.run("fathomc", "compile", checkpoint, "--numerics", numerics,
+                "--target", "ascend:" + soc, *more, "--stop-after", "tile", "-q",
+                "-o", tile, check=True)
+        self.tile = text_of(tile)
+        self.library = adapter_cpu.build(
+            self.tile, handed_over(env, self.package, soc),
+            env.temporary("adapter"), llvm)
+
+    def hosted(self, env, library):
+        """The package with this library in the place of the host's code."""
+        replaced = env.temporary("adapter.fathom")
+        shutil.copytree(self.package, replaced)
+        env.run("fathom-replace-library", replaced, library, check=True)
+        return replaced
+
+    def host(self):
+        found = [os.path.join(where, name)
+                 for where, _, names in os.walk(self.package)
+                 for name in names if name.endswith(".so")]
+        require(len(found) == 1, f"libraries of the host: {found}")
+        return found[0]
+
+
+def adapted(env, checkpoint, numerics, soc, *more):
+    key = checkpoint, numerics, soc, more
+    if key not in Adapted.kept:
+        Adapted.kept[key] = Adapted(env, *key)
+    return Adapted.kept[key]
 
 
 def executed(name, soc):
@@ -152,11 +192,12 @@ def executed(name, soc):
     def run(env):
         golden = env.golden(name)
         checkpoint = env.checkpoint(name)
-        path = adapter_package(env, checkpoint, "f32", soc)
+        made = adapted(env, checkpoint, "f32", soc)
         keep = golden["positions"] < 200
         ids = golden["ids"][:200]
-        found = env.logits(path, [ids], "--driver", "host", "--checkpoint",
-                           checkpoint, timeout=1200)
+        # Weights are found from the package's place.
+        found = env.logits(made.hosted(env, made.library), [ids], "--driver",
+                           "host", "--checkpoint", checkpoint, timeout=1200)
         return compare_f32(found[golden["positions"][keep]],
                            golden["f32"][keep])
 
@@ -168,30 +209,96 @@ for _name in NAMES:
         executed(_name, "910b"))
     check(f"ascend/executed/{_name}/950", full=True)(executed(_name, "950"))
 
+# Room for a golden, so that buffers are small.
+ROOM = ["--max-context", "512", "--max-step-tokens", "64"]
 
-def executed_numerics(numerics, soc):
-    """The same in the other numerics, against the CPU's own code of the same
-    kernels: decoding and quantising are exact on both, sums have other
-    orders."""
+# Element type -> (share of numbers that may differ, by how much): sums have
+# other orders, of which one in thousands falls on the other side of a middle
+# between two numbers of bf16, and may then be one of the terms of a sum. What is
+# a code, a scale or a choice is the same.
+LIMITS = {"f32": (1, 5e-5), "bf16": (2e-3, 2**-7), "f8E4M3FN": (1e-4, 1),
+          "f8E8M0FNU": (0, 0), "i8": (0, 0), "i32": (0, 0)}
+
+
+def kernel_by_kernel(numerics, soc):
+    """Every kernel on equal inputs, by the module that is handed over and by
+    the host's code: nothing grows from layer to layer, so that limits are
+    those of one kernel's rounding."""
 
     def run(env):
-        golden = env.golden("mixed-fp8")
+        ids = env.golden("mixed-fp8")["ids"]
         checkpoint = env.checkpoint("mixed-fp8")
-        ids = golden["ids"][:64]
-        path = adapter_package(env, checkpoint, numerics, soc)
-        found = env.logits(path, [ids], "--driver", "host", "--checkpoint",
-                           checkpoint, timeout=1200)
-        wanted = env.logits(package(env, checkpoint, numerics, soc), [ids],
-                            "--driver", "host")
+        made = adapted(env, checkpoint, numerics, soc, *ROOM)
+        both = made.hosted(env, adapter_compare.build(
+            made.tile, made.host(), made.library, env.temporary("both"), llvm))
+        seen = adapter_compare.Comparison()
+        # Steps of each size, past the first block of the widest compressor.
+        for count, *options in ((131,), (40, "--chunk", 7), (9, "--chunk", 1),
+                                (20, "--mtp"), (20, "--mtp", "--chunk", 7),
+                                (9, "--mtp", "--chunk", 1)):
+            told = env.temporary("results.jsonl")
+            found = env.logits(
+                both, [ids[:count]], "--driver", "host", "--threads", "1",
+                "--checkpoint", checkpoint, *options, timeout=1200,
+                env=dict(os.environ, ADAPTER_RESULTS=told))
+            wanted = env.logits(made.package, [ids[:count]], "--driver", "host",
+                                "--checkpoint", checkpoint, *options)
+            require((found == wanted).all(), "to compare changes results")
+            seen.add(told)
+        wrong = seen.beyond(LIMITS)
+        require(not wrong, f"{len(wrong)} results differ, the first: {wrong[:1]}")
+        # Only the choice of a token is no part of logits.
+        idle = [name for name, programs in seen.programs.items()
+                if not programs and not name.startswith(("argmax", "greedy"))]
+        require(not idle, f"{len(idle)} kernels did not run: {idle[:5]}")
+        return f"{len(seen.programs)} kernels"
+
+    return run
+
+
+def executed_bf16(soc):
+    """The same in bf16, against the CPU's own code of the same kernels."""
+
+    def run(env):
+        checkpoint = env.checkpoint("mixed-fp8")
+        ids = env.golden("mixed-fp8")["ids"][:64]
+        made = adapted(env, checkpoint, "bf16", soc, *ROOM)
+        found = env.logits(made.hosted(env, made.library), [ids], "--driver",
+                           "host", "--checkpoint", checkpoint, timeout=1200)
+        wanted = env.logits(made.package, [ids], "--driver", "host")
         scale = abs(wanted).max()
         return compare_f32(found / scale, wanted / scale, limit=0.05, gap=0.1)
 
     return run
 
 
-for _numerics in ("bf16", "published"):
-    check(f"ascend/executed/mixed-fp8/{_numerics}/910b", full=True)(
-        executed_numerics(_numerics, "910b"))
+def executed_published(soc):
+    """Quantised numerics from end to end, by the rule that all targets are
+    judged by: as near to the published code's logits as these are to
+    themselves. (A number that falls on the other side of a middle between two
+    codes moves all that follow, in any two orders of sums.)"""
+
+    def run(env):
+        golden = env.golden("mixed-fp8")
+        checkpoint = env.checkpoint("mixed-fp8")
+        made = adapted(env, checkpoint, "published", soc, *ROOM)
+        found = env.logits(made.hosted(env, made.library), [golden["ids"]],
+                           "--driver", "host", "--checkpoint", checkpoint,
+                           timeout=1200)
+        return published_rule(golden, found)
+
+    return run
+
+
+for _soc in ("910b", "950"):
+    for _numerics in ("bf16", "published"):
+        check(f"ascend/kernels/mixed-fp8/{_numerics}/{_soc}",
+              full=(_numerics, _soc) != ("published", "950"))(
+            kernel_by_kernel(_numerics, _soc))
+    check(f"ascend/executed/mixed-fp8/bf16/{_soc}", full=True)(
+        executed_bf16(_soc))
+    check(f"ascend/executed/mixed-fp8/published/{_soc}", full=_soc != "950")(
+        executed_published(_soc))
 
 
 @check("ascend/executed/codes")
@@ -276,6 +383,17 @@ def emulated(name):
 
 for _name in NAMES:
     check(f"ascend/emulated/{_name}", full=_name != "mixed")(emulated(_name))
+
+
+@check("ascend/emulated/mixed-fp8/published")
+def emulated_codes(env):
+    """With tokens as codes and scales, as packages with the 950 have them."""
+    golden = env.golden("mixed-fp8")
+    path = package(env, env.checkpoint("mixed-fp8"), "published", "950", *ROOM)
+    found = env.logits(path, [golden["ids"]], "--driver", "emulated")
+    host = env.logits(path, [golden["ids"]], "--driver", "host")
+    require((found == host).all(), "other bits than through the host")
+    return published_rule(golden, found)
 
 
 # ---- how kernels are called --------------------------------------------------
@@ -376,7 +494,7 @@ def arguments(numerics, soc):
                    if not row["accepted"]}
         require(not refused, f"refused: {list(refused.items())[:1]}")
         texts = handed_over(env, path, soc, ".hivm.mlir")
-        seen = {"table": 0, "mix": 0, "workspace": 0}
+        seen = {"table": 0, "mix": 0, "workspace": 0, "codes": 0}
         for call in calls:
             name = call["kernel"]
             text = texts[name]
@@ -397,9 +515,13 @@ def arguments(numerics, soc):
             seen["table"] += "table" in call["kinds"]
             seen["mix"] += call["mix"]
             seen["workspace"] += call["workspace_bytes"] > 0
-        require(all(seen.values()) or soc == "950", f"not all forms: {seen}")
+            seen["codes"] += "mmadmxL1" in text
+        wanted = {"table", "mix"} | ({"workspace"} if soc != "950" else set())
+        if numerics == "published" and soc == "950":
+            wanted.add("codes")
+        require(all(seen[form] for form in wanted), f"not all forms: {seen}")
         return (f"{len(calls)} kernels, {seen['mix']} on both kinds of cores, "
-                f"{seen['table']} with tables")
+                f"{seen['table']} with tables, {seen['codes']} multiply codes")
 
     return run
 
@@ -407,6 +529,9 @@ def arguments(numerics, soc):
 for _soc in SOCS:
     check(f"ascend/arguments/{_soc}", full=_soc == "a3")(
         arguments("bf16", _soc))
+# Codes and scales of tokens are arguments, and products of codes are among the
+# hand-overs.
+check("ascend/arguments/950/published")(arguments("published", "950"))
 
 
 # ---- finishing --------------------------------------------------------------

@@ -184,19 +184,19 @@ class Env:
             self.compile(checkpoint, path, numerics, *more)
         return path
 
-    def logits(self, package, lines, *options, timeout=600):
+    def logits(self, package, lines, *options, timeout=600, **popen):
         """[all tokens of all lines, vocabulary]"""
         return np.load(self.logits_file(package, lines, *options,
-                                        timeout=timeout))
+                                        timeout=timeout, **popen))
 
-    def logits_file(self, package, lines, *options, timeout=600):
+    def logits_file(self, package, lines, *options, timeout=600, **popen):
         tokens = self.temporary("tokens.txt")
         with open(tokens, "w") as f:
             for line in lines:
                 f.write(",".join(str(int(i)) for i in line) + "\n")
         out = self.temporary("logits.npy")
         self.run("fathom", "logits", package, "--tokens-file", tokens, "-o",
-                 out, *options, check=True, timeout=timeout)
+                 out, *options, check=True, timeout=timeout, **popen)
         return out
 
     def golden(self, name):

@@ -4,7 +4,7 @@
 // RUN: fathom-opt %s -fathom-dsv4-to-tile=target=cuda | FileCheck %s --check-prefix=CUDA
 // RUN: not fathom-opt %s -fathom-dsv4-to-tile=target=tpu 2>&1 | FileCheck %s --check-prefix=UNKNOWN
 
-// UNKNOWN: error: unknown target 'tpu' for tile shapes: there are cpu, cuda, ascend{{$}}
+// UNKNOWN: error: unknown target 'tpu' for tile shapes: there are cpu, cuda, ascend, ascend-codes{{$}}
 
 // CPU-LABEL: tile.kernel @linear_t64(
 // CPU: tile.load %arg0{{.*}} -> tensor<64x1x2048xbf16>

@@ -74,6 +74,14 @@ public:
     return names;
   }
   std::vector<std::string> defaultLevels() const override { return levels(); }
+  /// A package has one schedule, and the buffers of its activations are of one
+  /// kind: codes as soon as one processor multiplies them.
+  llvm::StringRef tileShapes(const TargetOptions &options) const override {
+    bool codes = llvm::any_of(options.levels, [](const std::string &level) {
+      return ascend::findTarget(level)->hasFP8;
+    });
+    return codes ? "ascend-codes" : "ascend";
+  }
   /// Both parts of a merged kernel would share one plan of the memories.
   bool mergesLaunches() const override { return false; }
   void registerDialects(mlir::DialectRegistry &registry) const override {

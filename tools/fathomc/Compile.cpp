@@ -263,7 +263,7 @@ bool Compilation::lower() {
   progress.begin("tile");
   if (!runPasses("tile", [&](mlir::OpPassManager &passes) {
         DSV4ToTilePassOptions shapes;
-        shapes.target = target->name().str();
+        shapes.target = target->tileShapes(targetOptions).str();
         passes.addPass(createDSV4ToTilePass(shapes));
         std::vector<std::string> disabled = options.disabledFusions;
         if (!target->mergesLaunches())

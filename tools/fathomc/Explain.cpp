@@ -90,18 +90,17 @@ static WorkByLayer workOf(mlir::ModuleOp tiles) {
 /// A copy of the module, lowered for steps of one token without the fusions
 /// named. `fused`: takes a copy of what fusion makes of it.
 static mlir::OwningOpRef<mlir::ModuleOp>
-lowered(mlir::ModuleOp imported, const TargetBackend &target,
-        ArrayRef<std::string> disabled,
+lowered(Compilation &run, ArrayRef<std::string> disabled,
         mlir::OwningOpRef<mlir::ModuleOp> *fused = nullptr) {
-  mlir::OwningOpRef<mlir::ModuleOp> copy = imported.clone();
+  mlir::OwningOpRef<mlir::ModuleOp> copy = run.module->clone();
   mlir::PassManager fusing(copy->getContext()), passes(copy->getContext());
   addFusionPasses(fusing, disabled);
   DSV4ToTilePassOptions options;
   options.buckets = {1};
-  options.target = target.name().str();
+  options.target = run.target->tileShapes(run.targetOptions).str();
   passes.addPass(createDSV4ToTilePass(options));
   std::vector<std::string> left(disabled.begin(), disabled.end());
-  if (!target.mergesLaunches())
+  if (!run.target->mergesLaunches())
     left.push_back(kMergeLaunches.str());
   addLaunchPasses(passes, left);
   passes.addPass(createPlanMemoryPass());
@@ -173,10 +172,10 @@ static std::vector<KindRow> rowsOf(ArrayRef<int64_t> ratios,
 }
 
 /// Kernels before and after fusion, and each fusion alone.
-static bool explainKernels(mlir::ModuleOp imported, const TargetBackend &target,
-                           mlir::ModuleOp tiles, const WorkByLayer &before,
-                           Explanation &out) {
-  auto model = imported->getAttrOfType<dsv4::ModelAttr>(dsv4::kModelAttrName);
+static bool explainKernels(Compilation &run, mlir::ModuleOp tiles,
+                           const WorkByLayer &before, Explanation &out) {
+  auto model = run.module->getOperation()->getAttrOfType<dsv4::ModelAttr>(
+      dsv4::kModelAttrName);
   WorkByLayer after = workOf(tiles);
   out.before = total(before);
   out.after = total(after);
@@ -193,7 +192,7 @@ static bool explainKernels(mlir::ModuleOp imported, const TargetBackend &target,
     for (const FusionSaving &other : out.fusions)
       if (other.name != fusion.name)
         others.push_back(other.name);
-    mlir::OwningOpRef<mlir::ModuleOp> alone = lowered(imported, target, others);
+    mlir::OwningOpRef<mlir::ModuleOp> alone = lowered(run, others);
     if (!alone)
       return false;
     Work rest = total(workOf(*alone));
@@ -246,17 +245,15 @@ int explainCheckpoint(Compilation &run) {
   what.context = run.manifest.limits.maxContext;
   what.batch = options.maxSequences.value_or(1);
 
-  const TargetBackend &target = *run.target;
   mlir::OwningOpRef<mlir::ModuleOp> fused;
-  mlir::OwningOpRef<mlir::ModuleOp> plain =
-      lowered(*run.module, target, {"all"});
+  mlir::OwningOpRef<mlir::ModuleOp> plain = lowered(run, {"all"});
   if (!plain)
     return 1;
   WorkByLayer before = workOf(*plain);
   plain = {};
   mlir::OwningOpRef<mlir::ModuleOp> tiles =
-      lowered(*run.module, target, options.disabledFusions, &fused);
-  if (!tiles || !explainKernels(*run.module, target, *tiles, before, what))
+      lowered(run, options.disabledFusions, &fused);
+  if (!tiles || !explainKernels(run, *tiles, before, what))
     return 1;
   if (options.fusionTable) {
     printFusionTable(what, outs());

@@ -8,6 +8,7 @@
 // RUN: mlir-opt %t/pick.mlir | FileCheck %s
 // RUN: mlir-opt %t/plain.mlir | FileCheck %s --check-prefix=PLAIN
 // RUN: mlir-opt %t/part.mlir | FileCheck %s --check-prefix=PART
+// RUN: mlir-opt %t/column.mlir | FileCheck %s --check-prefix=COLUMN
 // RUN: mlir-opt --canonicalize %t/strips.mlir | FileCheck %s --check-prefix=STRIPS
 
 // GENERIC-NOT: builtin.module {
@@ -52,6 +53,27 @@ tile.kernel @plain(%x: memref<?x64xf32>, %rows: memref<?xi32>, %y: memref<?x32xi
   %v = tile.gather %x[%r, %zero] : memref<?x64xf32>, tensor<4xi32> -> tensor<4x64xf32>
   %p = tile.pack_fp4 %v : tensor<4x64xf32> -> tensor<4x32xi8>
   tile.store %p, %y[%i, %zero] : tensor<4x32xi8>, memref<?x32xi8>
+  tile.return
+}
+
+// A column of three dimensions is one of two; where the middle is cut off, all
+// rows are.
+// COLUMN: func.func @column(
+// COLUMN: %[[ROWS:.*]] = arith.minsi %{{.*}}, %c8{{.*}} : index
+// COLUMN: %[[MIDDLE:.*]] = arith.minsi %{{.*}}, %c1{{.*}} : index
+// COLUMN: %[[CUT:.*]] = arith.muli %[[ROWS]], %[[MIDDLE]] : index
+// COLUMN: memref.reinterpret_cast {{.*}} sizes: [8, 1], strides: [12, 1]
+// COLUMN: memref.alloc() : memref<8x1xi8>
+// COLUMN: memref.subview %{{.*}}[0, 0] [%[[CUT]], 1] [1, 1]
+// COLUMN: tensor.expand_shape %{{.*}} : tensor<8x1xi8> into tensor<8x1x1xi8>
+tile.kernel @column(%x: memref<?x4x3xi8>, %n: index, %y: memref<?x1x1xi8>) {
+  %i = tile.program_id 0
+  %g = tile.program_id 1
+  %zero = arith.constant 0 : index
+  %four = arith.constant 4 : index
+  %three = arith.constant 3 : index
+  %v = tile.load %x[%i, %g, %zero] bounds[%n, %four, %three] : memref<?x4x3xi8> -> tensor<8x1x1xi8>
+  tile.store %v, %y[%i, %zero, %zero] : tensor<8x1x1xi8>, memref<?x1x1xi8>
   tile.return
 }
 

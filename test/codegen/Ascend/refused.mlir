@@ -6,6 +6,8 @@
 // RUN: not fathom-tile-to-adapter %s 910b %t 2>&1 | FileCheck %s
 // RUN: not fathom-tile-to-adapter %s a3 %t 2>&1 | FileCheck %s --check-prefix=A3
 // RUN: fathom-tile-to-adapter %s 950 %t fits_950
+// RUN: not fathom-tile-to-adapter %s a3 %t codes 2>&1 | FileCheck %s --check-prefix=CODES
+// RUN: fathom-tile-to-adapter %s 950 %t codes
 
 // CHECK: unsupported on 910b: tile.load: a tile of 262144 bytes, and the vector unit has 196608; take smaller tiles
 // A3: unsupported on a3: tile.load: a tile of 262144 bytes, and the vector unit has 196608
@@ -66,6 +68,23 @@ tile.kernel @deep(%x: memref<?x1024xbf16>, %w: memref<256x512xi8>, %s: memref<1x
   %e = tile.load %s[%zero, %zero] : memref<1x8xf8E8M0FNU> -> tensor<1x8xf8E8M0FNU>
   %b = tile.load %x[%i, %zero] : memref<?x1024xbf16> -> tensor<16x1024xbf16>
   %c = tile.dot_scaled %a, %e, %b, %acc : tensor<256x512xi8>, tensor<1x8xf8E8M0FNU>, tensor<16x1024xbf16>, tensor<256x16xf32>
+  %t = tile.reduce <add> %c {dim = 1 : i64} : tensor<256x16xf32>
+  tile.store %t, %y[%i, %zero] : tensor<256xf32>, memref<?x256xf32>
+  tile.return
+}
+
+// Codes that are multiplied as such are not decoded, and a byte each.
+// CHECK: unsupported on 910b: tile.dot_scaled: operands of 557056 bytes, and the cube unit's first level has 524288
+// CODES: unsupported on a3: tile.dot_scaled: operands of 557056 bytes
+tile.kernel @codes(%x: memref<?x1024xf8E4M3FN>, %f: memref<?x8xf8E8M0FNU>, %w: memref<256x512xi8>, %s: memref<1x8xf8E8M0FNU>, %y: memref<?x256xf32>) {
+  %i = tile.program_id 0
+  %zero = arith.constant 0 : index
+  %acc = arith.constant dense<0.0> : tensor<256x16xf32>
+  %a = tile.load %w[%zero, %zero] : memref<256x512xi8> -> tensor<256x512xi8>
+  %e = tile.load %s[%zero, %zero] : memref<1x8xf8E8M0FNU> -> tensor<1x8xf8E8M0FNU>
+  %b = tile.load %x[%i, %zero] : memref<?x1024xf8E4M3FN> -> tensor<16x1024xf8E4M3FN>
+  %d = tile.load %f[%i, %zero] : memref<?x8xf8E8M0FNU> -> tensor<16x8xf8E8M0FNU>
+  %c = tile.dot_scaled %a, %e, %b scaled %d, %acc : tensor<256x512xi8>, tensor<1x8xf8E8M0FNU>, tensor<16x1024xf8E4M3FN> scaled tensor<16x8xf8E8M0FNU>, tensor<256x16xf32>
   %t = tile.reduce <add> %c {dim = 1 : i64} : tensor<256x16xf32>
   tile.store %t, %y[%i, %zero] : tensor<256xf32>, memref<?x256xf32>
   tile.return
