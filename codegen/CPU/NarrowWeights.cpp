@@ -539,6 +539,16 @@ Value fathom::cpu::packForAMX(Emit &e, const NarrowWeights &w, Value x) {
 
 // ---- Prefetch ---------------------------------------------------------------
 
+/// Whether the kernel's arguments, such as its place in the grid, give v
+/// without a look at memory.
+static bool knownAtStart(Value v) {
+  Operation *op = v.getDefiningOp();
+  if (!op)
+    return isa<func::FuncOp>(v.getParentBlock()->getParentOp());
+  return isa<arith::ArithDialect>(op->getDialect()) &&
+         llvm::all_of(op->getOperands(), knownAtStart);
+}
+
 Prefetch::Prefetch(Emit &e, Value tile) : e(e) {
   auto view = tile.getDefiningOp<memref::SubViewOp>();
   if (!view || view.getSourceType().getRank() != 2 ||
@@ -557,6 +567,9 @@ Prefetch::Prefetch(Emit &e, Value tile) : e(e) {
   tileRows = typeOf(tile).getDimSize(0);
   tileColumns = typeOf(tile).getDimSize(1);
   matrixColumns = view.getSourceType().getDimSize(1);
+  ofTable = matrix.getDefiningOp<tile::SelectBufferOp>();
+  if (ofTable && !knownAtStart(ofTable.getIndex()))
+    ofTable = {};
 }
 
 int64_t Prefetch::rowsAhead(Value tile, int64_t step) {
@@ -583,8 +596,8 @@ std::pair<Value, Value> Prefetch::place(Value row) {
   return {e.add(block, row), start};
 }
 
-void Prefetch::prefetch(Value row, Value column, int locality) {
-  memref::PrefetchOp::create(e.b, e.loc, matrix, ValueRange{row, column},
+void Prefetch::prefetch(Value from, Value row, Value column, int locality) {
+  memref::PrefetchOp::create(e.b, e.loc, from, ValueRange{row, column},
                              /*isWrite=*/false, locality,
                              /*isDataCache=*/true);
 }
@@ -595,7 +608,7 @@ void Prefetch::touchRows(Value row, Value column, int64_t rows) {
   // Where the tile starts is settled before the column joins: in loops over
   // columns all of it stays outside.
   auto [r, c] = place(e.add(row, rows));
-  prefetch(r, e.add(c, column), /*locality=*/3);
+  prefetch(matrix, r, e.add(c, column), /*locality=*/3);
 }
 
 void Prefetch::startStrip(Value row, int64_t rows, int64_t distance) {
@@ -604,6 +617,20 @@ void Prefetch::startStrip(Value row, int64_t rows, int64_t distance) {
   strip = row;
   height = rows;
   std::tie(nextRow, nextColumn) = place(e.add(row, distance));
+  nextMatrix = matrix;
+  if (!ofTable)
+    return;
+  Value end = e.index(typeOf(matrix).getDimSize(0)),
+        over = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::uge,
+                                     nextRow, end);
+  Value index = ofTable.getIndex(),
+        last = e.index(ofTable.getTable().getType().getCount() - 1),
+        next = arith::MinUIOp::create(e.b, e.loc, e.add(index, 1), last);
+  index = arith::SelectOp::create(e.b, e.loc, over, next, index);
+  nextRow =
+      arith::SelectOp::create(e.b, e.loc, over, e.sub(nextRow, end), nextRow);
+  nextMatrix = tile::SelectBufferOp::create(e.b, e.loc, matrix.getType(),
+                                            ofTable.getTable(), index);
 }
 
 int64_t Prefetch::columnsOfLine() const {
@@ -614,7 +641,7 @@ void Prefetch::touchNear(Value row, Value column) {
   if (!matrix)
     return;
   column = e.add(column, kNearBytes / 64 * columnsOfLine());
-  prefetch(e.add(e.add(row0, strip), row), e.add(column0, column),
+  prefetch(matrix, e.add(e.add(row0, strip), row), e.add(column0, column),
            /*locality=*/3);
 }
 
@@ -638,6 +665,7 @@ void Prefetch::touchNext(Value step, int64_t steps, Value stream,
           c = arith::RemUIOp::create(e.b, e.loc, number, e.index(lines));
     r = arith::MulIOp::create(e.b, e.loc, r, e.index(rows));
     c = arith::MulIOp::create(e.b, e.loc, c, e.index(line));
-    prefetch(e.add(nextRow, r), e.add(nextColumn, c), /*locality=*/2);
+    prefetch(nextMatrix, e.add(nextRow, r), e.add(nextColumn, c),
+             /*locality=*/2);
   }
 }

@@ -90,7 +90,9 @@ public:
   // ---- Walks over strips: each line of k over all rows of the strip ----
 
   /// The strip of `height` rows from `row` of the tile on is walked; touchNext
-  /// is about the one `distance` rows further on.
+  /// is about the one `distance` rows further on. Behind the last rows of a
+  /// matrix that the place in the grid chose from a table, the table's next
+  /// matrix begins, as the next program's does.
   void startStrip(mlir::Value row, int64_t height, int64_t distance);
   /// Touches the next strip in the order of its addresses, so that the
   /// hardware's own prefetchers go along: in `steps` calls all of it, with
@@ -106,14 +108,16 @@ private:
   /// Rows and columns of the matrix where `row` of the tile lies, a row beyond
   /// its end in the next tile.
   std::pair<mlir::Value, mlir::Value> place(mlir::Value row);
-  void prefetch(mlir::Value row, mlir::Value column, int locality);
+  void prefetch(mlir::Value from, mlir::Value row, mlir::Value column,
+                int locality);
   int64_t columnsOfLine() const;
 
   Emit &e;
   mlir::Value matrix, row0, column0; // null: not a view, nothing to do
+  tile::SelectBufferOp ofTable;      // null: the matrix is no table's
   int64_t tileRows = 0, tileColumns = 0, matrixColumns = 0;
   int64_t height = 0;
-  mlir::Value strip, nextRow, nextColumn;
+  mlir::Value strip, nextMatrix, nextRow, nextColumn;
 };
 
 } // namespace fathom::cpu

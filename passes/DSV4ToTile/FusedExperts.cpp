@@ -498,11 +498,12 @@ void FusedExperts::sum() {
 void FusedExperts::run() {
   router = Router::of(l, routeOp);
   Value x = op.getX();
-  if (l.maxTokens > 16) {
-    tiles.assign(std::begin(l.shapes.manyPairs), std::end(l.shapes.manyPairs));
-    tiles.erase(std::unique(tiles.begin(), tiles.end()), tiles.end());
+  if (one()) {
+    tiles = {1};
   } else {
-    tiles = {one() ? 1 : l.shapes.fewPairs};
+    auto &pairs = l.maxTokens > 16 ? l.shapes.manyPairs : l.shapes.fewPairs;
+    tiles.assign(std::begin(pairs), std::end(pairs));
+    tiles.erase(std::unique(tiles.begin(), tiles.end()), tiles.end());
   }
   ids = l.flat(l.result(router->ids, x));
   if (!one()) {

@@ -318,7 +318,7 @@ void lowerExperts(Lowering &l, dsv4::ExpertsOp op) {
   x.hidden = xType.getDimSize(1);
   x.chosen = cast<RankedTensorType>(op.getIds().getType()).getDimSize(1);
   x.tokens = l.maxTokens == 1    ? 1
-             : l.maxTokens <= 16 ? l.shapes.fewPairs
+             : l.maxTokens <= 16 ? l.shapes.fewPairs[1]
                                  : l.shapes.manyPairs[1];
   x.x = l.activation(op.getX());
   x.ids = l.flat(l.buffer(op.getIds()));

@@ -85,3 +85,50 @@ tile.kernel @fp8_f32(%w: memref<32x256xf8E4M3FN>, %s: memref<1x2xf8E8M0FNU>, %x:
   tile.store %n, %o[%zero, %zero] : tensor<32x1xf32>, memref<32x1xf32>
   tile.return
 }
+
+// Behind the last rows of a matrix of a table what is touched is the table's
+// next one, if the place in the grid chose it: the next program's.
+// CHECK-LABEL: func.func @next_of_table(
+// CHECK-SAME: %[[T:[^:]*]]: !tile.table<4 of memref<64x512xbf16>>
+// CHECK: %[[THIS:.*]] = tile.select_buffer %[[T]][%[[I:.*]]]
+// AMX: arith.cmpi uge, %{{.*}}, %c64
+// AMX: %[[LATER:.*]] = arith.minui %{{.*}}, %c3
+// AMX: %[[WHICH:.*]] = arith.select %{{.*}}, %[[LATER]], %[[I]]
+// AMX: %[[NEXT:.*]] = tile.select_buffer %[[T]][%[[WHICH]]]
+// AMX: memref.prefetch %[[THIS]]
+// AMX: memref.prefetch %[[NEXT]]
+tile.kernel @next_of_table(%t: !tile.table<4 of memref<64x512xbf16>>, %x: memref<4x512xbf16>, %o: memref<64x4xf32>) {
+  %zero = arith.constant 0 : index
+  %two = arith.constant 2 : index
+  %block = arith.constant 32 : index
+  %id = tile.program_id 0
+  %which = arith.divui %id, %two : index
+  %part = arith.remui %id, %two : index
+  %row = arith.muli %part, %block : index
+  %w = tile.select_buffer %t[%which] : <4 of memref<64x512xbf16>> -> memref<64x512xbf16>
+  %init = arith.constant dense<0.0> : tensor<32x4xf32>
+  %a = tile.load %w[%row, %zero] : memref<64x512xbf16> -> tensor<32x512xbf16>
+  %b = tile.load %x[%zero, %zero] : memref<4x512xbf16> -> tensor<4x512xbf16>
+  %n = tile.dot <nt> %a, %b, %init : tensor<32x512xbf16>, tensor<4x512xbf16>, tensor<32x4xf32>
+  tile.store %n, %o[%row, %zero] : tensor<32x4xf32>, memref<64x4xf32>
+  tile.return
+}
+
+// Nothing is known of what follows a matrix that memory chose.
+// CHECK-LABEL: func.func @chosen_of_table(
+// CHECK: tile.select_buffer
+// CHECK-NOT: tile.select_buffer
+// CHECK: return
+tile.kernel @chosen_of_table(%t: !tile.table<4 of memref<64x512xbf16>>, %ids: memref<8xi32>, %x: memref<4x512xbf16>, %o: memref<64x4xf32>) {
+  %zero = arith.constant 0 : index
+  %id = tile.program_id 0
+  %chosen = memref.load %ids[%id] : memref<8xi32>
+  %which = arith.index_cast %chosen : i32 to index
+  %w = tile.select_buffer %t[%which] : <4 of memref<64x512xbf16>> -> memref<64x512xbf16>
+  %init = arith.constant dense<0.0> : tensor<32x4xf32>
+  %a = tile.load %w[%zero, %zero] : memref<64x512xbf16> -> tensor<32x512xbf16>
+  %b = tile.load %x[%zero, %zero] : memref<4x512xbf16> -> tensor<4x512xbf16>
+  %n = tile.dot <nt> %a, %b, %init : tensor<32x512xbf16>, tensor<4x512xbf16>, tensor<32x4xf32>
+  tile.store %n, %o[%zero, %zero] : tensor<32x4xf32>, memref<64x4xf32>
+  tile.return
+}

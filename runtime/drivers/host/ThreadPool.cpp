@@ -18,8 +18,12 @@ namespace {
 /// no system call; the steps of a model follow within microseconds.
 constexpr int64_t kSpinNanoseconds = 20000;
 
-/// Several ranges a thread even out programs of unequal length.
-constexpr int64_t kRangesPerThread = 32;
+/// Several ranges a thread even out programs of unequal length. A thread takes
+/// an eighth of what is left of its part at once, and a quarter of another's:
+/// much while there is much, so that neighbours stay together, little at the
+/// end, which all threads are to reach at the same time.
+constexpr int64_t kRangesPerThread = 128;
+constexpr uint32_t kOwnShare = 8, kOthersShare = 4;
 constexpr int64_t kMostRanges = 0xffff; // as ThreadPool::Part can name
 
 /// See ThreadPool::Part.
@@ -174,11 +178,11 @@ void ThreadPool::run(Body body, void *context, int64_t count) {
 
 void ThreadPool::takeAll(uint32_t number, int thread) {
   for (int i = 0; i < threadCount; ++i)
-    while (takeRange(number, thread, (thread + i) % threadCount)) {
+    while (takeRanges(number, thread, (thread + i) % threadCount)) {
     }
 }
 
-bool ThreadPool::takeRange(uint32_t number, int thread, int owner) {
+bool ThreadPool::takeRanges(uint32_t number, int thread, int owner) {
   std::atomic<uint64_t> &left = parts[size_t(owner)].ranges;
   uint64_t current = left.load(std::memory_order_acquire);
   for (;;) {
@@ -190,20 +194,24 @@ bool ThreadPool::takeRange(uint32_t number, int thread, int owner) {
     const int64_t count = jobCount.load(std::memory_order_relaxed);
     const int64_t ranges = jobRanges.load(std::memory_order_relaxed);
     const bool own = thread == owner;
-    if (!left.compare_exchange_weak(
-            current,
-            own ? part(number, first + 1, end) : part(number, first, end - 1),
-            std::memory_order_acq_rel, std::memory_order_acquire))
+    const uint32_t taken =
+        std::max((end - first) / (own ? kOwnShare : kOthersShare), 1u);
+    if (!left.compare_exchange_weak(current,
+                                    own ? part(number, first + taken, end)
+                                        : part(number, first, end - taken),
+                                    std::memory_order_acq_rel,
+                                    std::memory_order_acquire))
       continue;
-    const int64_t index = own ? first : end - 1;
+    const int64_t index = own ? first : end - taken;
     // Ranges differ by at most one program.
     const int64_t share = count / ranges, rest = count % ranges;
-    const int64_t begin = index * share + (index < rest ? index : rest);
-    const int64_t stop = begin + share + (index < rest ? 1 : 0);
-    body(context, begin, stop, thread);
-    const uint32_t before = finished.fetch_add(1);
+    auto beginOf = [&](int64_t range) {
+      return range * share + (range < rest ? range : rest);
+    };
+    body(context, beginOf(index), beginOf(index + taken), thread);
+    const uint32_t before = finished.fetch_add(taken);
     // Waking per range would cost a system call each: only the last one does.
-    if (thread != 0 && before + 1 == ranges && callerSleeps.load())
+    if (thread != 0 && before + taken == ranges && callerSleeps.load())
       futexWake(finished, 1);
     return true;
   }

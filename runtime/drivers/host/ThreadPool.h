@@ -42,7 +42,7 @@ private:
   void work(int thread);
   /// Runs ranges of job `number` until none is left to take.
   void takeAll(uint32_t number, int thread);
-  bool takeRange(uint32_t number, int thread, int owner);
+  bool takeRanges(uint32_t number, int thread, int owner);
 
   int threadCount = 1;
   std::vector<std::thread> workers;
