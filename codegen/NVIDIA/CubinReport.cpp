@@ -93,6 +93,7 @@ struct Instruction {
   bool conditional = false;
   bool wide = false;  // loads 8 bytes or more a thread from global memory
   bool eight = false; // loads 8 bytes
+  bool sum64 = false; // one instruction adds 64 bits, from sm_120 on
 };
 } // namespace
 
@@ -114,6 +115,8 @@ static bool names(StringRef text, StringRef reg) {
 /// numbers are.
 static bool takesAddress(const Instruction &use, StringRef reg) {
   if (names(use.operands, ("[" + reg + ".64").str()))
+    return true;
+  if (use.sum64)
     return true;
   StringRef second = use.operands.split(',').second.ltrim();
   return StringSwitch<bool>(use.opcode)
@@ -162,6 +165,7 @@ static std::optional<Instruction> instructionIn(StringRef line) {
   found.wide = (found.opcode == "LDG" || found.opcode == "LDGSTS") &&
                (whole.contains(".64") || whole.contains(".128") ||
                 whole.contains(".256"));
+  found.sum64 = whole.starts_with("IADD.64");
   found.eight = found.opcode == "LDG" && whole.contains(".64");
   if (size_t at = rest.find(".L_x_"); at != StringRef::npos) {
     // "BRA P0, `(.L_x_1)", "BRA.U !UP0, ...", "BRA.DIV UR4, ...".

@@ -6,7 +6,7 @@
 // nothing. Gathers are gather views, scatters masked pointers.
 #include "codegen/NVIDIA/Translator.h"
 
-#include "dialects/Tile/IR/RowHints.h"
+#include "dialects/Tile/IR/Hints.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
@@ -202,17 +202,26 @@ Translator::Elements Translator::elementsOf(const Buffer &buffer,
                        splatLike(columns, width))};
 }
 
-/// Few tokens for a product with weights, where TMA takes rows one by one: they
-/// are a small part of what the product reads, and the thread that would ask
-/// for each of them spills.
-bool Translator::feedsProduct(Operation *gather) const {
+/// Whether all that is made of a value, its conversion aside, are sums.
+static bool isSummand(Operation *user) {
+  return isa<arith::ExtFOp>(user) &&
+         llvm::all_of(user->getUsers(),
+                      [](Operation *o) { return isa<arith::AddFOp>(o); });
+}
+
+/// Few rows where TMA takes them one by one, for a product with weights, of
+/// which they are a small part of what is read, or for a sum: the thread that
+/// would ask for each of them spills.
+bool Translator::readsByPointers(Operation *gather) const {
   constexpr int64_t kFewRows = 32;
   auto type = cast<RankedTensorType>(gather->getResult(0).getType());
   return target.hasTMA && target.number < 100 &&
          type.getDimSize(0) <= kFewRows &&
          llvm::all_of(
              gather->getUsers(),
-             [](Operation *user) { return isa<tile::DotScaledOp>(user); });
+             [](Operation *user) {
+               return isa<tile::DotScaledOp>(user) || isSummand(user);
+             });
 }
 
 FailureOr<Value> Translator::gatherRows(Operation *gather, mlir::Value memref,
@@ -233,7 +242,7 @@ FailureOr<Value> Translator::gatherRows(Operation *gather, mlir::Value memref,
     follow(buffer, token);
     return tile;
   }
-  if ((shape[0] < kGatherRows || feedsProduct(gather)) &&
+  if ((shape[0] < kGatherRows || readsByPointers(gather)) &&
       !gather->hasAttr(tile::kConsecutiveAttr)) {
     Elements at = elementsOf(buffer, safe, column, shape);
     a.mask = f.binary(Op::AndI, at.inside,

@@ -128,13 +128,18 @@ Translator::Parts Translator::bf16Parts(mlir::Value value) {
   Value x = get(value);
   if (fitsBF16(value))
     return {f.convertFloat(x, S::BF16)};
+  // What two such values multiply to has 16 bits.
+  auto product = value.getDefiningOp<arith::MulFOp>();
+  const size_t count =
+      product && fitsBF16(product.getLhs()) && fitsBF16(product.getRhs()) ? 2
+                                                                          : 3;
   Parts parts;
-  for (int i = 0; i < 3; ++i) {
+  while (true) {
     parts.push_back(f.convertFloat(x, S::BF16));
-    if (i < 2)
-      x = f.binary(Op::SubF, x, f.convertFloat(parts.back(), S::F32));
+    if (parts.size() == count)
+      return parts;
+    x = f.binary(Op::SubF, x, f.convertFloat(parts.back(), S::F32));
   }
-  return parts;
 }
 
 //===-- Shapes that tensor cores take ------------------------------------===//

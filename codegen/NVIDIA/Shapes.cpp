@@ -3,6 +3,8 @@
 // Shapes, reductions and packed e2m1.
 #include "codegen/NVIDIA/Translator.h"
 
+#include "dialects/Tile/IR/Hints.h"
+
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
@@ -113,6 +115,26 @@ Value Translator::sumOf(const Value &x, uint32_t dim) {
                   f.splatBits(S::F32, 0x7FC00000, most.type.shape));
 }
 
+/// The same of addends of at most 1: as multiples of 2^-48, of which 64 bits
+/// hold 32767.
+Value Translator::sumOfShares(const Value &x, uint32_t dim) {
+  Attributes towardsZero;
+  towardsZero.rounding = Rounding::IntegerToZero;
+  auto splat = [&](float number, Shape shape) {
+    return f.splatFloat(S::F32, number, shape);
+  };
+  Value units =
+      f.one(Op::FToI, Type::tile(S::I64, x.type.shape),
+            {f.binary(Op::MulF, x, splat(0x1p48f, x.type.shape))}, towardsZero);
+  Value sum =
+      f.reduce(units, dim, {S::I64, 0}, [&](const Value &e, const Value &acc) {
+        return f.binary(Op::AddI, e, acc);
+      });
+  return f.binary(Op::MulF,
+                  f.one(Op::IToF, Type::tile(S::F32, sum.type.shape), {sum}),
+                  splat(0x1p-48f, sum.type.shape));
+}
+
 /// The sums of the rows of a bf16 tile, as a product with ones: in the tensor
 /// cores' order, which depends on the length of a row alone.
 Value Translator::sumOfRows(const Value &x) {
@@ -140,6 +162,8 @@ LogicalResult Translator::reduce(tile::ReduceOp op) {
             .getElementType()
             .isBF16())
       set(op, sumOfRows(get(widened.getIn())));
+    else if (op->hasAttr(tile::kSharesAttr))
+      set(op, sumOfShares(x, op.getDim()));
     else
       set(op, sumOf(x, op.getDim()));
     return success();

@@ -79,7 +79,7 @@ private:
   mlir::LogicalResult load(tile::LoadOp op);
   mlir::LogicalResult store(tile::StoreOp op);
   mlir::LogicalResult gather(tile::GatherOp op);
-  bool feedsProduct(mlir::Operation *gather) const;
+  bool readsByPointers(mlir::Operation *gather) const;
   mlir::LogicalResult gatherScaled(tile::GatherScaledOp op);
   mlir::LogicalResult scatter(tile::ScatterOp op);
   Value firstOf(mlir::Operation *gather);
@@ -134,6 +134,7 @@ private:
   std::optional<mlir::LogicalResult> shapes(mlir::Operation *op);
   mlir::LogicalResult broadcast(tile::BroadcastOp op);
   Value sumOf(const Value &x, uint32_t dim);
+  Value sumOfShares(const Value &x, uint32_t dim);
   Value sumOfRows(const Value &x);
   mlir::LogicalResult reduce(tile::ReduceOp op);
   mlir::LogicalResult scan(tile::ScanOp op);

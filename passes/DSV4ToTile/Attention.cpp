@@ -16,7 +16,7 @@
 #include "passes/DSV4ToTile/Attention.h"
 #include "passes/DSV4ToTile/SparseAttention.h"
 
-#include "dialects/Tile/IR/RowHints.h"
+#include "dialects/Tile/IR/Hints.h"
 
 using namespace mlir;
 
@@ -257,7 +257,9 @@ Value AttentionProgram::probabilities(Value scores, Value largest) {
 
 SmallVector<Value> AttentionProgram::addProducts(ValueRange sums, Value p,
                                                  Value keys) {
-  Value total = k.add(sums[0], k.reduce(tile::ReduceKind::Add, p, 0));
+  Value own = k.reduce(tile::ReduceKind::Add, p, 0);
+  own.getDefiningOp()->setAttr(tile::kSharesAttr, k.b.getUnitAttr());
+  Value total = k.add(sums[0], own);
   p = k.to(p, plan.carrier);
   Value acc = sums[1];
   if (plan.sumsBySteps)

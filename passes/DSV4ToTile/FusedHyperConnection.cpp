@@ -40,7 +40,7 @@ static void linearAndUpdate(Lowering &l, dsv4::LinearOp linear,
   w.ragged = false;
   Type carrier =
       cast<RankedTensorType>(linear.getResult().getType()).getElementType();
-  int64_t tokens = l.tokenTile();
+  int64_t tokens = std::min(l.tokenTile(), l.shapes.streamProductTokens);
   auto kernel = l.kernels.get(
       "linear_streams",
       update.params +

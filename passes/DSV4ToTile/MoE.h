@@ -44,6 +44,7 @@ public:
 
 private:
   double factor = 1;
+  int64_t leastTile = 1; // of scores
   bool hash = false, byScalars = false;
 };
 

@@ -36,8 +36,9 @@ static Value normalised(KernelBuilder &k, Value s, double factor) {
 
 /// The `chosen` largest of scores + bias, one after the other.
 static Choice chooseTopK(KernelBuilder &k, Value scores, Value bias, Value t,
-                         int64_t experts, int64_t chosen, double factor) {
-  int64_t n = pow2Ceil(experts);
+                         int64_t experts, int64_t chosen, double factor,
+                         int64_t leastTile) {
+  int64_t n = std::max(pow2Ceil(experts), leastTile);
   SmallVector<int64_t> shape{1, n};
   bool padded = n != experts;
   SmallVector<Value> bound, biasBound;
@@ -171,6 +172,7 @@ std::optional<Router> Router::of(Lowering &l, Operation *op) {
   }
   r.experts = cast<RankedTensorType>(r.like.getType()).getDimSize(1);
   r.chosen = cast<RankedTensorType>(r.ids.getType()).getDimSize(1);
+  r.leastTile = l.shapes.routedScores;
   r.params = std::string(r.hash ? "hash" : "topk") + std::to_string(r.chosen) +
              "_" + std::to_string(r.experts) + "_" + number(r.factor);
   return r;
@@ -181,7 +183,7 @@ Choice Router::choose(KernelBuilder &k, unsigned first, Value t) const {
     return chooseHash(k, k.arg(first), k.arg(first + 1), k.arg(first + 2), t,
                       experts, chosen, factor, byScalars);
   return chooseTopK(k, k.arg(first), k.arg(first + 1), t, experts, chosen,
-                    factor);
+                    factor, leastTile);
 }
 
 void Router::launch(Lowering &l) const {

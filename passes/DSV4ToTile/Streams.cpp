@@ -220,9 +220,17 @@ void StreamsUpdate::applyByStream(KernelBuilder &k, unsigned first,
     for (int64_t i = 0; i < n; ++i)
       before.push_back(load(i));
   unsigned fn = first + operands.size() - 2, out = fn + 1;
-  Value z, squares;
-  if (mixes)
+  // The squares stand in the row behind the coefficients: a product with ones
+  // there, since a sum of its own would be longer than all the products.
+  Value z, ones;
+  if (mixes) {
     z = k.full(0, {row, tokens});
+    Value last = k.icmp(arith::CmpIPredicate::eq, k.iota(row),
+                        k.fullI32(coefficients, {row}));
+    SmallVector<int64_t> all{row, blockSize};
+    ones =
+        k.select(k.broadcast(last, {1}, all), k.full(1, all), k.full(0, all));
+  }
   for (int64_t j = 0; j < n; ++j) {
     Value h = expands ? embedding : before[j];
     if (posts) {
@@ -243,21 +251,15 @@ void StreamsUpdate::applyByStream(KernelBuilder &k, unsigned first,
     }
     if (!mixes)
       continue;
-    Value own = k.reduce(tile::ReduceKind::Add, k.mul(h, h), 1);
-    squares = squares ? k.add(squares, own) : own;
     SmallVector<Value> rows{k.ci(coefficients), k.ci(n), k.ci(width)};
     Value w =
         k.load(k.arg(fn), {k.ci(0), k.ci(j), c}, {row, 1, blockSize}, rows);
     w = k.f32(k.reshape(w, {row, blockSize}));
     z = k.dot(tile::DotForm::NT, w, h, z);
+    z = k.dot(tile::DotForm::NT, ones, k.mul(h, h), z);
   }
   if (!mixes)
     return;
-  // The squares stand in the row behind the coefficients.
-  Value last = k.icmp(arith::CmpIPredicate::eq, k.iota(row),
-                      k.fullI32(coefficients, {row}));
-  SmallVector<int64_t> all{row, tokens};
-  z = k.select(k.broadcast(last, {1}, all), k.broadcast(squares, {0}, all), z);
   k.store(k.reshape(tokensFirst(k, z), {tokens, 1, row}), k.arg(out),
           {t, k.divi(c, blockSize), k.ci(0)}, bounds({blocks(), row}));
 }

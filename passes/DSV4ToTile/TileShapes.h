@@ -44,6 +44,9 @@ struct TileShapes {
   /// Whether one token's program finds the expert that a table has for it by
   /// scalars, so that what loads its weights waits for no tile.
   bool hashByScalars;
+  /// Least scores of a token in the tile that the largest are chosen from, if
+  /// need be beside experts that do not exist. Decides an order of sums.
+  int64_t routedScores;
   /// Channels of a program that ends with the streams, hence of one share of
   /// the next mix. Decides an order of sums.
   int64_t streamChannels;
@@ -54,6 +57,9 @@ struct TileShapes {
   /// Most tokens whose streams are updated together: what is at hand for them
   /// should stay close, and of few tokens none that are not there be taken.
   int64_t streamTokens;
+  /// Most tokens of a program whose product with weights ends with the streams:
+  /// where parts of a tile cannot be taken one after the other, `streamTokens`.
+  int64_t streamProductTokens;
   /// Least rows of a tile of a mix's weights; those that are none are zero.
   int64_t mixRows;
   /// Longest chunk of a mix by itself. Decides an order of sums.

@@ -110,3 +110,22 @@ tile.kernel @gathered(%w: memref<256x512xf8E4M3FN>, %s: memref<2x4xf8E8M0FNU>, %
   tile.store %sum, %y[%r, %zero] : tensor<128x16xf32>, memref<256x16xf32>
   tile.return
 }
+
+// So do those of a sum.
+// HOPPER-LABEL: entry @summed(
+// HOPPER-NOT: gather_scatter_view
+// HOPPER: load_ptr_tko {{.*}} -> tile<32x64xbf16>
+// HOPPER: return
+
+// BLACKWELL-LABEL: entry @summed(
+// BLACKWELL: gather_scatter_view
+tile.kernel @summed(%x: memref<?x512xbf16>, %rows: memref<32xi32>, %sum: memref<32x64xf32>, %y: memref<32x64xf32>) {
+  %zero = arith.constant 0 : index
+  %which = tile.load %rows[%zero] : memref<32xi32> -> tensor<32xi32>
+  %part = tile.gather %x[%which, %zero] : memref<?x512xbf16>, tensor<32xi32> -> tensor<32x64xbf16>
+  %wide = arith.extf %part : tensor<32x64xbf16> to tensor<32x64xf32>
+  %before = tile.load %sum[%zero, %zero] : memref<32x64xf32> -> tensor<32x64xf32>
+  %all = arith.addf %before, %wide : tensor<32x64xf32>
+  tile.store %all, %y[%zero, %zero] : tensor<32x64xf32>, memref<32x64xf32>
+  tile.return
+}

@@ -97,3 +97,23 @@ tile.kernel @fp4(%w: memref<64x32xi8>, %s: memref<64x2xf8E8M0FNU>, %x: memref<16
   tile.store %d, %y[%zero, %zero] : tensor<64x16xf32>, memref<64x16xf32>
   tile.return
 }
+
+// What two bf16 values multiply to has 16 bits: two tiles.
+// CHECK-LABEL: entry @squares(
+// CHECK-COUNT-2: ftof {{.*}} -> tile<64x64xbf16>
+// CHECK-NOT: ftof {{.*}} -> tile<64x64xbf16>
+// CHECK-COUNT-2: mmaf {{.*}} : tile<64x64xbf16>, tile<64x64xbf16>, tile<64x64xf32>
+// CHECK-NOT: mmaf
+// CHECK: return
+tile.kernel @squares(%a: memref<64x64xbf16>, %b: memref<64x64xbf16>, %y: memref<64x64xf32>) {
+  %zero = arith.constant 0 : index
+  %at = tile.load %a[%zero, %zero] : memref<64x64xbf16> -> tensor<64x64xbf16>
+  %bt = tile.load %b[%zero, %zero] : memref<64x64xbf16> -> tensor<64x64xbf16>
+  %aw = arith.extf %at : tensor<64x64xbf16> to tensor<64x64xf32>
+  %bw = arith.extf %bt : tensor<64x64xbf16> to tensor<64x64xf32>
+  %square = arith.mulf %bw, %bw : tensor<64x64xf32>
+  %init = arith.constant dense<0.0> : tensor<64x64xf32>
+  %d = tile.dot <nt> %aw, %square, %init : tensor<64x64xf32>, tensor<64x64xf32>, tensor<64x64xf32>
+  tile.store %d, %y[%zero, %zero] : tensor<64x64xf32>, memref<64x64xf32>
+  tile.return
+}

@@ -106,6 +106,22 @@ tile.kernel @sums(%x: memref<8x16xf32>, %y: memref<8xf32>, %z: memref<1xf32>,
   tile.return
 }
 
+// The scale of shares waits for no largest one.
+// CHECK-LABEL: entry @shares(
+// CHECK-NOT: maxf
+// CHECK: ftoi {{.*}} tile<64x16xf32> -> tile<64x16xi64>
+// CHECK: reduce {{.*}} dim=0 identities=[0] : tile<64x16xi64>
+// CHECK: itof {{.*}} -> tile<16xf32>
+// CHECK-NOT: reduce
+// CHECK: store_view_tko
+tile.kernel @shares(%x: memref<64x16xf32>, %y: memref<16xf32>) {
+  %zero = arith.constant 0 : index
+  %v = tile.load %x[%zero, %zero] : memref<64x16xf32> -> tensor<64x16xf32>
+  %s = tile.reduce <add> %v {dim = 0, tile.shares} : tensor<64x16xf32>
+  tile.store %s, %y[%zero] : tensor<16xf32>, memref<16xf32>
+  tile.return
+}
+
 // Rows of bf16 values are added up by a product with ones.
 // CHECK-LABEL: entry @rows(
 // CHECK: mmaf {{.*}} tile<64x32xbf16>, tile<32x16xbf16>, tile<64x16xf32>

@@ -320,6 +320,8 @@ TEST(CubinReport, PointersAreNoOperands) {
   EXPECT_EQ(wideLoads("LOP3.LUT R8, R4, 0xfffffff0, RZ, 0xc0, !PT"), 0u);
   EXPECT_EQ(wideLoads("R2UR UR18, R4"), 0u);
   EXPECT_EQ(wideLoads("LDG.E.U8 R8, desc[UR6][R4.64+0x10]"), 0u);
+  EXPECT_EQ(wideLoads("IADD.64 R8, R12, R4.reuse"), 0u); // sm_120
+  EXPECT_EQ(wideLoads("IADD R8, R4, R9"), 1u);
   EXPECT_EQ(wideLoads("IADD3 R8, R4, R9, RZ"), 1u);
   EXPECT_EQ(wideLoads("LOP3.LUT R8, R4, 0xf0f0f0f0, RZ, 0xc0, !PT"), 1u);
   EXPECT_EQ(wideLoads("STS.64 [R8], R4"), 1u);
