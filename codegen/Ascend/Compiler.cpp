@@ -173,6 +173,9 @@ LaunchFacts launchFacts(StringRef handOver, StringRef kernel,
     // Both parts of a kernel are launched by one call.
     facts.understood &=
         step && (first || (facts.flags == flags && facts.blocks == *step));
+    // Its distance is a number of cores.
+    facts.understood &= !step.value_or(0) || *step == target.cubeCores ||
+                        *step == target.vectorCores;
     // A loop that was asked for is there, if it is needed.
     facts.understood &= !blocksLoop(target) || step.value_or(0) ||
                         !entry.body.contains("hivm.hir.get_block_idx");

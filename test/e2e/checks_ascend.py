@@ -220,14 +220,14 @@ LIMITS = {"f32": (1, 5e-5), "bf16": (2e-3, 2**-7), "f8E4M3FN": (1e-4, 1),
           "f8E8M0FNU": (0, 0), "i8": (0, 0), "i32": (0, 0)}
 
 
-def kernel_by_kernel(numerics, soc):
+def kernel_by_kernel(name, numerics, soc):
     """Every kernel on equal inputs, by the module that is handed over and by
     the host's code: nothing grows from layer to layer, so that limits are
     those of one kernel's rounding."""
 
     def run(env):
-        ids = env.golden("mixed-fp8")["ids"]
-        checkpoint = env.checkpoint("mixed-fp8")
+        ids = env.golden(name)["ids"]
+        checkpoint = env.checkpoint(name)
         made = adapted(env, checkpoint, numerics, soc, *ROOM)
         both = made.hosted(env, adapter_compare.build(
             made.tile, made.host(), made.library, env.temporary("both"), llvm))
@@ -272,15 +272,15 @@ def executed_bf16(soc):
     return run
 
 
-def executed_published(soc):
+def executed_published(name, soc):
     """Quantised numerics from end to end, by the rule that all targets are
     judged by: as near to the published code's logits as these are to
     themselves. (A number that falls on the other side of a middle between two
     codes moves all that follow, in any two orders of sums.)"""
 
     def run(env):
-        golden = env.golden("mixed-fp8")
-        checkpoint = env.checkpoint("mixed-fp8")
+        golden = env.golden(name)
+        checkpoint = env.checkpoint(name)
         made = adapted(env, checkpoint, "published", soc, *ROOM)
         found = env.logits(made.hosted(env, made.library), [golden["ids"]],
                            "--driver", "host", "--checkpoint", checkpoint,
@@ -290,15 +290,18 @@ def executed_published(soc):
     return run
 
 
+# The experts of `mixed` are in FP4, those of `mixed-fp8` in FP8.
 for _soc in ("910b", "950"):
-    for _numerics in ("bf16", "published"):
-        check(f"ascend/kernels/mixed-fp8/{_numerics}/{_soc}",
-              full=(_numerics, _soc) != ("published", "950"))(
-            kernel_by_kernel(_numerics, _soc))
+    for _name, _numerics in (("mixed", "published"), ("mixed-fp8", "published"),
+                             ("mixed-fp8", "bf16")):
+        _slow = (_name, _soc) != ("mixed", "950")
+        check(f"ascend/kernels/{_name}/{_numerics}/{_soc}", full=_slow)(
+            kernel_by_kernel(_name, _numerics, _soc))
+        if _numerics == "published":
+            check(f"ascend/executed/{_name}/published/{_soc}", full=_slow)(
+                executed_published(_name, _soc))
     check(f"ascend/executed/mixed-fp8/bf16/{_soc}", full=True)(
         executed_bf16(_soc))
-    check(f"ascend/executed/mixed-fp8/published/{_soc}", full=_soc != "950")(
-        executed_published(_soc))
 
 
 @check("ascend/executed/codes")
@@ -746,6 +749,17 @@ def finish_all_ends(env):
     told = finish_now(partly, with_path(cann, cann_a5))
     require("nothing to do" in told and digest(partly) == whole,
             f"finished twice: {told}")
+
+    # Compiled where the last stages are.
+    direct = env.temporary("direct.fathom")
+    env.compile(NANO, direct, "bf16", "--target", "ascend:910b,950", "--cpu",
+                "x86-64-v3", "--bishengir", tools,
+                env=with_path(cann, cann_a5))
+    require(all(row["finished"] for row in kernels(env, direct)),
+            "compiled with CANN, and not finished")
+    require(digest(os.path.join(direct, "device")) ==
+            digest(os.path.join(partly, "device")),
+            "other device code than that of finish")
 
     # The command in the package makes the same objects.
     by_command = env.temporary("by-command.fathom")

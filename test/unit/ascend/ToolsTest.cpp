@@ -303,6 +303,8 @@ TEST(AscendLaunchFacts, Loops) {
   text.erase(text.find("    %16 ="),
              text.find("    cf.br") - text.find("    %16 ="));
   EXPECT_TRUE(launchFacts(text, "k", target).understood);
+  // Over cores that the processor does not have.
+  EXPECT_FALSE(launchFacts(looping("", "40"), "k", target).understood);
   // A distance that is no constant.
   EXPECT_FALSE(launchFacts(looping("", "x"), "k", target).understood);
 }
