@@ -239,8 +239,8 @@ inline std::string parseManifest(std::string_view text, Manifest &out) {
   if (text.size() > detail::kMaxText)
     return "manifest.json has " + std::to_string(text.size()) +
            " bytes, more than the limit of " + std::to_string(detail::kMaxText);
-  if (std::string error = detail::checkNesting(text); !error.empty())
-    return error;
+  if (std::string error = detail::checkJsonText(text); !error.empty())
+    return "manifest.json: " + error;
   nlohmann::json json = nlohmann::json::parse(text.begin(), text.end(), nullptr,
                                               /*allow_exceptions=*/false);
   if (json.is_discarded())

@@ -52,11 +52,14 @@ inline const char *argKindName(Arg::Kind kind) {
   return "";
 }
 
-/// Refuses deep nesting before a parser sees it, so that no later step (dump,
-/// copy) can recurse deeply.
-inline std::string checkNesting(std::string_view text) {
+/// What is wrong with JSON text before a parser sees it, or "": deep nesting, so
+/// that no later step (dump, copy) can recurse deeply, and a byte 0, which the
+/// parser takes for the end of the text, whatever comes after it.
+inline std::string checkJsonText(std::string_view text) {
   int depth = 0;
   bool inString = false;
+  if (text.find('\0') != text.npos)
+    return "a byte 0 in the text";
   for (size_t i = 0; i < text.size(); ++i) {
     char c = text[i];
     if (inString) {
@@ -69,8 +72,7 @@ inline std::string checkNesting(std::string_view text) {
     if (c == '"')
       inString = true;
     else if ((c == '{' || c == '[') && ++depth > kMaxNesting)
-      return "manifest.json is nested deeper than " +
-             std::to_string(kMaxNesting) + " levels";
+      return "nested deeper than " + std::to_string(kMaxNesting) + " levels";
     else if (c == '}' || c == ']')
       --depth;
   }

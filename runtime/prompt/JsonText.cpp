@@ -207,6 +207,8 @@ JsonText JsonText::of(std::string text) {
 bool parseJson(std::string_view text, JsonText &out) {
   out = JsonText();
   Builder builder(out);
+  if (text.find('\0') != text.npos) // the parser's end of text
+    return false;
   return nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
 }
 

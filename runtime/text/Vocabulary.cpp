@@ -92,8 +92,8 @@ Status badTokenizer(const std::string &why) {
 }
 
 Status Vocabulary::parse(std::string_view text, nlohmann::json &out) {
-  if (!format::detail::checkNesting(text).empty())
-    return badTokenizer("nested too deeply");
+  if (std::string why = format::detail::checkJsonText(text); !why.empty())
+    return badTokenizer(why);
   out = nlohmann::json::parse(text.begin(), text.end(), nullptr,
                               /*allow_exceptions=*/false);
   if (out.is_discarded())

@@ -48,8 +48,8 @@ Failure readJson(const std::string &path, nlohmann::ordered_json &out) {
   if (Failure f = readText(path, text))
     return f;
   const std::string name = path == "-" ? "standard input" : "'" + path + "'";
-  if (!format::detail::checkNesting(text).empty())
-    return {FATHOM_BAD_FILE, name + ": JSON nested too deeply", ""};
+  if (std::string why = format::detail::checkJsonText(text); !why.empty())
+    return {FATHOM_BAD_FILE, name + ": " + why, ""};
   out = nlohmann::ordered_json::parse(text, nullptr, false);
   if (out.is_discarded())
     return {FATHOM_BAD_FILE, name + " is not valid JSON", ""};

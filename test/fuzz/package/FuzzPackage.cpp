@@ -55,7 +55,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   fathom::rt::Detokenizer decoder; // the other file of a package that is read
   (void)decoder.load(text).failed();
   Manifest manifest;
-  if (!detail::checkNesting(text).empty()) {
+  if (!detail::checkJsonText(text).empty()) {
     require(!parseManifest(text, manifest).empty());
     return 0;
   }

@@ -139,6 +139,8 @@ TEST(Manifest, NotJson) {
   EXPECT_NE(parseManifest("[]", out).find("object"), std::string::npos);
   const std::string deep(100000, '[');
   EXPECT_NE(parseManifest(deep, out).find("nested"), std::string::npos);
+  const std::string zero("{}\0{", 4);
+  EXPECT_NE(parseManifest(zero, out).find("byte 0"), std::string::npos);
   std::string cut = manifestText(sealed(fakeManifest()));
   for (size_t size = 0; size + 2 < cut.size(); size += 37)
     EXPECT_NE(parseManifest(cut.substr(0, size), out), "");

@@ -294,6 +294,14 @@ TEST(OutputParser, Malformed) {
   ASSERT_EQ(text.calls.size(), 1u);
   EXPECT_EQ(text.calls[0].arguments, R"({"a": "Paris"})");
   EXPECT_EQ(text.warnings, 1);
+  // A byte 0 ends no JSON: what comes after it would go along unread.
+  const Parsed cut =
+      parse(call("<" + d + "parameter name=\"a\" string=\"false\">1" +
+                 std::string("\0, 2]", 5) + "</" + d + "parameter>\n"),
+            false, nullptr);
+  ASSERT_EQ(cut.calls.size(), 1u);
+  EXPECT_EQ(cut.calls[0].arguments, R"({"a": "1\u0000, 2]"})");
+  EXPECT_EQ(cut.warnings, 1);
   // A tag that never ends does not grow for ever.
   const std::string endless = "<" + d + "tool_calls>\n<" + d +
                               "invoke name=\"" + std::string(1 << 17, 'x');
