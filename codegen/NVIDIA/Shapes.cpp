@@ -60,6 +60,18 @@ static Op combiner(Scalar scalar, tile::ReduceKind kind) {
   return Op::AddF;
 }
 
+/// The sum of x as integers, of which none may overflow, in f32.
+Value Translator::integerSum(const Value &x, uint32_t dim, Scalar integer) {
+  Attributes towardsZero;
+  towardsZero.rounding = Rounding::IntegerToZero;
+  Value sum = f.reduce(
+      f.one(Op::FToI, Type::tile(integer, x.type.shape), {x}, towardsZero), dim,
+      {integer, 0}, [&](const Value &e, const Value &acc) {
+        return f.binary(Op::AddI, e, acc);
+      });
+  return f.one(Op::IToF, Type::tile(S::F32, sum.type.shape), {sum});
+}
+
 /// The sum along a dimension, the same bits in every order of adding. In which
 /// order a reduction adds is the assembler's affair, and it is another in a
 /// tile of another shape or another kernel, so for another number of tokens.
@@ -74,10 +86,9 @@ Value Translator::sumOf(const Value &x, uint32_t dim) {
     });
   const Scalar integer = n <= 64 ? S::I32 : S::I64;
   const int64_t bits = n <= 64 ? 31 : 62;
-  Attributes nan, isUnsigned, towardsZero;
+  Attributes nan, isUnsigned;
   nan.nan = true;
   isUnsigned.sign = Signedness::Unsigned;
-  towardsZero.rounding = Rounding::IntegerToZero;
   Value most =
       f.reduce(x, dim, {S::F32, 0}, [&](const Value &e, const Value &acc) {
         return f.binary(Op::MaxF, f.unary(Op::AbsF, e), f.unary(Op::AbsF, acc),
@@ -102,13 +113,8 @@ Value Translator::sumOf(const Value &x, uint32_t dim) {
                           f.splatInt(S::I32, 0x3F000000, x.type.shape));
     scaled = f.binary(Op::AddF, scaled, f.bitcast(half, S::F32));
   }
-  Value sum = f.reduce(
-      f.one(Op::FToI, Type::tile(integer, x.type.shape), {scaled}, towardsZero),
-      dim, {integer, 0}, [&](const Value &e, const Value &acc) {
-        return f.binary(Op::AddI, e, acc);
-      });
-  Value rounded = f.binary(Op::MulF, f.one(Op::IToF, most.type, {sum}),
-                           f.bitcast(down, S::F32));
+  Value sum = integerSum(scaled, dim, integer);
+  Value rounded = f.binary(Op::MulF, sum, f.bitcast(down, S::F32));
   Value isFinite = f.compareInt(Comparison::LT, Signedness::Signed, field,
                                 splatLike(field, 0xFF * kOne));
   return f.select(isFinite, rounded,
@@ -118,21 +124,11 @@ Value Translator::sumOf(const Value &x, uint32_t dim) {
 /// The same of addends of at most 1: as multiples of 2^-48, of which 64 bits
 /// hold 32767.
 Value Translator::sumOfShares(const Value &x, uint32_t dim) {
-  Attributes towardsZero;
-  towardsZero.rounding = Rounding::IntegerToZero;
-  auto splat = [&](float number, Shape shape) {
-    return f.splatFloat(S::F32, number, shape);
-  };
   Value units =
-      f.one(Op::FToI, Type::tile(S::I64, x.type.shape),
-            {f.binary(Op::MulF, x, splat(0x1p48f, x.type.shape))}, towardsZero);
-  Value sum =
-      f.reduce(units, dim, {S::I64, 0}, [&](const Value &e, const Value &acc) {
-        return f.binary(Op::AddI, e, acc);
-      });
-  return f.binary(Op::MulF,
-                  f.one(Op::IToF, Type::tile(S::F32, sum.type.shape), {sum}),
-                  splat(0x1p-48f, sum.type.shape));
+      f.binary(Op::MulF, x, f.splatFloat(S::F32, 0x1p48f, x.type.shape));
+  Value sum = integerSum(units, dim, S::I64);
+  return f.binary(Op::MulF, sum,
+                  f.splatFloat(S::F32, 0x1p-48f, sum.type.shape));
 }
 
 /// The sums of the rows of a bf16 tile, as a product with ones: in the tensor

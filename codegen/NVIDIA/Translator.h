@@ -133,6 +133,7 @@ private:
   // Shapes.cpp
   std::optional<mlir::LogicalResult> shapes(mlir::Operation *op);
   mlir::LogicalResult broadcast(tile::BroadcastOp op);
+  Value integerSum(const Value &x, uint32_t dim, cudatile::Scalar integer);
   Value sumOf(const Value &x, uint32_t dim);
   Value sumOfShares(const Value &x, uint32_t dim);
   Value sumOfRows(const Value &x);

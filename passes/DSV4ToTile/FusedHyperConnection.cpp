@@ -40,7 +40,9 @@ static void linearAndUpdate(Lowering &l, dsv4::LinearOp linear,
   w.ragged = false;
   Type carrier =
       cast<RankedTensorType>(linear.getResult().getType()).getElementType();
-  int64_t tokens = std::min(l.tokenTile(), l.shapes.streamProductTokens);
+  int64_t tokens = l.tokenTile();
+  if (l.shapes.streamByStream)
+    tokens = std::min(tokens, l.shapes.streamTokens);
   auto kernel = l.kernels.get(
       "linear_streams",
       update.params +

@@ -56,10 +56,9 @@ struct TileShapes {
   bool streamByStream;
   /// Most tokens whose streams are updated together: what is at hand for them
   /// should stay close, and of few tokens none that are not there be taken.
+  /// `streamByStream` holds a product that ends with the streams to it, too:
+  /// there parts of a tile cannot be taken one after the other.
   int64_t streamTokens;
-  /// Most tokens of a program whose product with weights ends with the streams:
-  /// where parts of a tile cannot be taken one after the other, `streamTokens`.
-  int64_t streamProductTokens;
   /// Least rows of a tile of a mix's weights; those that are none are zero.
   int64_t mixRows;
   /// Longest chunk of a mix by itself. Decides an order of sums.

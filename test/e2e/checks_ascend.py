@@ -16,7 +16,8 @@ import time
 import adapter_compare
 import adapter_cpu
 import numpy as np
-from checks_model import distance, published_rule
+import rules
+from checks_model import published_rule
 from harness import (NAMES, NANO, NUMERICS, TEST, Skip, check, compare_f32,
                      require)
 
@@ -170,6 +171,12 @@ class Adapted:
         env.run("fathom-replace-library", replaced, library, check=True)
         return replaced
 
+    def logits(self, env, checkpoint, ids):
+        """Of one sequence, by the modules. Weights are found by the checkpoint:
+        the package that has the library is elsewhere."""
+        return env.logits(self.hosted(env, self.library), [ids], "--driver",
+                          "host", "--checkpoint", checkpoint, timeout=1200)
+
     def host(self):
         found = [os.path.join(where, name)
                  for where, _, names in os.walk(self.package)
@@ -195,9 +202,7 @@ def executed(name, soc):
         made = adapted(env, checkpoint, "f32", soc)
         keep = golden["positions"] < 200
         ids = golden["ids"][:200]
-        # Weights are found from the package's place.
-        found = env.logits(made.hosted(env, made.library), [ids], "--driver",
-                           "host", "--checkpoint", checkpoint, timeout=1200)
+        found = made.logits(env, checkpoint, ids)
         return compare_f32(found[golden["positions"][keep]],
                            golden["f32"][keep])
 
@@ -264,12 +269,11 @@ def executed_bf16(soc):
         golden = env.golden("mixed-fp8")
         checkpoint = env.checkpoint("mixed-fp8")
         made = adapted(env, checkpoint, "bf16", soc, *ROOM)
-        found = env.logits(made.hosted(env, made.library), [golden["ids"]],
-                           "--driver", "host", "--checkpoint", checkpoint,
-                           timeout=1200)[golden["positions"]]
+        found = made.logits(env, checkpoint,
+                            golden["ids"])[golden["positions"]]
         require(np.isfinite(found).all(), "not all logits are finite")
-        ours = distance(found, golden["f32"])
-        published = distance(golden["native"], golden["f32"])
+        ours = rules.distance(found, golden["f32"])
+        published = rules.distance(golden["native"], golden["f32"])
         text = f"mean |d| to f32 {ours:.4f}, published code {published:.4f}"
         require(ours < published, text)
         return text
@@ -287,10 +291,8 @@ def executed_published(name, soc):
         golden = env.golden(name)
         checkpoint = env.checkpoint(name)
         made = adapted(env, checkpoint, "published", soc, *ROOM)
-        found = env.logits(made.hosted(env, made.library), [golden["ids"]],
-                           "--driver", "host", "--checkpoint", checkpoint,
-                           timeout=1200)
-        return published_rule(golden, found)
+        return published_rule(golden,
+                              made.logits(env, checkpoint, golden["ids"]))
 
     return run
 

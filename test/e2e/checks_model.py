@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 import ref_numpy
+import rules
 from harness import (CONFIGS, GOLDEN, LEVELS, NAMES, NANO, NUMERICS, Skip, check,
                      compare_f32, require, require_level)
 
@@ -101,25 +102,9 @@ for _name in NAMES:
 # ---- Quantised numerics, end to end (rules 4 and 5) --------------------------
 
 
-def distance(a, b):
-    return np.abs(np.asarray(a, np.float32) - np.asarray(b, np.float32)).mean()
-
-
-def agreement(a, b):
-    return (np.asarray(a).argmax(-1) == np.asarray(b).argmax(-1)).mean()
-
-
 def published_rule(golden, logits):
-    """As near to the published code's logits as these are to themselves, when
-    it decodes instead of taking all tokens at once."""
-    found = logits[golden["positions"]]
-    require(np.isfinite(found).all(), "not all logits are finite")
-    native, decode = golden["native"], golden["native_decode"]
-    ours, own = distance(found, native), distance(decode, native)
-    same, ownSame = agreement(found, native), agreement(decode, native)
-    text = (f"mean |d| {ours:.4f}, published code's own {own:.4f}; argmax "
-            f"{same:.4f}, own {ownSame:.4f}")
-    require(ours <= own and same >= ownSame, text)
+    good, text = rules.published(logits[golden["positions"]], golden)
+    require(good, text)
     return text
 
 
@@ -140,7 +125,8 @@ def bf16_nearer(name):
         for numerics in ("bf16", "published"):
             found = env.logits(env.package(checkpoint, numerics),
                                [golden["ids"]])
-            away[numerics] = distance(found[golden["positions"]], golden["f32"])
+            away[numerics] = rules.distance(found[golden["positions"]],
+                                            golden["f32"])
         text = (f"mean |d| to f32: bf16 {away['bf16']:.4f}, published "
                 f"{away['published']:.4f}")
         require(away["bf16"] < away["published"], text)

@@ -12,6 +12,7 @@ reference reaches, and a quarter more for it being one sample of many."""
 import numpy as np
 
 import ref_numpy
+import rules
 
 # By compute capability; the others' sums are taken for f32's.
 KEPT_BITS = {"8.9": 13, "9.0": 13}
@@ -60,33 +61,18 @@ class NarrowModel(ref_numpy.Model):
         return self.R(found.reshape(*codes.shape[:-1], -1))
 
 
-def distance(a, b):
-    return float(np.abs(np.asarray(a, np.float32)
-                        - np.asarray(b, np.float32)).mean())
-
-
-def agreement(a, b):
-    return float((np.asarray(a).argmax(-1) == np.asarray(b).argmax(-1)).mean())
-
-
 def judge(found, golden, checkpoint, capability):
     """(whether it is good, what to say) of logits [positions, vocabulary]. The
     reference with narrow sums is run where it is needed alone: it takes a minute."""
-    native, decode = golden["native"], golden["native_decode"]
-    ours, own = distance(found, native), distance(decode, native)
-    same, own_same = agreement(found, native), agreement(decode, native)
-    text = (f"mean |d| {ours:.4f}, published code's own {own:.4f}; argmax "
-            f"{same:.4f}, own {own_same:.4f}")
-    if not np.isfinite(found).all():
-        return False, "not all logits are finite"
-    if ours <= own and same >= own_same:
-        return True, text
+    good, text = rules.published(found, golden)
     bits = KEPT_BITS.get(capability)
-    if bits is None:
-        return False, text
+    if good or bits is None or not np.isfinite(found).all():
+        return good, text
     narrow = NarrowModel(checkpoint, bits).step(golden["ids"][None], 0)
-    narrow = narrow[0, golden["positions"]]
-    far, far_same = distance(narrow, native), agreement(narrow, native)
+    narrow, native = narrow[0, golden["positions"]], golden["native"]
+    far, far_same = (rule(narrow, native)
+                     for rule in (rules.distance, rules.agreement))
     text += (f"; the reference with sums of {bits} bits {far:.4f} and "
              f"{far_same:.4f}")
-    return ours <= 1.25 * far and same >= far_same / 1.25, text
+    return (rules.distance(found, native) <= 1.25 * far
+            and rules.agreement(found, native) >= far_same / 1.25), text

@@ -125,19 +125,20 @@ Tile RandomTiles::binary(const Tile &x, const Tile &y) {
   return out;
 }
 
+Tile RandomTiles::times(const Tile &x, double by) {
+  std::string c = constant(by, x.shape);
+  Tile out{
+      named("arith.mulf " + x.name + ", " + c + " : " + typeOf(x.shape, "f32")),
+      x.shape, x.values, x.error * std::fabs(by)};
+  for (float &v : out.values)
+    v = float(v * by);
+  return out;
+}
+
 /// A product with a constant that is a power of two: exact, so that nothing
 /// grows and nothing depends on fused operations.
 Tile RandomTiles::scaled(const Tile &x) {
-  const float by = number(0, 1) ? 0.5f : -0.25f;
-  std::string c = fresh();
-  line(c + " = arith.constant dense<" + floatText(by) +
-       "> : " + typeOf(x.shape, "f32"));
-  Tile out{fresh(), x.shape, x.values, x.error * 0.5};
-  for (float &v : out.values)
-    v *= by;
-  line(out.name + " = arith.mulf " + x.name + ", " + c + " : " +
-       typeOf(x.shape, "f32"));
-  return out;
+  return times(x, number(0, 1) ? 0.5 : -0.25);
 }
 
 Tile RandomTiles::chosen(const Tile &x, const Tile &y) {
@@ -170,15 +171,7 @@ Tile RandomTiles::branch(const Tile &x, const Tile &y) {
 /// Sums would grow without end: divided by what they went over, a power of
 /// two.
 Tile RandomTiles::scaledDown(const Tile &x, int64_t by) {
-  std::string c = fresh();
-  line(c + " = arith.constant dense<" + floatText(1.0 / double(by)) +
-       "> : " + typeOf(x.shape, "f32"));
-  Tile out{fresh(), x.shape, x.values, x.error / double(by)};
-  for (float &v : out.values)
-    v = float(v * (1.0 / double(by)));
-  line(out.name + " = arith.mulf " + x.name + ", " + c + " : " +
-       typeOf(x.shape, "f32"));
-  return out;
+  return times(x, 1.0 / double(by));
 }
 
 /// Along a dimension and back, so that the shape stays.

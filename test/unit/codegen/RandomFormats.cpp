@@ -21,20 +21,21 @@ Tile RandomTiles::integerCodes() {
   return tile;
 }
 
-Tile RandomTiles::throughBF16(const Tile &x) {
-  std::string narrow = narrowed(x.name, x.shape, "bf16");
-  Tile out{widened(narrow, x.shape, "bf16"), x.shape, x.values};
-  for (float &v : out.values)
-    v = ref::decodeBF16(ref::encodeBF16(v));
-  return out;
+float RandomTiles::rounded(float value, const std::string &element) {
+  return element == "bf16" ? ref::decodeBF16(ref::encodeBF16(value))
+                           : ref::decodeE4M3(ref::encodeE4M3(value));
 }
 
-Tile RandomTiles::throughFP8(const Tile &x) {
-  const Tile bounded = clamped(x, 448);
-  std::string codes = narrowed(bounded.name, x.shape, "f8E4M3FN");
-  Tile out{widened(codes, x.shape, "f8E4M3FN"), x.shape, bounded.values};
+float RandomTiles::packedValue(int64_t at) const {
+  return ref::decodeE2M1(uint8_t(p.in2[at / 2]) >> (at % 2 * 4));
+}
+
+/// To a narrower type and back.
+Tile RandomTiles::through(const Tile &x, const std::string &element) {
+  std::string narrow = narrowed(x.name, x.shape, element);
+  Tile out{widened(narrow, x.shape, element), x.shape, x.values};
   for (float &v : out.values)
-    v = ref::decodeE4M3(ref::encodeE4M3(v));
+    v = rounded(v, element);
   return out;
 }
 
@@ -87,8 +88,7 @@ Tile RandomTiles::gatheredCodes() {
     for (int64_t j = 0; rows[i] >= 0 && j < p.columns; ++j) {
       const int64_t k = first + j, at = rows[i] * width + k;
       const float value =
-          packed ? ref::decodeE2M1(uint8_t(p.in2[at / 2]) >> (at % 2 * 4))
-                 : ref::decodeE4M3(p.codes[at]);
+          packed ? packedValue(at) : ref::decodeE4M3(p.codes[at]);
       out.values[i * p.columns + j] =
           value *
           ref::decodeE8M0(p.scales[rows[i] * (p.columns / 16) + k / block]);

@@ -11,8 +11,6 @@
 
 namespace fathom::test {
 
-static float roundBF16(float v) { return ref::decodeBF16(ref::encodeBF16(v)); }
-
 template <typename Pair>
 RandomTiles::Matrix RandomTiles::productOf(const std::string &name,
                                            int64_t rows, int64_t columns,
@@ -79,8 +77,8 @@ Tile RandomTiles::product(const Tile &x, const Tile &y) {
   return shapedBack(productOf(name, rows, rows, columns,
                               [&](int64_t i, int64_t j, int64_t k) {
                                 return std::pair(
-                                    roundBF16(x.values[i * columns + k]),
-                                    roundBF16(y.values[j * columns + k]));
+                                    rounded(x.values[i * columns + k], "bf16"),
+                                    rounded(y.values[j * columns + k], "bf16"));
                               }),
                     y, true);
 }
@@ -140,10 +138,10 @@ RandomTiles::Weights RandomTiles::weights() {
   w.values = scaleValues(p.rows, p.columns, acrossRows, acrossColumns);
   for (int64_t i = 0; i < p.rows; ++i)
     for (int64_t j = 0; j < p.columns; ++j) {
+      // A row of packed codes is as long in bytes as one of the others.
       const int64_t row = (id * p.rows + i) * p.columns;
       w.values[i * p.columns + j] *=
-          packed ? ref::decodeE2M1(uint8_t(p.in2[row + j / 2]) >> (j % 2 * 4))
-                 : ref::decodeE4M3(p.codes[row + j]);
+          packed ? packedValue(2 * row + j) : ref::decodeE4M3(p.codes[row + j]);
     }
   return w;
 }
@@ -159,7 +157,7 @@ Tile RandomTiles::scaledProduct(const Tile &x, const Tile &y) {
               type = typeOf(x.shape, element);
   std::vector<float> values = bounded.values;
   for (float &v : values)
-    v = coded ? ref::decodeE4M3(ref::encodeE4M3(v)) : roundBF16(v);
+    v = rounded(v, element);
   if (coded) {
     const int64_t across = pick({1, columns / 16});
     auto [scale, scaleType] = scaleTile(rows, across);

@@ -126,9 +126,9 @@ private:
     case 0:
       return chosen(x, y);
     case 1:
-      return throughBF16(x);
+      return through(x, "bf16");
     case 2:
-      return throughFP8(x);
+      return through(clamped(x, 448), "f8E4M3FN");
     case 3:
       return throughFP4(x);
     case 4:

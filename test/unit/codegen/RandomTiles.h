@@ -59,6 +59,10 @@ protected:
     return std::vector<T>(all.begin() + id * size,
                           all.begin() + (id + 1) * size);
   }
+  /// To the nearest value of bf16, or of f8E4M3FN.
+  static float rounded(float value, const std::string &element);
+  /// Value `at` of %in2 as packed e2m1 codes.
+  float packedValue(int64_t at) const;
   /// Rows of the buffers, descending, the last ones negative: none.
   std::pair<std::string, std::vector<int64_t>> rowNumbers();
 
@@ -68,6 +72,7 @@ protected:
   Tile scaled(const Tile &x);
   Tile chosen(const Tile &x, const Tile &y);
   Tile branch(const Tile &x, const Tile &y);
+  Tile times(const Tile &x, double by);
   Tile scaledDown(const Tile &x, int64_t by);
   Tile reduced(const Tile &x);
   Tile scanned(const Tile &x);
@@ -77,8 +82,7 @@ protected:
 
   // RandomFormats.cpp
   Tile integerCodes();
-  Tile throughBF16(const Tile &x);
-  Tile throughFP8(const Tile &x);
+  Tile through(const Tile &x, const std::string &element);
   Tile throughFP4(const Tile &x);
   Tile gathered();
   Tile gatheredCodes();
