@@ -10,6 +10,10 @@ namespace fathom::rt {
 
 namespace {
 
+/// A file whose pages in memory are as large as this, on a system that keeps
+/// such pages, is mapped by them if the mapping begins at a multiple.
+constexpr uint64_t kHugePage = uint64_t(2) << 20;
+
 /// Closes on scope exit.
 struct Descriptor {
   int fd = -1;
@@ -72,8 +76,8 @@ Status readFile(const std::string &path, uint64_t limit, std::string &out) {
 }
 
 MappedFile::MappedFile(MappedFile &&other) noexcept
-    : memory(std::exchange(other.memory, nullptr)), fileSize(other.fileSize),
-      reserved(other.reserved) {}
+    : memory(std::exchange(other.memory, nullptr)), begin(other.begin),
+      fileSize(other.fileSize), reserved(other.reserved) {}
 
 MappedFile::~MappedFile() {
   if (memory)
@@ -91,8 +95,10 @@ Status MappedFile::map(const std::string &path, uint64_t bytes) {
                       " bytes, the package was compiled for a file of " +
                       std::to_string(bytes) +
                       "; the download may be incomplete or of another model");
-  // Reserve one page more, then lay the file over the front of it.
-  reserved = (bytes / 4096 + 2) * 4096;
+  // Reserve one page more, then lay the file over the front of it, where a huge
+  // page may begin. What is between the two stays reserved, too: it costs
+  // addresses only.
+  reserved = bytes / 4096 * 4096 + 2 * 4096 + kHugePage;
   void *area = mmap(nullptr, reserved, PROT_READ,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (area == MAP_FAILED)
@@ -100,9 +106,18 @@ Status MappedFile::map(const std::string &path, uint64_t bytes) {
                              errno);
   memory = area;
   fileSize = bytes;
-  if (bytes && mmap(area, bytes, PROT_READ, MAP_SHARED | MAP_FIXED, file.fd,
-                    0) == MAP_FAILED)
+  const uintptr_t address = reinterpret_cast<uintptr_t>(area);
+  begin = static_cast<uint8_t *>(area) + (-address & (kHugePage - 1));
+  if (!bytes)
+    return Status();
+  if (mmap(begin, bytes, PROT_READ, MAP_SHARED | MAP_FIXED, file.fd, 0) ==
+      MAP_FAILED)
     return Status::fromErrno("cannot map '" + path + "'", errno);
+#ifdef MADV_HUGEPAGE
+  // Before the first touch: what is not in memory yet comes in huge pages then,
+  // where the file system has them.
+  (void)madvise(begin, bytes, MADV_HUGEPAGE);
+#endif
   return Status();
 }
 

@@ -28,11 +28,12 @@ public:
 
   /// `bytes` is the size that the file must have.
   Status map(const std::string &path, uint64_t bytes);
-  const uint8_t *data() const { return static_cast<const uint8_t *>(memory); }
+  const uint8_t *data() const { return begin; }
   uint64_t size() const { return fileSize; }
 
 private:
-  void *memory = nullptr;
+  void *memory = nullptr; // all that is reserved
+  uint8_t *begin = nullptr;
   uint64_t fileSize = 0, reserved = 0;
 };
 
