@@ -70,18 +70,24 @@ struct AMXDot {
   }
   /// At row `i` of part `part` of `parts` of the strip, `k` weights on, which
   /// lie at `column`. Each part of the next strip is a stream of its own for
-  /// the hardware's prefetchers, but strips of FP4 are only a few pages.
+  /// the hardware's prefetchers, which stay within a page: strips of FP4 are
+  /// only a few, so that rows take turns to touch one page each.
   void touch(Value part, int64_t parts, Value i, Value k, Value column) {
     int64_t strip = height * blocks, rows = strip / parts;
     Value row = e.add(times(part, rows), i);
     Value unit = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.unit()));
     prefetch.touchNear(row, column);
-    if (w.kind == NarrowWeights::Kind::FP4)
-      prefetch.touchNext(e.add(times(unit, strip), row),
-                         strip * w.k / w.unit());
-    else
+    if (w.kind != NarrowWeights::Kind::FP4) {
       prefetch.touchNext(e.add(times(unit, rows), i), rows * w.k / w.unit(),
                          part, parts);
+      return;
+    }
+    int64_t streams = std::clamp<int64_t>(strip * w.k / 2 / 4096, 1, 4);
+    Value turns = e.index(streams);
+    Value step = arith::DivUIOp::create(e.b, e.loc,
+                                        e.add(times(unit, strip), row), turns);
+    prefetch.touchNext(step, strip * w.k / w.unit() / streams,
+                       arith::RemUIOp::create(e.b, e.loc, row, turns), streams);
   }
 
   void touchScales(Value k) {
