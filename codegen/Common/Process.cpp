@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <ctime>
 #include <thread>
 
 using namespace llvm;
@@ -18,8 +19,8 @@ extern char **environ;
 
 namespace fathom {
 
-/// Our environment without what would make NVIDIA's assembler load the libraries
-/// of another toolkit, with which it fails without a word.
+/// Our environment without what would make NVIDIA's assembler load the
+/// libraries of another toolkit, with which it fails without a word.
 static std::vector<StringRef> childEnvironment() {
   std::vector<StringRef> kept;
   for (char **at = environ; *at; ++at) {
@@ -30,10 +31,32 @@ static std::vector<StringRef> childEnvironment() {
   return kept;
 }
 
+/// Processor time of a child that was not waited for yet, in seconds.
+static double processorSeconds(pid_t child) {
+  clockid_t clock;
+  timespec spent;
+  if (clock_getcpuclockid(child, &clock) != 0 ||
+      clock_gettime(clock, &spent) != 0)
+    return 0;
+  return double(spent.tv_sec) + 1e-9 * double(spent.tv_nsec);
+}
+
+/// Which limit a child is past, "" for none.
+static std::string pastLimit(TimeLimit limit, pid_t child,
+                             std::chrono::steady_clock::time_point started) {
+  if (std::chrono::steady_clock::now() - started >=
+      std::chrono::seconds(limit.clock))
+    return "it took more than " + std::to_string(limit.clock) + " s";
+  if (limit.processor && processorSeconds(child) >= limit.processor)
+    return "it took more than " + std::to_string(limit.processor) +
+           " s of processor time";
+  return "";
+}
+
 /// How it ended, if not well.
 static std::string run(const std::string &program,
                        ArrayRef<std::string> arguments, const std::string &log,
-                       unsigned timeoutSeconds) {
+                       TimeLimit limit) {
   std::vector<StringRef> all{program};
   all.insert(all.end(), arguments.begin(), arguments.end());
   std::vector<StringRef> environment = childEnvironment();
@@ -55,26 +78,25 @@ static std::string run(const std::string &program,
              : message.empty()
                  ? "it ended with status " + std::to_string(now.ReturnCode)
                  : "it died: " + message;
-    if (std::chrono::steady_clock::now() - started >=
-        std::chrono::seconds(timeoutSeconds)) {
+    std::string past = pastLimit(limit, process.Pid, started);
+    if (!past.empty()) {
       ::kill(process.Pid, SIGKILL);
       sys::Wait(process, std::nullopt, nullptr);
-      return "it took more than " + std::to_string(timeoutSeconds) + " s";
+      return past;
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 }
 
 bool runTool(const std::string &program, ArrayRef<std::string> arguments,
-             unsigned timeoutSeconds, std::string &output) {
+             TimeLimit limit, std::string &output) {
   SmallString<128> log;
   if (std::error_code error =
           sys::fs::createTemporaryFile("fathom-tool", "txt", log)) {
     output = error.message();
     return false;
   }
-  std::string failure =
-      run(program, arguments, log.str().str(), timeoutSeconds);
+  std::string failure = run(program, arguments, log.str().str(), limit);
   output = readBytes(log.str().str());
   sys::fs::remove(log);
   if (failure.empty())

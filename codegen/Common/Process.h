@@ -11,10 +11,20 @@
 
 namespace fathom {
 
+/// How long a program may run, in seconds: by the clock, and of processor time,
+/// which does not depend on what else the machine does. Processor time is the
+/// program's own, without its children's; 0 is no limit.
+struct TimeLimit {
+  unsigned clock;
+  unsigned processor;
+  TimeLimit(unsigned clock, unsigned processor = 0)
+      : clock(clock), processor(processor) {}
+};
+
 /// Runs a program with its output in a string. False: it failed, and `output`
 /// ends with how.
 bool runTool(const std::string &program, llvm::ArrayRef<std::string> arguments,
-             unsigned timeoutSeconds, std::string &output);
+             TimeLimit limit, std::string &output);
 
 /// `path`/name, or `path` itself if it is a program; empty: neither.
 std::string programIn(llvm::StringRef path, llvm::StringRef name);

@@ -153,7 +153,7 @@ static bool assembleOne(Assembly &job, const std::string &prefix,
     if (!options.hostArchitecture.empty())
       arguments.push_back("--host-arch=" + options.hostArchitecture);
     std::string output;
-    if (runTool(toolchain.tileiras, arguments, options.timeoutSeconds, output))
+    if (runTool(toolchain.tileiras, arguments, options.limit, output))
       job.cubin = readBytes(cubin);
     if (job.cubin.empty()) {
       job.refusal = lastWords(output);

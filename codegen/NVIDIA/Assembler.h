@@ -4,6 +4,7 @@
 // from together with what is known of them.
 #pragma once
 
+#include "codegen/Common/Process.h"
 #include "codegen/Common/ToolJobs.h"
 #include "codegen/NVIDIA/Remarks.h"
 #include "codegen/NVIDIA/Toolchain.h"
@@ -29,7 +30,7 @@ struct Assembly {
 
 struct AssemblyOptions {
   unsigned parallel = 1;
-  unsigned timeoutSeconds = 60;
+  TimeLimit limit = 60;
   std::string hostArchitecture; // "x86_64"; empty: the assembler's default
   /// Where results are kept; empty: nowhere.
   std::string cache;

@@ -275,12 +275,12 @@ std::optional<KernelReport> inspectCubin(const Toolchain &toolchain,
                                          const std::string &file) {
   KernelReport report;
   std::string text;
-  constexpr unsigned kSeconds = 300; // a listing may have megabytes
+  const TimeLimit limit(3600, 300); // a listing may have megabytes
   if (!toolchain.canInspect() ||
-      !runTool(toolchain.cuobjdump, {"--dump-resource-usage", file}, kSeconds,
+      !runTool(toolchain.cuobjdump, {"--dump-resource-usage", file}, limit,
                text) ||
       !parseResources(text, report) ||
-      !runTool(toolchain.nvdisasm, {"-c", file}, kSeconds, text))
+      !runTool(toolchain.nvdisasm, {"-c", file}, limit, text))
     return std::nullopt;
   parseListing(text, report);
   report.threads = threadsOf(readBytes(file)).value_or(0);

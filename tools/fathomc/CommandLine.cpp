@@ -337,7 +337,8 @@ static void addTune(CLI::App &app, CompileOptions &options) {
                  "try every way of every kernel, and take the fewest "
                  "instructions of the clean ones");
   tune->add_option("--timeout", options.timeoutSeconds,
-                   "seconds after which a way is given up")
+                   "seconds of processor time after which a way is given "
+                   "up")
       ->type_name("N")
       ->check(CLI::Range(1u, 86400u))
       ->capture_default_str();

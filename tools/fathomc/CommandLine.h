@@ -50,7 +50,7 @@ struct CompileOptions {
   // tune
   bool exhaustive = false, again = false;
   std::vector<std::string> kernels; // texts, one of which a name has; or none
-  unsigned timeoutSeconds = 120; // of one assembly
+  unsigned timeoutSeconds = 120;    // of processor time, for one assembly
   bool measure = false;
   std::string driver = "cuda"; // of fathom bench
   int ordinal = 0;             // of the device

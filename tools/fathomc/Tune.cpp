@@ -84,7 +84,10 @@ int tuneCheckpoint(Compilation &run) {
     all.merge(chosen);
     return writeChoices(run.options.output, all.text());
   };
-  cuda->assembly.timeoutSeconds = run.options.timeoutSeconds;
+  // By the clock only if the assembler waits for something: how busy the
+  // machine is must not choose.
+  unsigned seconds = run.options.timeoutSeconds;
+  cuda->assembly.limit = TimeLimit(60 * seconds, seconds);
   run.progress.begin("tune");
   cuda->assembly.progress = [&](size_t done, size_t of) {
     run.progress.at(done, of);

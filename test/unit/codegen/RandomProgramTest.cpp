@@ -150,7 +150,7 @@ TEST(RandomPrograms, AreAssembled) {
   EXPECT_EQ(joined(missing), "") << "in none of them";
   nvidia::AssemblyOptions options;
   options.parallel = 2;
-  options.timeoutSeconds = 300;
+  options.limit = 300;
   options.cache = defaultCache();
   ASSERT_FALSE(bool(nvidia::assemble(jobs, *tools, options)));
   for (const nvidia::Assembly &job : jobs)

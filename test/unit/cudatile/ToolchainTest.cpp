@@ -31,6 +31,7 @@ case $1 in
   --gpu-name=refuses) echo 'error: no such thing'; exit 5 ;;
   --gpu-name=dies) kill -ILL $$ ;;
   --gpu-name=hangs) exec sleep 60 ;;
+  --gpu-name=works) while :; do :; done ;;
   --gpu-name=silent) ;;
 esac
 )";
@@ -64,7 +65,10 @@ protected:
     jobs[0].target = target;
     jobs[0].bytecode = "bytes";
     AssemblyOptions options;
-    options.timeoutSeconds = target == "hangs" ? 1 : 60;
+    if (target == "hangs")
+      options.limit = TimeLimit(1, 60);
+    else if (target == "works")
+      options.limit = TimeLimit(60, 1);
     options.cache = cache;
     Toolchain tools{path("tileiras"), "V13.5.1", "", ""};
     EXPECT_FALSE(bool(assemble(jobs, tools, options)));
@@ -105,6 +109,7 @@ TEST_F(ToolchainTest, Assembles) {
             "it ended with status 5: error: no such thing");
   EXPECT_NE(run("dies").refusal.find("it died"), std::string::npos);
   EXPECT_EQ(run("hangs").refusal, "it took more than 1 s");
+  EXPECT_EQ(run("works").refusal, "it took more than 1 s of processor time");
   EXPECT_EQ(run("silent").refusal, "it wrote no cubin");
   EXPECT_EQ(run("silent").cubin, "");
 }
