@@ -6,15 +6,36 @@
 #include "llvm/Support/FormatVariadic.h"
 
 #include <atomic>
+#include <map>
 #include <mutex>
-#include <set>
+#include <optional>
 
 using namespace llvm;
 
 namespace fathom::nvidia {
 
+static Products productsOf(tile::KernelOp kernel) {
+  if (!hasProducts(kernel))
+    return Products::None;
+  // Both kinds may multiply a rectangle by gathered rows, so the name tells.
+  StringRef name = kernel.getSymName();
+  return name.contains("attention") || name.contains("index_")
+             ? Products::OfCachedRows
+             : Products::OfWeights;
+}
+
+/// The gates of spills: none where weights are multiplied, few elsewhere if
+/// they are outside the loops, and no stack but theirs.
+static bool spillsLittle(const StaticScore &s, Products products) {
+  constexpr uint64_t kSpills = 64, kBytesOfASpill = 16;
+  return !s.loopSpills &&
+         s.spills <= (products == Products::OfWeights ? 0 : kSpills) &&
+         s.stackBytes <= kBytesOfASpill * s.spills;
+}
+
 StaticScore scoreOf(const Assembly &result, const Target &target,
-                    const Configuration &configuration, bool hasProducts) {
+                    const Configuration &configuration, Products products) {
+  const bool hasProducts = products != Products::None;
   StaticScore score;
   if (result.cubin.empty() || !result.report)
     return score;
@@ -37,6 +58,8 @@ StaticScore scoreOf(const Assembly &result, const Target &target,
   score.loopSpills = r.loopSpillStores;
   score.spills = r.spillStores;
   score.stackBytes = r.stackBytes;
+  score.accepted = !score.slowProducts && !score.withoutTMA &&
+                   !score.wideLoads && spillsLittle(score, products);
   // Without a hint there are 4 warps.
   score.work =
       r.instructions *
@@ -45,85 +68,125 @@ StaticScore scoreOf(const Assembly &result, const Target &target,
 }
 
 namespace {
-/// One class of kernels on one architecture.
+/// One class of kernels on one architecture: all of them must fit the choice.
 struct Search {
-  tile::KernelOp kernel;
   std::string kind;
   const Target *target;
+  std::vector<tile::KernelOp> kernels;
+  std::optional<Configuration> known;
   SmallVector<Configuration, 0> space;
-  bool hasProducts = false;
   size_t best = 0;
-  StaticScore score;
+  StaticScore score; // of the kernel that it fits least
+
+  std::string example() const {
+    tile::KernelOp first = kernels.front();
+    return first.getSymName().str();
+  }
 };
 } // namespace
 
-/// The classes that are wanted and not known yet.
+/// What comes behind the choice that is known; all if it is not of the space.
+static void startAt(const Configuration &known,
+                    SmallVector<Configuration, 0> &space) {
+  auto at = find(space, known);
+  if (at != space.end())
+    space.erase(space.begin(), at);
+  else
+    space.insert(space.begin(), known);
+}
+
+/// The classes that are wanted and not known yet, or not known for sure.
 static std::vector<Search> searchesOf(mlir::ModuleOp module,
                                       const CUDAOptions &options,
                                       const TuneOptions &tune) {
   std::vector<Search> all;
-  std::set<std::pair<std::string, std::string>> seen;
+  std::map<std::pair<std::string, std::string>, size_t> seen;
   for (const std::string &name : options.architectures)
     for (auto kernel : module.getOps<tile::KernelOp>()) {
       if (tune.wants && !tune.wants(kernel.getSymName()))
         continue;
       std::string kind = kernelClass(kernel);
-      if (tune.known.find(kind, name) || !seen.insert({name, kind}).second)
+      const Configuration *known = tune.known.find(kind, name);
+      if (known && !tune.verify)
         continue;
-      Search &one = all.emplace_back();
-      one.kernel = kernel;
-      one.kind = kind;
-      one.target = findTarget(name);
-      one.space = configurationSpace(*one.target, readsTables(kernel));
-      one.hasProducts = hasProducts(kernel);
+      auto [at, isNew] = seen.insert({{name, kind}, all.size()});
+      if (isNew) {
+        Search &one = all.emplace_back();
+        one.kind = kind;
+        one.target = findTarget(name);
+        one.space = configurationSpace(*one.target, readsTables(kernel));
+        if (known) {
+          one.known = *known;
+          startAt(*known, one.space);
+        }
+      }
+      all[at->second].kernels.push_back(kernel);
     }
   return all;
 }
 
-static std::string lineOf(Search &search) {
+static std::string lineOf(const Search &search) {
   const Configuration &c = search.space[search.best];
   const StaticScore &s = search.score;
   std::string faults;
   if (s.refused)
     faults = ": refused in every way";
-  else if (!s.clean())
+  else if (!s.accepted || s.spills)
     faults = formatv(": slow products {0}, spills {1} ({2} in the loop), stack "
                      "{3}, operands without TMA {4}{5}",
                      s.slowProducts, s.spills, s.loopSpills, s.stackBytes,
                      s.wideLoads, s.withoutTMA ? ", no TMA" : "");
   return formatv("{0} {1}: warps {2}, CTAs {3}, occupancy {4}{5}",
-                 search.target->name, search.kernel.getSymName(), c.workerWarps,
-                 c.ctas, c.occupancy, faults);
+                 search.target->name, search.example(), c.workerWarps, c.ctas,
+                 c.occupancy, faults);
 }
 
-/// Tries the space of one search; translations by one thread at a time, since
-/// they may complain.
-static Error searchThrough(Search &search, const CUDAOptions &options,
-                           bool exhaustive, std::mutex &translating) {
+/// Translations are by one thread at a time, since they may complain.
+static Expected<StaticScore> tryOne(tile::KernelOp kernel, const Target &target,
+                                    const Configuration &way,
+                                    const CUDAOptions &options,
+                                    std::mutex &translating) {
   AssemblyOptions alone = options.assembly;
   alone.parallel = 1;
   alone.progress = {};
+  Assembly one;
+  one.name = kernel.getSymName().str();
+  one.target = target.name;
+  {
+    std::lock_guard<std::mutex> lock(translating);
+    mlir::FailureOr<std::string> bytecode =
+        translateToCudaTile({kernel}, target, way);
+    if (mlir::failed(bytecode))
+      return createStringError("the translation to Tile IR failed");
+    one.bytecode = std::move(*bytecode);
+  }
+  if (Error error = assemble(one, options.toolchain, alone))
+    return std::move(error);
+  return scoreOf(one, target, way, productsOf(kernel));
+}
+
+/// Tries the space of one search.
+static Error searchThrough(Search &search, const CUDAOptions &options,
+                           bool exhaustive, std::mutex &translating) {
   for (size_t way = 0; way < search.space.size(); ++way) {
-    Assembly one;
-    one.name = search.kernel.getSymName().str();
-    one.target = search.target->name;
-    {
-      std::lock_guard<std::mutex> lock(translating);
-      mlir::FailureOr<std::string> bytecode = translateToCudaTile(
-          {search.kernel}, *search.target, search.space[way]);
-      if (mlir::failed(bytecode))
-        return createStringError("the translation to Tile IR failed");
-      one.bytecode = std::move(*bytecode);
+    std::optional<StaticScore> worst;
+    for (tile::KernelOp kernel : search.kernels) {
+      Expected<StaticScore> score = tryOne(
+          kernel, *search.target, search.space[way], options, translating);
+      if (!score)
+        return score.takeError();
+      if (!worst || *worst < *score)
+        worst = *score;
+      if (way && !(*worst < search.score))
+        break; // it can only get worse
     }
-    if (Error error = assemble(one, options.toolchain, alone))
-      return error;
-    StaticScore score =
-        scoreOf(one, *search.target, search.space[way], search.hasProducts);
-    if (way == 0 || score < search.score) {
-      search.score = score;
+    // A choice that is known stands unless another one is accepted.
+    if (way == 0 ||
+        (*worst < search.score && (worst->accepted || !search.known))) {
+      search.score = *worst;
       search.best = way;
     }
-    if (search.score.clean() && !exhaustive)
+    if (search.score.accepted && !exhaustive)
       break;
   }
   return Error::success();
@@ -143,8 +206,9 @@ Expected<Configurations> tuneStatically(mlir::ModuleOp module,
     Search &one = searches[i];
     Error error = searchThrough(one, options, tune.exhaustive, translating);
     std::lock_guard<std::mutex> lock(choosing);
-    if (!error && !one.score.refused)
-      chosen.set(one.kind, one.kernel.getSymName().str(), one.target->name,
+    bool stands = one.known && one.best == 0;
+    if (!error && !one.score.refused && !stands)
+      chosen.set(one.kind, one.example(), one.target->name,
                  one.space[one.best]);
     if (!error && tune.told)
       error = tune.told(chosen, lineOf(one));

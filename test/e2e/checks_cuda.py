@@ -18,25 +18,29 @@ case $1 in
 esac
 REFUSAL
 { echo "$1 $8"; cat "$4"; } >"$3"
-printf -- '--- !Failure\nName: RemarkTensorCoreMMA\nArgs:\n  - Instruction: FMA\n  - Shape: [4, 4, 4]\n' >"${7#*=}"
+printf -- '--- !Failure\nName: RemarkTensorCoreMMA\nArgs:\n  - Instruction: INSTRUCTION\n  - Shape: [4, 4, 4]\n' >"${7#*=}"
 """
-RESOURCES = "#!/bin/sh\necho 'REG:40 STACK:16 SHARED:1024 LOCAL:0'\n"
-# Kernels of which more than the first guess is asked spill.
+RESOURCES = "#!/bin/sh\necho 'REG:40 STACK:BYTES SHARED:1024 LOCAL:0'\n"
+# Kernels that are not left to the assembler spill.
 LISTING = r"""#!/bin/sh
-grep -q num_worker_warps "$2" && echo '        /*0000*/   STL [R1], R4 ;'
+grep -q num_worker_warps "$2" && grep -q 'KERNEL' "$2" && echo '        /*0000*/   STL [R1], R4 ;'
 echo '        /*0010*/   HGMMA.64x16x16.F32.BF16 R24, gdesc[UR4], R24 ;'
 echo '        /*0020*/   UTMALDG.2D [UR8], [UR4] ;'
 """
 
 
-def tools(env, version="13.3", refusal="", inspect=True):
-    """A folder with tools of these kinds."""
+def tools(env, version="13.3", refusal="", inspect=True, instruction="FMA",
+          stack=16, kernel=""):
+    """A folder with tools of these kinds: `instruction` is what products become,
+    `kernel` the one that spills (all)."""
     folder = env.temporary("tools")
     os.makedirs(folder)
     texts = {"tileiras": ASSEMBLER.replace("VERSION", version)
-                                  .replace("REFUSAL", refusal)}
+                                  .replace("REFUSAL", refusal)
+                                  .replace("INSTRUCTION", instruction)}
     if inspect:
-        texts.update(cuobjdump=RESOURCES, nvdisasm=LISTING)
+        texts.update(cuobjdump=RESOURCES.replace("BYTES", str(stack)),
+                     nvdisasm=LISTING.replace("KERNEL", kernel))
     for name, text in texts.items():
         path = os.path.join(folder, name)
         with open(path, "w") as f:
@@ -214,7 +218,7 @@ def tune(env):
     choices = json.loads(text)["kernels"]
     require(choices.pop("0123456789abcdef")["sm_90"] == [16, 2, 0],
             "what was chosen for another kernel is gone")
-    # The stack of 16 bytes is never gone, so every way was tried.
+    # The product on FMA is never gone, so every way was tried.
     require(choices and all(c["sm_90"] == [0, 1, 0] for c in choices.values()),
             text[:500])
     one, _ = compile_nano(env, "--target", "cuda:sm_90", "--tileiras", folder,
@@ -236,6 +240,64 @@ def tune(env):
     compile_nano(env, "--target", "cuda:sm_90", "--tileiras", folder,
                  "--configurations", chosen, code=5, environ=environ)
     return f"{len(choices)} classes of kernels"
+
+
+def products_of_nano(env):
+    tile = env.temporary("tile.mlir")
+    env.run("fathomc", "compile", NANO, "--target", "cuda:sm_90", "-q",
+            "--stop-after", "tile", "-o", tile, check=True)
+    return cuda_gates.products_of(open(tile).read())
+
+
+def tune_nano(env, chosen, folder, *more):
+    """Example of a class -> its choice."""
+    env.run("fathomc", "tune", "--static", NANO, "--target", "cuda:sm_90",
+            "--tileiras", folder, "-o", chosen, "-q", *more, check=True,
+            env=environment(env))
+    return {c["example"]: c["sm_90"]
+            for c in json.load(open(chosen))["kernels"].values()}
+
+
+@check("cuda/tune-is-content-with-what-the-gates-accept")
+def tune_accepts(env):
+    """A spill outside the loops with its stack is accepted at once, but not where
+    weights are multiplied: there every way is tried, as the stack stays."""
+    products = products_of_nano(env)
+    found = tune_nano(env, env.temporary("choices.json"),
+                      tools(env, instruction="HGMMA"))
+    for name, way in found.items():
+        require(way == ([0, 1, 0] if products[name] == "gemm" else [8, 1, 0]),
+                f"{name}: {way} ({products[name] or 'no product'})")
+    seen = {products[name] for name in found}
+    require(seen == {"", "gemm", "attention"}, str(seen))
+
+
+@check("cuda/tune-verify")
+def tune_verify(env):
+    """A choice fits every kernel of its class, and one that is known gives way
+    where it does not fit, if another one does."""
+    products, chosen = products_of_nano(env), env.temporary("choices.json")
+    good = tools(env, instruction="HGMMA", stack=0, kernel="no such kernel")
+    first = tune_nano(env, chosen, good)
+    require(set(map(tuple, first.values())) == {(8, 1, 0)}, str(first))
+    # A kernel whose class has another kernel's name, and whose own name is in
+    # no other.
+    other = next(n for n in sorted(products) if products[n] == "gemm"
+                 and n not in first and sum(n in m for m in products) == 1)
+    bad = tools(env, instruction="HGMMA", stack=0, kernel=other)
+    require(tune_nano(env, chosen, bad) == first, "a known choice was tried")
+    second = tune_nano(env, chosen, bad, "--verify")
+    moved = [n for n in first if second[n] != first[n]]
+    require(len(moved) == 1 and second[moved[0]] == [0, 1, 0],
+            f"{other}: {[(n, second[n]) for n in moved]}")
+    require(tune_nano(env, env.temporary("choices.json"), bad) == second,
+            "another choice without a file")
+    require(tune_nano(env, chosen, good, "--verify") == second,
+            "a choice that fits gave way")
+    # Where no way is accepted, what is known stands.
+    require(tune_nano(env, chosen, tools(env), "--verify") == second,
+            "a choice gave way to one that is not accepted")
+    return f"{moved[0]} because of {other}"
 
 
 @check("cuda/tune-measured")

@@ -331,11 +331,15 @@ static void addTune(CLI::App &app, CompileOptions &options) {
                    "texts in them")
       ->delimiter(',')
       ->type_name("TEXT");
-  tune->add_flag("--again", options.again,
-                 "search, too, what the file has a choice for");
+  CLI::Option *again = tune->add_flag(
+      "--again", options.again, "search, too, what the file has a choice for");
+  tune->add_flag("--verify", options.verify,
+                 "try what the file has a choice for, and where the gates do "
+                 "not accept it, look further")
+      ->excludes(again);
   tune->add_flag("--exhaustive", options.exhaustive,
                  "try every way of every kernel, and take the fewest "
-                 "instructions of the clean ones");
+                 "instructions of those that the gates accept");
   tune->add_option("--timeout", options.timeoutSeconds,
                    "seconds of processor time after which a way is given "
                    "up")

@@ -48,7 +48,7 @@ struct CompileOptions {
   std::string package; // kernels, finish
 
   // tune
-  bool exhaustive = false, again = false;
+  bool exhaustive = false, again = false, verify = false;
   std::vector<std::string> kernels; // texts, one of which a name has; or none
   unsigned timeoutSeconds = 120;    // of processor time, for one assembly
   bool measure = false;

@@ -67,6 +67,7 @@ int tuneCheckpoint(Compilation &run) {
   }
   nvidia::TuneOptions tune;
   tune.exhaustive = run.options.exhaustive;
+  tune.verify = run.options.verify;
   const std::vector<std::string> &texts = run.options.kernels;
   if (!texts.empty())
     tune.wants = [&](StringRef kernel) {
