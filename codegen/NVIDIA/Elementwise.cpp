@@ -4,6 +4,7 @@
 #include "codegen/NVIDIA/Translator.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/Matchers.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -163,6 +164,45 @@ static std::pair<Comparison, Signedness> comparison(arith::CmpIPredicate p) {
   return {Comparison::EQ, kSigned};
 }
 
+//===-- Division ---------------------------------------------------------===//
+
+/// The bits that a divisor's exponent is taken from, if its mantissa is
+/// cleared: f32, positive (a scale). Null otherwise.
+static mlir::Value exponentOf(mlir::Value divisor) {
+  auto cast = divisor.getDefiningOp<arith::BitcastOp>();
+  auto masked =
+      cast ? cast.getIn().getDefiningOp<arith::AndIOp>() : arith::AndIOp();
+  DenseIntElementsAttr mask;
+  if (!masked || !matchPattern(masked.getRhs(), m_Constant(&mask)) ||
+      !mask.getElementType().isInteger(32) || !mask.isSplat() ||
+      mask.getSplatValue<APInt>() != 0xFF800000)
+    return {};
+  return cast.getIn();
+}
+
+/// By a power of two the product with its reciprocal, which has the same bits:
+/// a division has a slow path for every element. Of infinity 0 is that, too.
+LogicalResult Translator::divide(arith::DivFOp op) {
+  mlir::Value divisor = op.getRhs();
+  auto broadcasts = divisor.getDefiningOp<tile::BroadcastOp>();
+  mlir::Value exponent = exponentOf(broadcasts ? broadcasts.getX() : divisor);
+  Value x = get(op.getLhs());
+  if (!exponent) {
+    set(op, f.binary(Op::DivF, x, get(divisor)));
+    return success();
+  }
+  Value bits = get(exponent);
+  Attributes a;
+  a.sign = Signedness::Signed;
+  bits = f.binary(Op::SubI, splatLike(bits, 0x7F000000), bits);
+  bits = f.binary(Op::MaxI, bits, splatLike(bits, 0), a);
+  Value reciprocal = f.bitcast(bits, S::F32);
+  if (broadcasts)
+    reciprocal = broadcast(reciprocal, broadcasts);
+  set(op, f.binary(Op::MulF, x, reciprocal));
+  return success();
+}
+
 //===-- arith ------------------------------------------------------------===//
 
 std::optional<LogicalResult> Translator::elementwise(Operation *op) {
@@ -191,7 +231,7 @@ std::optional<LogicalResult> Translator::elementwise(Operation *op) {
       .Case([&](arith::AddFOp) { return binary(Op::AddF); })
       .Case([&](arith::SubFOp) { return binary(Op::SubF); })
       .Case([&](arith::MulFOp) { return binary(Op::MulF); })
-      .Case([&](arith::DivFOp) { return binary(Op::DivF); })
+      .Case([&](arith::DivFOp o) { return divide(o); })
       .Case([&](arith::RemFOp) { return binary(Op::RemF); })
       .Case(
           [&](arith::MaximumFOp) { return binary(Op::MaxF, propagatingNaN()); })

@@ -21,13 +21,12 @@ static ArrayRef<int64_t> shapeOf(mlir::Value tile) {
   return cast<RankedTensorType>(tile.getType()).getShape();
 }
 
-LogicalResult Translator::broadcast(tile::BroadcastOp op) {
-  ArrayRef<int64_t> shape = shapeOf(op.getResult());
+Value Translator::broadcast(const Value &x, tile::BroadcastOp like) {
+  ArrayRef<int64_t> shape = shapeOf(like.getResult());
   Dims withOnes(shape);
-  for (int64_t d : op.getDims())
+  for (int64_t d : like.getDims())
     withOnes[d] = 1;
-  set(op, f.broadcast(f.reshape(get(op.getX()), withOnes), shape));
-  return success();
+  return f.broadcast(f.reshape(x, withOnes), shape);
 }
 
 /// Bits of what changes nothing under the combiner.
@@ -406,7 +405,8 @@ std::optional<LogicalResult> Translator::shapes(Operation *op) {
     return success();
   };
   return llvm::TypeSwitch<Operation *, Result>(op)
-      .Case([&](tile::BroadcastOp o) { return broadcast(o); })
+      .Case(
+          [&](tile::BroadcastOp o) { return is(broadcast(get(o.getX()), o)); })
       .Case([&](tile::ReshapeOp o) {
         return is(f.reshape(get(o.getX()), shapeOf(o.getResult())));
       })

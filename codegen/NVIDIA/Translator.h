@@ -53,6 +53,7 @@ private:
   std::optional<mlir::LogicalResult> math(mlir::Operation *op);
   mlir::LogicalResult constant(mlir::arith::ConstantOp op);
   mlir::LogicalResult compareFloat(mlir::arith::CmpFOp op);
+  mlir::LogicalResult divide(mlir::arith::DivFOp op);
   Value log1p(const Value &x);
   Value roundEven(const Value &x);
 
@@ -62,6 +63,8 @@ private:
   Value decodeE4M3(const Value &codes, cudatile::Scalar to);
   Value decodeE8M0(const Value &codes, cudatile::Scalar to);
   Value decodeE2M1(const Value &bytes, cudatile::Scalar to);
+  Value pairsOfE2M1(const Value &bytes);
+  Value fieldsOfE2M1(const Value &bytes, cudatile::Scalar to);
   Value encodeE4M3(const Value &x);
   Value encodeE8M0(const Value &x);
   Value encodeE2M1(const Value &x);
@@ -132,7 +135,8 @@ private:
 
   // Shapes.cpp
   std::optional<mlir::LogicalResult> shapes(mlir::Operation *op);
-  mlir::LogicalResult broadcast(tile::BroadcastOp op);
+  /// x, which is the operand of `like` or of its shape, broadcast as `like` is.
+  Value broadcast(const Value &x, tile::BroadcastOp like);
   Value integerSum(const Value &x, uint32_t dim, cudatile::Scalar integer);
   Value sumOf(const Value &x, uint32_t dim);
   Value sumOfShares(const Value &x, uint32_t dim);

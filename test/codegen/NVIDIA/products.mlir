@@ -80,11 +80,13 @@ tile.kernel @split_both(%a: memref<64x64xf32>, %y: memref<64x64xf32>) {
   tile.return
 }
 
-// Packed e2m1: two codes a byte, one scale for each 32.
+// Packed e2m1: two codes a byte, which become the two halves of a word; one scale
+// for each 32.
 // CHECK-LABEL: entry @fp4(
-// CHECK: andi {{.*}} : tile<64x32xi16>
-// CHECK: cat {{.*}} dim = 2 : tile<64x32x1xi16>, tile<64x32x1xi16> -> tile<64x32x2xi16>
-// CHECK: reshape {{.*}} -> tile<64x64xi16>
+// CHECK-COUNT-2: muli {{.*}} : tile<64x32xi32>
+// CHECK: pack {{.*}} : tile<2048xi32> -> tile<8192xi8>
+// CHECK: unpack {{.*}} : tile<8192xi8> -> tile<4096xbf16>
+// CHECK: reshape {{.*}} -> tile<64x64xbf16>
 // CHECK: broadcast {{.*}} : tile<64x1x2x1xbf16> -> tile<64x1x2x32xbf16>
 // CHECK: mmaf {{.*}} : tile<64x64xbf16>, tile<64x16xbf16>, tile<64x16xf32>
 tile.kernel @fp4(%w: memref<64x32xi8>, %s: memref<64x2xf8E8M0FNU>, %x: memref<16x64xbf16>, %y: memref<64x16xf32>) {
