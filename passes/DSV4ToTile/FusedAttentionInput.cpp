@@ -141,7 +141,8 @@ static Value inverseRmsOfRows(KernelBuilder &k, const TileShapes &shapes,
 /// the other.
 static Value projectedHead(KernelBuilder &k, const WeightTile &w,
                            WeightOperand weight, Value row, int64_t width,
-                           int64_t tokens, function_ref<XTile(Value)> loadX) {
+                           int64_t tokens,
+                           function_ref<XTile(Value, int64_t)> loadX) {
   auto block = [&](Value at) {
     return k.transpose(walkK(k, w, weight, at, tokens, loadX)[0]);
   };
@@ -187,10 +188,9 @@ static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
   int64_t tokens = l.tokenTile();
   WeightTile w = WeightTile::of(l.shapes, weightType.getShape(),
                                 weightType.getElementType(), width);
+  w.byCodes = rank.isCodes() || (input.quantise && l.shapes.codes);
   // Values of a whole head may be more than a program holds.
-  w.rows = rank.isCodes() || (input.quantise && l.shapes.codes)
-               ? width
-               : std::min(width, l.shapes.valueRows);
+  w.rows = w.byCodes ? width : std::min(width, l.shapes.valueRows);
   w.ragged = false;
   std::string params = "t" + std::to_string(tokens) + input.params() + "_d" +
                        std::to_string(width) + chain.params;
@@ -213,15 +213,15 @@ static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
           inverse = inverseRmsOfRows(
               k, l.shapes, w.k, norm.getEps().convertToDouble(), tokens,
               [&](Value c, int64_t n) { return k.f32(load(c, n)); });
-        auto loadX = [&](Value k0) -> XTile {
+        auto loadX = [&](Value k0, int64_t n) -> XTile {
           if (!norm)
-            return rank.load(k, {t, k0}, {tokens, w.chunk},
+            return rank.load(k, {t, k0}, {tokens, n},
                              count ? SmallVector<Value>{count, k.ci(w.k)}
                                    : SmallVector<Value>{});
-          Value x = load(k0, w.chunk);
-          SmallVector<int64_t> shape{tokens, w.chunk};
+          Value x = load(k0, n);
+          SmallVector<int64_t> shape{tokens, n};
           x = k.mul(k.f32(x), k.broadcast(inverse, {1}, shape));
-          Value g = k.f32(k.load(k.arg(1), k0, {w.chunk}));
+          Value g = k.f32(k.load(k.arg(1), k0, {n}));
           x = k.to(k.mul(x, k.broadcast(g, {0}, shape)), element);
           return quantise ? quantised(k, l.shapes, x, quantise) : XTile(x);
         };

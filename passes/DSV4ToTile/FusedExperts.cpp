@@ -70,6 +70,13 @@ private:
   void routedUp(KernelBuilder &k, ArrayRef<Part> parts, Value program);
   void down();
   void downAndSum();
+  Value downInTurn(KernelBuilder &k, const Part &p, unsigned idsAt,
+                   ActivationArg from, Value c);
+  Value downTogether(KernelBuilder &k, const Part &p, unsigned idsAt,
+                     ActivationArg from, Value c);
+  Value rounded(KernelBuilder &k, Value y) const {
+    return k.f32(k.to(y, carrier));
+  }
   void sum();
 
   // Arguments of the first kernel.
@@ -119,14 +126,14 @@ WeightOperand operandOf(KernelBuilder &k, const Part &p, Value e) {
 }
 
 /// Rows t .. of a matrix [*, K] as the right side of a walk.
-std::function<XTile(Value)> rowsOf(KernelBuilder &k, ActivationArg matrix,
-                                   Value t, Value end, int64_t tokens,
-                                   const WeightTile &w) {
+std::function<XTile(Value, int64_t)> rowsOf(KernelBuilder &k,
+                                            ActivationArg matrix, Value t,
+                                            Value end, int64_t tokens) {
   SmallVector<Value> bounds;
   if (tokens > 1)
-    bounds = {end, k.ci(w.k)};
-  return [=, &k, &w](Value k0) {
-    return matrix.load(k, {t, k0}, {tokens, w.chunk}, bounds);
+    bounds = {end, k.ci(k.argType(matrix.rows).getShape().back())};
+  return [=, &k](Value k0, int64_t width) {
+    return matrix.load(k, {t, k0}, {tokens, width}, bounds);
   };
 }
 
@@ -135,13 +142,42 @@ std::function<XTile(Value)> rowsOf(KernelBuilder &k, ActivationArg matrix,
 SmallVector<Value> gateUp(KernelBuilder &k, const TileShapes &shapes,
                           const WeightTile &w, ArrayRef<WeightOperand> both,
                           Value row, int64_t tokens, bool codes,
-                          function_ref<XTile(Value)> x) {
+                          function_ref<XTile(Value, int64_t)> x) {
   if (codes || tokens <= shapes.togetherTokens)
     return walkK(k, w, both, row, tokens, x);
   SmallVector<Value> products;
   for (WeightOperand weight : both)
     products.append(walkK(k, w, weight, row, tokens, x));
   return products;
+}
+
+/// Rows of one token's gate or up that are walked at once. The kernel with a
+/// choice of experts has few registers a thread: values of more rows, and more
+/// rows in a walk of few turns, spill on sm_90.
+int64_t rowsAtOnce(const WeightTile &w, bool codes) {
+  constexpr int64_t kRows = 64, kFewTurns = 8;
+  return codes && w.k / w.chunk >= kFewTurns ? w.rows : std::min(w.rows, kRows);
+}
+
+/// The product [rows, 1] of one token, of as many rows as `most` at once.
+Value walkInParts(KernelBuilder &k, WeightTile w, int64_t most,
+                  WeightOperand weight, Value row,
+                  function_ref<XTile(Value, int64_t)> x) {
+  const int64_t rows = w.rows;
+  w.rows = std::min(rows, most);
+  if (w.rows == rows)
+    return walkK(k, w, weight, row, 1, x)[0];
+  auto index = [&](int64_t v) { return k.b.getIndexAttr(v); };
+  SmallVector<OpFoldResult> sizes{index(w.rows), index(1)},
+      strides{index(1), index(1)};
+  Value all = k.full(0, {rows, 1});
+  for (int64_t from = 0; from < rows; from += w.rows) {
+    Value part = walkK(k, w, weight, k.addi(row, k.ci(from)), 1, x)[0];
+    SmallVector<OpFoldResult> offsets{index(from), index(0)};
+    all = tensor::InsertSliceOp::create(k.b, k.loc, part, all, offsets, sizes,
+                                        strides);
+  }
+  return all;
 }
 
 /// The activation of a block of rows, quantised in blocks if `block` says so.
@@ -243,7 +279,7 @@ void FusedExperts::sharedUp(KernelBuilder &k, ArrayRef<Part> parts,
   double limit = act.getLimit().convertToDouble();
   Value row = k.muli(block, p.tile.rows);
   auto at = [&](Value t, Value end, int64_t tokens) {
-    auto x = rowsOf(k, sharedXArg, t, end, tokens, p.tile);
+    auto x = rowsOf(k, sharedXArg, t, end, tokens);
     Value a = k.to(swiglu(k,
                           gateUp(k, l.shapes, p.tile, both, row, tokens,
                                  sharedXArg.isCodes(), x),
@@ -282,9 +318,15 @@ void FusedExperts::routedUp(KernelBuilder &k, ArrayRef<Part> parts,
     k.when(k.cmpi(P::eq, block, k.ci(0)),
            [&] { k.storeScalar(k.toI32(e), k.arg(idsArg), which); });
     WeightOperand both[2] = {operandOf(k, p, e), operandOf(k, parts[1], e)};
-    auto x = rowsOf(k, xArg, k.ci(0), k.ci(1), 1, p.tile);
-    return finish(walkK(k, p.tile, both, row, 1, x), weight, which,
-                  k.addi(which, k.ci(1)), 1);
+    auto x = rowsOf(k, xArg, k.ci(0), k.ci(1), 1);
+    SmallVector<Value> gu;
+    if (l.shapes.upInTurn)
+      for (WeightOperand weight : both)
+        gu.push_back(walkInParts(k, p.tile, rowsAtOnce(p.tile, xArg.isCodes()),
+                                 weight, row, x));
+    else
+      gu = walkK(k, p.tile, both, row, 1, x);
+    return finish(gu, weight, which, k.addi(which, k.ci(1)), 1);
   }
   Value from = k.loadIndex(k.arg(first + 1), which),
         end = k.loadIndex(k.arg(first + 1), k.addi(which, k.ci(1)));
@@ -301,8 +343,8 @@ void FusedExperts::routedUp(KernelBuilder &k, ArrayRef<Part> parts,
     Value token =
         arith::DivSIOp::create(k.b, k.loc, pair, k.fullI32(chosen, list));
     token = k.select(real(), token, none);
-    auto x = [&](Value k0) {
-      return xArg.gather(k, token, k0, {tokens, p.tile.chunk});
+    auto x = [&](Value k0, int64_t width) {
+      return xArg.gather(k, token, k0, {tokens, width});
     };
     Value weight =
         k.gather(k.arg(first), k.select(real(), pair, none), {}, list);
@@ -370,7 +412,7 @@ void FusedExperts::down() {
                     Value block) {
     Value row = k.muli(block, p.tile.rows);
     forTiles(k, first, end, [&](Value t, int64_t tokens) {
-      auto x = rowsOf(k, rows, t, end, tokens, p.tile);
+      auto x = rowsOf(k, rows, t, end, tokens);
       Value y = walkK(k, p.tile, weight, row, tokens, x)[0];
       storeRows(k, k.to(tokensFirst(k, y), carrier), k.arg(to), t, row, end, p,
                 tokens);
@@ -396,6 +438,36 @@ void FusedExperts::down() {
          });
 }
 
+/// One token: the chosen experts' down, one after the other, for a block of
+/// channels from c on; the sum in ascending id, f32 [1, rows].
+Value FusedExperts::downInTurn(KernelBuilder &k, const Part &p, unsigned idsAt,
+                               ActivationArg from, Value c) {
+  return k.loop(k.ci(0), k.ci(chosen), k.ci(1), k.full(0, {1, p.tile.rows}),
+                [&](Value j, ValueRange sum) -> SmallVector<Value> {
+                  Value e = k.loadIndex(k.arg(idsAt), j);
+                  Value y = walkK(k, p.tile, operandOf(k, p, e), c, 1,
+                                  rowsOf(k, from, j, {}, 1))[0];
+                  return {k.add(sum[0], rounded(k, tokensFirst(k, y)))};
+                })[0];
+}
+
+/// The same in one walk of all. Every expert's weights are multiplied with the
+/// activations of all: products have so many columns anyway.
+Value FusedExperts::downTogether(KernelBuilder &k, const Part &p,
+                                 unsigned idsAt, ActivationArg from, Value c) {
+  SmallVector<WeightOperand> weights;
+  for (int64_t j = 0; j < chosen; ++j)
+    weights.push_back(operandOf(k, p, k.loadIndex(k.arg(idsAt), k.ci(j))));
+  int64_t columns = pow2Ceil(chosen);
+  SmallVector<Value> all =
+      walkK(k, p.tile, weights, c, columns,
+            rowsOf(k, from, k.ci(0), k.ci(chosen), columns));
+  Value sum = k.full(0, {1, p.tile.rows});
+  for (int64_t j = 0; j < chosen; ++j)
+    sum = k.add(sum, rounded(k, k.rows(k.transpose(all[j]), k.ci(j), 1)));
+  return sum;
+}
+
 /// One token: down of all experts for a block of channels, their sum in
 /// ascending id, and what follows.
 void FusedExperts::downAndSum() {
@@ -417,19 +489,14 @@ void FusedExperts::downAndSum() {
   int64_t rows = streamBlock(l.shapes, hidden);
   Part routed = part(l, operands, op.getW2(), op.getS2(), rows, 0),
        shared = part(l, operands, w2.getWeight(), w2.getScale(), rows, 0);
+  shared.tile.byCodes = sharedFrom.isCodes();
   launch("moe_down", params, hidden / rows, operands, [&](KernelBuilder &k) {
     Value c = k.muli(k.pid(0), rows), zero = k.ci(0), single = k.ci(1);
-    auto product = [&](const Part &p, Value e, ActivationArg rows, Value t) {
-      auto x = rowsOf(k, rows, t, {}, 1, p.tile);
-      Value y = walkK(k, p.tile, operandOf(k, p, e), c, 1, x)[0];
-      return k.f32(k.to(tokensFirst(k, y), carrier));
-    };
-    Value y = k.loop(zero, k.ci(chosen), single, k.full(0, {1, rows}),
-                     [&](Value j, ValueRange sum) -> SmallVector<Value> {
-                       Value e = k.loadIndex(k.arg(idsAt), j);
-                       return {k.add(sum[0], product(routed, e, from, j))};
-                     })[0];
-    y = k.to(k.add(y, product(shared, {}, sharedFrom, zero)), carrier);
+    Value y = l.shapes.chosenTogether ? downTogether(k, routed, idsAt, from, c)
+                                      : downInTurn(k, routed, idsAt, from, c);
+    Value own = walkK(k, shared.tile, operandOf(k, shared, {}), c, 1,
+                      rowsOf(k, sharedFrom, zero, {}, 1))[0];
+    y = k.to(k.add(y, rounded(k, tokensFirst(k, own))), carrier);
     if (update)
       update->apply(k, first, 1, k.f32(y), zero, c, single);
     else

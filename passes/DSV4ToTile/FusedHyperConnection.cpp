@@ -38,6 +38,7 @@ static void linearAndUpdate(Lowering &l, dsv4::LinearOp linear,
   operands.push_back(l.count(linear.getX()));
   w.rows = update.block();
   w.ragged = false;
+  w.byCodes = x.isCodes() || (quantise && l.shapes.codes);
   Type carrier =
       cast<RankedTensorType>(linear.getResult().getType()).getElementType();
   int64_t tokens = l.tokenTile();
@@ -54,8 +55,8 @@ static void linearAndUpdate(Lowering &l, dsv4::LinearOp linear,
         SmallVector<Value> bounds;
         if (tokens > 1)
           bounds = {count, k.ci(w.k)};
-        auto loadX = [&](Value k0) {
-          XTile tile = x.load(k, {t, k0}, {tokens, w.chunk}, bounds);
+        auto loadX = [&](Value k0, int64_t width) {
+          XTile tile = x.load(k, {t, k0}, {tokens, width}, bounds);
           return quantise ? quantised(k, l.shapes, tile.x, quantise) : tile;
         };
         WeightOperand operand{k.arg(weightAt),

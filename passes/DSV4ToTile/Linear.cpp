@@ -26,7 +26,19 @@ WeightTile WeightTile::of(const TileShapes &shapes, Shape shape, Type element,
                ? std::min(shapes.oneRows, pow2Ceil(w.n))
                : even;
   w.ragged = w.n % w.rows != 0;
+  w.turnElements = shapes.turnElements;
   return w;
+}
+
+int64_t WeightTile::chunksATurn(int64_t tokens, int64_t weights) const {
+  // Of what is decoded the values of one chunk are enough to hold.
+  if (tokens > 1 || format == Format::FP4 ||
+      (format == Format::FP8 && !byCodes))
+    return 1;
+  constexpr int64_t kMost = 4;
+  return pow2Divisor(
+      k / chunk,
+      std::clamp<int64_t>(turnElements / (rows * chunk * weights), 1, kMost));
 }
 
 //===-- Right sides ------------------------------------------------------===//
@@ -105,29 +117,65 @@ XTile encoded(KernelBuilder &k, Value x, int64_t block) {
 
 //===-- Products ---------------------------------------------------------===//
 
-Value WeightTile::dot(KernelBuilder &b, Value weight, Value scale, Value row,
-                      Value k0, XTile x, Value acc) const {
+WeightTile::Loaded WeightTile::load(KernelBuilder &b, WeightOperand operand,
+                                    Value row, Value k0) const {
   int64_t perByte = format == Format::FP4 ? 2 : 1;
   Value column = b.divi(k0, perByte);
   SmallVector<Value> bounds;
   if (ragged)
     bounds = {b.ci(n), b.ci(k / perByte)};
-  Value tile = b.load(weight, {row, column}, {rows, chunk / perByte}, bounds);
-  if (format == Format::Plain)
-    return b.dot(tile::DotForm::NT, tile, x.x, acc);
-  Value s;
+  Loaded loaded;
+  loaded.weight =
+      b.load(operand.weight, {row, column}, {rows, chunk / perByte}, bounds);
   if (format == Format::FP8) {
     // `rows` divides 128 or is a multiple of it.
-    s = b.load(
-        scale, {b.divi(row, 128), b.divi(k0, 128)},
+    loaded.scale = b.load(
+        operand.scale, {b.divi(row, 128), b.divi(k0, 128)},
         {std::max<int64_t>(1, rows / 128), std::max<int64_t>(1, chunk / 128)});
-  } else {
+  } else if (format == Format::FP4) {
     SmallVector<Value> scaleBounds;
     if (ragged)
       scaleBounds = {b.ci(n), b.ci(k / 32)};
-    s = b.load(scale, {row, b.divi(k0, 32)}, {rows, chunk / 32}, scaleBounds);
+    loaded.scale = b.load(operand.scale, {row, b.divi(k0, 32)},
+                          {rows, chunk / 32}, scaleBounds);
   }
-  return b.dotScaled(tile, s, x.x, acc, x.scale);
+  return loaded;
+}
+
+/// Part i of n of the columns of x [1, *].
+static Value columnsOf(KernelBuilder &k, Value x, int64_t i, int64_t n) {
+  int64_t width = k.type(x).getDimSize(1) / n;
+  return k.rows(k.reshape(x, {n, width}), k.ci(i), 1);
+}
+
+SmallVector<Value> WeightTile::dot(KernelBuilder &b,
+                                   ArrayRef<WeightOperand> weights, Value row,
+                                   Value k0, XTile x, ValueRange acc) const {
+  int64_t chunks = b.type(x.x).getDimSize(1) / chunk;
+  auto loadAt = [&](int64_t i, WeightOperand weight) {
+    return load(b, weight, row, i ? b.addi(k0, b.ci(i * chunk)) : k0);
+  };
+  // Of much all is read before the first product: what no engine fetches ahead
+  // is then waited for once.
+  const bool ahead = chunks > 1 || weights.size() > 2;
+  SmallVector<Loaded> loaded;
+  for (int64_t i = 0; ahead && i < chunks; ++i)
+    for (WeightOperand weight : weights)
+      loaded.push_back(loadAt(i, weight));
+  SmallVector<Value> sums(acc);
+  for (int64_t i = 0; i < chunks; ++i) {
+    XTile part = x;
+    if (chunks > 1)
+      part = {columnsOf(b, x.x, i, chunks),
+              x.scale ? columnsOf(b, x.scale, i, chunks) : Value()};
+    for (size_t j = 0; j < weights.size(); ++j) {
+      Loaded w = ahead ? loaded[i * weights.size() + j] : loadAt(i, weights[j]);
+      sums[j] =
+          w.scale ? b.dotScaled(w.weight, w.scale, part.x, sums[j], part.scale)
+                  : b.dot(tile::DotForm::NT, w.weight, part.x, sums[j]);
+    }
+  }
+  return sums;
 }
 
 bool quantisesChunks(dsv4::FakeQuantizeOp op, int64_t width, int64_t chunk) {
@@ -152,18 +200,15 @@ XTile quantised(KernelBuilder &k, const TileShapes &shapes, Value x,
 
 SmallVector<Value> walkK(KernelBuilder &b, const WeightTile &w,
                          ArrayRef<WeightOperand> weights, Value row,
-                         int64_t tokens, function_ref<XTile(Value)> loadX) {
+                         int64_t tokens,
+                         function_ref<XTile(Value, int64_t)> loadX) {
   SmallVector<Value> zeros(weights.size());
   for (Value &z : zeros)
     z = b.full(0, {w.rows, tokens});
-  return b.loop(b.ci(0), b.ci(w.k), b.ci(w.chunk), zeros,
+  int64_t width = w.chunk * w.chunksATurn(tokens, weights.size());
+  return b.loop(b.ci(0), b.ci(w.k), b.ci(width), zeros,
                 [&](Value k0, ValueRange acc) {
-                  XTile x = loadX(k0);
-                  SmallVector<Value> next;
-                  for (auto [operand, a] : llvm::zip(weights, acc))
-                    next.push_back(
-                        w.dot(b, operand.weight, operand.scale, row, k0, x, a));
-                  return next;
+                  return w.dot(b, weights, row, k0, loadX(k0, width), acc);
                 });
 }
 
@@ -195,6 +240,7 @@ static void lowerProduct(Lowering &l, Value like, const Product &p, int64_t z) {
   int64_t tokens = l.tokenTile();
   WeightTile w = WeightTile::of(l.shapes, weightType.getShape(),
                                 weightType.getElementType(), perZ, tokens);
+  w.byCodes = input.isCodes();
   auto kernel = l.kernels.get(
       p.name, (p.grouped ? "grouped_t" : "t") + std::to_string(tokens),
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
@@ -202,11 +248,11 @@ static void lowerProduct(Lowering &l, Value like, const Product &p, int64_t z) {
               g = k.pid(2);
         Value row = p.grouped ? k.addi(k.muli(g, perZ), block) : block;
         Value count = k.arg(operands.size() - 1);
-        auto loadX = [&](Value k0) {
+        auto loadX = [&](Value k0, int64_t width) {
           SmallVector<Value> bounds;
           if (tokens > 1)
             bounds = {count, k.ci(z), k.ci(w.k)};
-          return input.load(k, {t, g, k0}, {tokens, 1, w.chunk}, bounds);
+          return input.load(k, {t, g, k0}, {tokens, 1, width}, bounds);
         };
         WeightOperand operand{k.arg(weight),
                               p.scale ? k.arg(weight + 1) : Value()};

@@ -194,8 +194,8 @@ static void gateUp(Experts &x) {
             Value token = arith::DivSIOp::create(k.b, k.loc, p,
                                                  k.fullI32(x.chosen, list));
             token = k.select(real, token, none);
-            auto loadX = [&](Value k0) {
-              return input.gather(k, token, k0, {x.tokens, w.chunk});
+            auto loadX = [&](Value k0, int64_t width) {
+              return input.gather(k, token, k0, {x.tokens, width});
             };
             auto gu = walkK(k, w, up, row, x.tokens, loadX);
             Value weight =
@@ -261,11 +261,11 @@ static void down(Experts &x) {
                                scaled ? tableEntry(k, k.arg(rest + 3), e)
                                       : Value()};
           k.loop(first, end, k.ci(x.tokens), [&](Value at) {
-            auto loadX = [&](Value k0) {
+            auto loadX = [&](Value k0, int64_t width) {
               SmallVector<Value> bounds;
               if (x.tokens > 1)
                 bounds = {end, k.ci(w.k)};
-              return input.load(k, {at, k0}, {x.tokens, w.chunk}, bounds);
+              return input.load(k, {at, k0}, {x.tokens, width}, bounds);
             };
             Value y = k.transpose(walkK(k, w, weight, row, x.tokens, loadX)[0]);
             bool bounded = x.tokens > 1 || w.ragged;

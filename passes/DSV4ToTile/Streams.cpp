@@ -39,10 +39,9 @@ Residual Residual::of(dsv4::FusedOp group) {
   return r;
 }
 
-/// Channels that the second kernel takes at once; the router's chunk, so that
-/// its sums have the order of the operation by itself.
+/// Channels that the second kernel takes at once.
 static int64_t finishChunk(const TileShapes &shapes, int64_t width) {
-  return pow2Divisor(width, shapes.chunk);
+  return pow2Divisor(width, shapes.finishChannels);
 }
 
 int64_t streamBlock(const TileShapes &shapes, int64_t width) {
@@ -360,9 +359,19 @@ struct Finish {
   }
   Finish(Lowering &l, const Residual &r, Value shares);
   std::string params() const;
+  int64_t programs() const;
   void write(KernelBuilder &k);
-  /// The coefficients; stores those of the post-mix where `stores` is set.
-  SmallVector<Value> coefficientsOf(KernelBuilder &k, Value t, Value stores);
+
+private:
+  Coefficients shapeOf(KernelBuilder &k) const { return {k, n, row / n}; }
+  /// The logits of all coefficients, from the shares.
+  Value logits(KernelBuilder &k, Value t);
+  /// What the next post-mix needs.
+  void storePost(KernelBuilder &k, Value t, Value gates, Value matrix);
+  /// The gates of the mix and of the post-mix: its first two rows.
+  Value gatesOf(KernelBuilder &k, Value logits);
+  /// The mix, its norm and what follows.
+  void mix(KernelBuilder &k, Value t, Value part, Value stores, Value gates);
 };
 } // namespace
 
@@ -423,17 +432,32 @@ std::string Finish::params() const {
   return p;
 }
 
-SmallVector<Value> Finish::coefficientsOf(KernelBuilder &k, Value t,
-                                          Value stores) {
+/// Programs of a token: one for each block of the router's experts, if it is
+/// here, and perhaps one for the matrix.
+int64_t Finish::programs() const {
+  return (router ? router->blocks() : 1) + (l.shapes.matrixApart ? 1 : 0);
+}
+
+Value Finish::logits(KernelBuilder &k, Value t) {
   dsv4::HCPreOp pre = r.pre;
-  double eps = pre.getHcEps().convertToDouble();
-  Coefficients c{k, n, row / n};
+  Coefficients c = shapeOf(k);
   Shape shape = c.shape;
-  Value sums = k.loop(k.ci(0), k.ci(blocks), k.ci(1), k.full(0, {row}),
-                      [&](Value b, ValueRange sum) -> SmallVector<Value> {
-                        Value share = k.load(k.arg(0), {t, b, k.ci(0)}, {row});
-                        return {k.add(sum[0], share)};
-                      })[0];
+  // One after the other, but read together. (As one tile and its sum they left
+  // four coefficients to each thread of an NVIDIA GPU: Sinkhorn took twice as
+  // long.)
+  int64_t together = pow2Divisor(blocks, l.shapes.sharesTogether);
+  Value sums = k.loop(
+      k.ci(0), k.ci(blocks), k.ci(together), k.full(0, {row}),
+      [&](Value b, ValueRange sum) -> SmallVector<Value> {
+        SmallVector<Value> shares;
+        for (int64_t i = 0; i < together; ++i)
+          shares.push_back(k.load(
+              k.arg(0), {t, i ? k.addi(b, k.ci(i)) : b, k.ci(0)}, {row}));
+        Value all = sum[0];
+        for (Value share : shares)
+          all = k.add(all, share);
+        return {all};
+      })[0];
   Value z = k.reshape(sums, shape);
   // All in scalars: one division and one root.
   Value squares = k.extract(z, {coefficients / n, coefficients % n});
@@ -454,30 +478,53 @@ SmallVector<Value> Finish::coefficientsOf(KernelBuilder &k, Value t,
                      k.select(c.rowIs(P::eq, 1), scale(1), scale(2)));
   Value base = k.f32(
       k.load(k.arg(2), k.ci(0), {row}, SmallVector<Value>{k.ci(coefficients)}));
-  z = k.add(k.mul(z, s), k.reshape(base, shape));
-  Value sigmoid = k.sigmoid(z);
-  Value gates =
-      k.select(c.rowIs(P::eq, 0), k.add(sigmoid, eps), k.mul(sigmoid, 2.0));
-  Value matrix = c.sinkhorn(z, eps, pre.getIterations());
-  k.when(stores, [&] {
-    for (int64_t j = 0; j < n; ++j)
-      k.storeScalar(k.extract(gates, {1, j}), k.arg(4), {t, k.ci(j)});
-    for (int64_t i = 0; i < n; ++i)
-      for (int64_t j = 0; j < n; ++j)
-        k.storeScalar(k.extract(matrix, {2 + i, j}), k.arg(5),
-                      {t, k.ci(i), k.ci(j)});
-  });
-  SmallVector<Value> weights;
+  return k.add(k.mul(z, s), k.reshape(base, shape));
+}
+
+Value Finish::gatesOf(KernelBuilder &k, Value logits) {
+  dsv4::HCPreOp pre = r.pre;
+  Value sigmoid = k.sigmoid(logits);
+  return k.select(shapeOf(k).rowIs(arith::CmpIPredicate::eq, 0),
+                  k.add(sigmoid, pre.getHcEps().convertToDouble()),
+                  k.mul(sigmoid, 2.0));
+}
+
+void Finish::storePost(KernelBuilder &k, Value t, Value gates, Value matrix) {
   for (int64_t j = 0; j < n; ++j)
-    weights.push_back(k.extract(gates, {0, j}));
-  return weights;
+    k.storeScalar(k.extract(gates, {1, j}), k.arg(4), {t, k.ci(j)});
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < n; ++j)
+      k.storeScalar(k.extract(matrix, {2 + i, j}), k.arg(5),
+                    {t, k.ci(i), k.ci(j)});
 }
 
 void Finish::write(KernelBuilder &k) {
-  dsv4::RMSNormOp norm = r.norm;
+  using P = arith::CmpIPredicate;
+  dsv4::HCPreOp pre = r.pre;
   Value t = k.pid(0), part = k.pid(1);
-  Value stores = k.cmpi(arith::CmpIPredicate::eq, part, k.ci(0));
-  SmallVector<Value> weights = coefficientsOf(k, t, stores);
+  Value first = k.cmpi(P::eq, part, k.ci(0)), z = logits(k, t),
+        gates = gatesOf(k, z);
+  auto matrix = [&] {
+    return shapeOf(k).sinkhorn(z, pre.getHcEps().convertToDouble(),
+                               pre.getIterations());
+  };
+  if (!l.shapes.matrixApart) {
+    Value m = matrix();
+    k.when(first, [&] { storePost(k, t, gates, m); });
+    return mix(k, t, part, first, gates);
+  }
+  k.when(
+      k.cmpi(P::eq, part, k.ci(programs() - 1)),
+      [&] { storePost(k, t, gates, matrix()); },
+      [&] { mix(k, t, part, first, gates); });
+}
+
+void Finish::mix(KernelBuilder &k, Value t, Value part, Value stores,
+                 Value gates) {
+  dsv4::RMSNormOp norm = r.norm;
+  SmallVector<Value> weights;
+  for (int64_t j = 0; j < n; ++j)
+    weights.push_back(k.extract(gates, {0, j}));
   Type carrier = k.argType(1).getElementType();
   auto mixed = [&](Value c, int64_t w) {
     Value sum;
@@ -489,19 +536,62 @@ void Finish::write(KernelBuilder &k) {
     return k.f32(k.to(sum, carrier));
   };
   int64_t w = pow2Divisor(width, l.shapes.rowPiece); // as rms_norm by itself
-  Value squares = k.loop(k.ci(0), k.ci(width), k.ci(w), k.full(0, {w}),
-                         [&](Value c, ValueRange sum) -> SmallVector<Value> {
-                           Value x = mixed(c, w);
-                           return {k.add(sum[0], k.mul(x, x))};
-                         })[0];
+  // A row that is held is read once, all at a time.
+  const int64_t pieces = width / w;
+  const bool held = pieces <= l.shapes.heldPieces;
+  SmallVector<Value> row;
+  for (int64_t i = 0; held && i < pieces; ++i)
+    row.push_back(mixed(k.ci(i * w), w));
+  Value squares = k.full(0, {w});
+  auto addSquares = [&](Value sum, Value x) { return k.add(sum, k.mul(x, x)); };
+  if (held)
+    for (Value x : row)
+      squares = addSquares(squares, x);
+  else
+    squares = k.loop(k.ci(0), k.ci(width), k.ci(w), squares,
+                     [&](Value c, ValueRange sum) -> SmallVector<Value> {
+                       return {addSquares(sum[0], mixed(c, w))};
+                     })[0];
   Value mean = k.div(k.total(tile::ReduceKind::Add, squares),
                      k.full(double(width), {1}));
   Value inverse =
       k.extract(k.div(k.full(1, {1}),
                       k.sqrt(k.add(mean, norm.getEps().convertToDouble()))),
                 {0});
+  // From the mix of n channels to what the next kernels read.
+  auto normalised = [&](Value x, Value c, int64_t n) {
+    Value y = k.mul(x, k.splat(inverse, {n}));
+    y = k.to(k.mul(y, k.f32(k.load(k.arg(normWeight), c, {n}))), carrier);
+    return y;
+  };
+  auto store = [&](Value y, Value c, int64_t n) {
+    if (normed < 0 && !quantised)
+      return;
+    auto all = [&] {
+      if (normed >= 0)
+        k.store(y, k.arg(normed), {t, c});
+      if (!quantised)
+        return;
+      dsv4::FakeQuantizeOp q = r.quantise;
+      quantised->store(k, k.reshape(y, {1, n}), q.getBlock(), carrier, {t, c},
+                       {});
+    };
+    // Without a router no other program of the token comes here.
+    if (l.shapes.matrixApart && !router)
+      all();
+    else
+      k.when(stores, all);
+  };
+  if (!router && held) {
+    for (auto [i, x] : llvm::enumerate(row)) {
+      Value c = k.ci(i * w);
+      store(normalised(x, c, w), c, w);
+    }
+    return;
+  }
 
-  int64_t chunk = router ? router->chunk : finishChunk(l.shapes, width);
+  int64_t chunk = router ? router->chunk * router->chunksATurn(1)
+                         : finishChunk(l.shapes, width);
   SmallVector<Value> init;
   if (router)
     init.push_back(k.full(0, {router->rows, 1}));
@@ -509,23 +599,12 @@ void Finish::write(KernelBuilder &k) {
   auto acc =
       k.loop(k.ci(0), k.ci(width), k.ci(chunk), init,
              [&](Value c, ValueRange carried) -> SmallVector<Value> {
-               Value y = k.mul(mixed(c, chunk), k.splat(inverse, {chunk}));
-               y = k.to(k.mul(y, k.f32(k.load(k.arg(normWeight), c, {chunk}))),
-                        carrier);
-               if (normed >= 0 || quantised)
-                 k.when(stores, [&] {
-                   if (normed >= 0)
-                     k.store(y, k.arg(normed), {t, c});
-                   if (!quantised)
-                     return;
-                   dsv4::FakeQuantizeOp q = r.quantise;
-                   quantised->store(k, k.reshape(y, {1, chunk}), q.getBlock(),
-                                    carrier, {t, c}, {});
-                 });
+               Value y = normalised(mixed(c, chunk), c, chunk);
+               store(y, c, chunk);
                if (!router)
                  return {};
-               return {router->dot(k, k.arg(gateWeight), {}, expert, c,
-                                   k.reshape(y, {1, chunk}), carried[0])};
+               return router->dot(k, WeightOperand{k.arg(gateWeight), {}},
+                                  expert, c, k.reshape(y, {1, chunk}), carried);
              });
   if (!router)
     return;
@@ -546,8 +625,7 @@ void finishMix(Lowering &l, const Residual &r, Value shares) {
   dsv4::HCPreOp pre = r.pre;
   Lowering::Grid grid;
   grid.like = pre.getH();
-  if (f.router)
-    grid.others[0] = f.router->blocks();
+  grid.others[0] = f.programs();
   l.launch(kernel, grid, f.operands);
   if (r.gate && !f.router)
     lowerGate(l, r.gate);

@@ -19,6 +19,10 @@ struct TileShapes {
 
   /// Longest chunk of K. Decides an order of sums.
   int64_t chunk;
+  /// Most elements of a block's weights that one token's program takes in a
+  /// turn, chunk by chunk: more than one chunk where a turn costs much beside
+  /// them.
+  int64_t turnElements;
   /// Rows of a block of weights, of a program for one token, for up to 16 and
   /// for more.
   int64_t oneRows, fewRows, manyRows;
@@ -41,6 +45,11 @@ struct TileShapes {
   /// Most tokens of values, not codes, whose products with an expert's gate and
   /// up are one walk rather than one after the other.
   int64_t togetherTokens;
+  /// Whether one token's products with an expert's gate and up are two walks.
+  bool upInTurn;
+  /// Whether one token's chosen experts are walked together where they end in
+  /// one sum, rather than one after the other.
+  bool chosenTogether;
   /// Whether one token's program finds the expert that a table has for it by
   /// scalars, so that what loads its weights waits for no tile.
   bool hashByScalars;
@@ -63,6 +72,21 @@ struct TileShapes {
   int64_t mixRows;
   /// Longest chunk of a mix by itself. Decides an order of sums.
   int64_t mixChunk;
+  /// Channels of all streams of a program that makes a share of the head's mix,
+  /// which the next launch adds up; none: the program of the row walks them
+  /// all. Decides an order of sums.
+  int64_t headShare;
+  /// Most shares of a mix that are read before they are added.
+  int64_t sharesTogether;
+  /// Whether the matrix of a mix is made by a program of its own beside those
+  /// that go on with the mix, which do not need it.
+  bool matrixApart;
+  /// Channels that the end of a mix takes at once, if its program does not hold
+  /// the whole row.
+  int64_t finishChannels;
+  /// Most pieces of `rowPiece` channels of which a program holds the whole row,
+  /// so that it is read once.
+  int64_t heldPieces;
 
   /// Whether quantised inputs of products with scaled weights go through memory
   /// as codes and scales, for targets that multiply codes.

@@ -39,6 +39,11 @@ private:
 /// Codes and scales of x [tokens, channels] in blocks.
 XTile encoded(KernelBuilder &k, Value x, int64_t block);
 
+/// A matrix in memory, and its scales if it has any.
+struct WeightOperand {
+  Value weight, scale;
+};
+
 /// A weight matrix [N, K] in one of the formats of dsv4.linear, seen by a
 /// program as tiles of `rows` x `chunk`. `chunk` depends on the matrix alone,
 /// never on the number of tokens: the order of sums is the same in every
@@ -47,6 +52,9 @@ struct WeightTile {
   enum class Format { Plain, FP8, FP4 };
   Format format;
   int64_t n, k, rows, chunk;
+  int64_t turnElements; // most of a turn of one token's walk
+  /// It is multiplied with codes, else FP8 is decoded.
+  bool byCodes = false;
   /// Rows of the last block lie beyond the matrix.
   bool ragged;
 
@@ -58,10 +66,22 @@ struct WeightTile {
                        int64_t rowUnit, int64_t tokens = 1);
 
   int64_t blocks() const { return llvm::divideCeil(n, rows); }
-  /// acc [rows, tokens] + W[row .. row+rows, k0 .. k0+chunk] x^T, x [tokens,
-  /// chunk].
-  Value dot(KernelBuilder &b, Value weight, Value scale, Value row, Value k0,
-            XTile x, Value acc) const;
+  /// Chunks that a turn of a walk of as many weights takes, one after the
+  /// other.
+  int64_t chunksATurn(int64_t tokens, int64_t weights = 1) const;
+  /// acc [rows, tokens] + W[row .. row+rows, k0 .. ] x^T for the chunks that x
+  /// [tokens, chunks * chunk] has. Several weights, each with its sums, may
+  /// share x.
+  llvm::SmallVector<Value> dot(KernelBuilder &b,
+                               llvm::ArrayRef<WeightOperand> weights, Value row,
+                               Value k0, XTile x, ValueRange acc) const;
+
+private:
+  struct Loaded {
+    Value weight, scale;
+  };
+  Loaded load(KernelBuilder &b, WeightOperand weight, Value row,
+              Value k0) const;
 };
 
 /// Whether `quantised` takes chunks of `chunk` channels of an input of `width`
@@ -74,13 +94,11 @@ XTile quantised(KernelBuilder &k, const TileShapes &shapes, Value x,
                 dsv4::FakeQuantizeOp op);
 
 /// Sum over all of K for the rows at `row` and the tokens that `loadX` gives as
-/// [tokens, chunk] tiles at k0. Several weights may share the walk.
-struct WeightOperand {
-  Value weight, scale;
-};
+/// tiles [tokens, width] at k0, from k0 and the width. Several weights may
+/// share the walk.
 llvm::SmallVector<Value> walkK(KernelBuilder &b, const WeightTile &w,
                                llvm::ArrayRef<WeightOperand> weights, Value row,
                                int64_t tokens,
-                               llvm::function_ref<XTile(Value)> loadX);
+                               llvm::function_ref<XTile(Value, int64_t)> loadX);
 
 } // namespace fathom

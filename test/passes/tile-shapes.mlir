@@ -17,7 +17,7 @@
 // CUDA: tile.load %arg0{{.*}} -> tensor<64x1x128xbf16>
 // CUDA: tile.load %arg1{{.*}} -> tensor<128x128xbf16>
 // CUDA-LABEL: tile.kernel @linear_t1(
-// CUDA: tile.load %arg0{{.*}} -> tensor<1x1x128xbf16>
+// CUDA: tile.load %arg0{{.*}} -> tensor<1x1x256xbf16>
 // CUDA: tile.load %arg1{{.*}} -> tensor<128x128xbf16>
 func.func @main(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %slots: tensor<?xi32>, %rows: tensor<?xi32>) -> (tensor<?x256xf32>, tensor<?x4096xbf16>) {
   %table = dsv4.parameter "embed.weight" : tensor<64x4096xbf16>
