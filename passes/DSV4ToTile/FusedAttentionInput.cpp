@@ -143,22 +143,10 @@ static Value projectedHead(KernelBuilder &k, const WeightTile &w,
                            WeightOperand weight, Value row, int64_t width,
                            int64_t tokens,
                            function_ref<XTile(Value, int64_t)> loadX) {
-  auto block = [&](Value at) {
+  return inBlocksAlong(k, {tokens, width}, 1, w.rows, [&](int64_t from) {
+    Value at = w.rows == width ? row : k.addi(row, k.ci(from));
     return k.transpose(walkK(k, w, weight, at, tokens, loadX)[0]);
-  };
-  if (w.rows == width)
-    return block(row);
-  auto index = [&](int64_t v) { return k.b.getIndexAttr(v); };
-  SmallVector<OpFoldResult> sizes{index(tokens), index(w.rows)},
-      strides{index(1), index(1)};
-  Value all = k.full(0, {tokens, width});
-  for (int64_t from = 0; from < width; from += w.rows) {
-    SmallVector<OpFoldResult> offsets{index(0), index(from)};
-    all = tensor::InsertSliceOp::create(k.b, k.loc,
-                                        block(k.addi(row, k.ci(from))), all,
-                                        offsets, sizes, strides);
-  }
-  return all;
+  });
 }
 
 /// One head of `tokens` tokens a program.

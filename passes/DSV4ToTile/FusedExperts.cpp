@@ -165,19 +165,10 @@ Value walkInParts(KernelBuilder &k, WeightTile w, int64_t most,
                   function_ref<XTile(Value, int64_t)> x) {
   const int64_t rows = w.rows;
   w.rows = std::min(rows, most);
-  if (w.rows == rows)
-    return walkK(k, w, weight, row, 1, x)[0];
-  auto index = [&](int64_t v) { return k.b.getIndexAttr(v); };
-  SmallVector<OpFoldResult> sizes{index(w.rows), index(1)},
-      strides{index(1), index(1)};
-  Value all = k.full(0, {rows, 1});
-  for (int64_t from = 0; from < rows; from += w.rows) {
-    Value part = walkK(k, w, weight, k.addi(row, k.ci(from)), 1, x)[0];
-    SmallVector<OpFoldResult> offsets{index(from), index(0)};
-    all = tensor::InsertSliceOp::create(k.b, k.loc, part, all, offsets, sizes,
-                                        strides);
-  }
-  return all;
+  return inBlocksAlong(k, {rows, 1}, 0, w.rows, [&](int64_t from) {
+    Value at = w.rows == rows ? row : k.addi(row, k.ci(from));
+    return walkK(k, w, weight, at, 1, x)[0];
+  });
 }
 
 /// The activation of a block of rows, quantised in blocks if `block` says so.

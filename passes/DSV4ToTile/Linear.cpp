@@ -117,14 +117,14 @@ XTile encoded(KernelBuilder &k, Value x, int64_t block) {
 
 //===-- Products ---------------------------------------------------------===//
 
-WeightTile::Loaded WeightTile::load(KernelBuilder &b, WeightOperand operand,
-                                    Value row, Value k0) const {
+WeightOperand WeightTile::load(KernelBuilder &b, WeightOperand operand,
+                               Value row, Value k0) const {
   int64_t perByte = format == Format::FP4 ? 2 : 1;
   Value column = b.divi(k0, perByte);
   SmallVector<Value> bounds;
   if (ragged)
     bounds = {b.ci(n), b.ci(k / perByte)};
-  Loaded loaded;
+  WeightOperand loaded;
   loaded.weight =
       b.load(operand.weight, {row, column}, {rows, chunk / perByte}, bounds);
   if (format == Format::FP8) {
@@ -158,7 +158,7 @@ SmallVector<Value> WeightTile::dot(KernelBuilder &b,
   // Of much all is read before the first product: what no engine fetches ahead
   // is then waited for once.
   const bool ahead = chunks > 1 || weights.size() > 2;
-  SmallVector<Loaded> loaded;
+  SmallVector<WeightOperand> loaded;
   for (int64_t i = 0; ahead && i < chunks; ++i)
     for (WeightOperand weight : weights)
       loaded.push_back(loadAt(i, weight));
@@ -169,7 +169,8 @@ SmallVector<Value> WeightTile::dot(KernelBuilder &b,
       part = {columnsOf(b, x.x, i, chunks),
               x.scale ? columnsOf(b, x.scale, i, chunks) : Value()};
     for (size_t j = 0; j < weights.size(); ++j) {
-      Loaded w = ahead ? loaded[i * weights.size() + j] : loadAt(i, weights[j]);
+      WeightOperand w =
+          ahead ? loaded[i * weights.size() + j] : loadAt(i, weights[j]);
       sums[j] =
           w.scale ? b.dotScaled(w.weight, w.scale, part.x, sums[j], part.scale)
                   : b.dot(tile::DotForm::NT, w.weight, part.x, sums[j]);
@@ -196,6 +197,24 @@ XTile quantised(KernelBuilder &k, const TileShapes &shapes, Value x,
   Value y = k.mul(roundToGrid(k, s.scaled, op.getFormat()),
                   k.broadcast(s.scale, {1}, blocks));
   return k.to(k.reshape(y, type.getShape()), type.getElementType());
+}
+
+Value inBlocksAlong(KernelBuilder &k, Shape shape, unsigned dim, int64_t size,
+                    function_ref<Value(int64_t)> block) {
+  if (size == shape[dim])
+    return block(0);
+  SmallVector<OpFoldResult> offsets(shape.size(), k.b.getIndexAttr(0)),
+      strides(shape.size(), k.b.getIndexAttr(1)), sizes;
+  for (int64_t n : shape)
+    sizes.push_back(k.b.getIndexAttr(n));
+  sizes[dim] = k.b.getIndexAttr(size);
+  Value all = k.full(0, shape);
+  for (int64_t from = 0; from < shape[dim]; from += size) {
+    offsets[dim] = k.b.getIndexAttr(from);
+    all = tensor::InsertSliceOp::create(k.b, k.loc, block(from), all, offsets,
+                                        sizes, strides);
+  }
+  return all;
 }
 
 SmallVector<Value> walkK(KernelBuilder &b, const WeightTile &w,

@@ -561,8 +561,7 @@ void Finish::mix(KernelBuilder &k, Value t, Value part, Value stores,
   // From the mix of n channels to what the next kernels read.
   auto normalised = [&](Value x, Value c, int64_t n) {
     Value y = k.mul(x, k.splat(inverse, {n}));
-    y = k.to(k.mul(y, k.f32(k.load(k.arg(normWeight), c, {n}))), carrier);
-    return y;
+    return k.to(k.mul(y, k.f32(k.load(k.arg(normWeight), c, {n}))), carrier);
   };
   auto store = [&](Value y, Value c, int64_t n) {
     if (normed < 0 && !quantised)

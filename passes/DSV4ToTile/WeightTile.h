@@ -39,7 +39,7 @@ private:
 /// Codes and scales of x [tokens, channels] in blocks.
 XTile encoded(KernelBuilder &k, Value x, int64_t block);
 
-/// A matrix in memory, and its scales if it has any.
+/// A matrix in memory, or a tile of it, and its scales if it has any.
 struct WeightOperand {
   Value weight, scale;
 };
@@ -77,11 +77,8 @@ struct WeightTile {
                                Value k0, XTile x, ValueRange acc) const;
 
 private:
-  struct Loaded {
-    Value weight, scale;
-  };
-  Loaded load(KernelBuilder &b, WeightOperand weight, Value row,
-              Value k0) const;
+  WeightOperand load(KernelBuilder &b, WeightOperand weight, Value row,
+                     Value k0) const;
 };
 
 /// Whether `quantised` takes chunks of `chunk` channels of an input of `width`
@@ -92,6 +89,11 @@ bool quantisesChunks(dsv4::FakeQuantizeOp op, int64_t width, int64_t chunk);
 /// the element type as given.
 XTile quantised(KernelBuilder &k, const TileShapes &shapes, Value x,
                 dsv4::FakeQuantizeOp op);
+
+/// A tile of this shape, f32, of blocks of `size` along a dimension; `block`
+/// makes each from where it begins. One block is the tile itself.
+Value inBlocksAlong(KernelBuilder &k, Shape shape, unsigned dim, int64_t size,
+                    llvm::function_ref<Value(int64_t)> block);
 
 /// Sum over all of K for the rows at `row` and the tokens that `loadX` gives as
 /// tiles [tokens, width] at k0, from k0 and the width. Several weights may
