@@ -6,14 +6,11 @@
 #include "runtime/drivers/Drivers.h"
 #include "runtime/drivers/ascend/Arguments.h"
 #include "runtime/format/ManifestJson.h"
-#include "runtime/include/fathom.h"
-#include "test/unit/runtime/FakePackage.h"
+#include "test/unit/runtime/DriverTest.h"
 #include "test/unit/runtime/MockAscend.h"
 
-#include <algorithm>
 #include <cstdlib>
 #include <dlfcn.h>
-#include <gtest/gtest.h>
 
 using namespace fathom::test;
 using namespace fathom::format;
@@ -28,46 +25,24 @@ MockAscend &mock() {
   return *find();
 }
 
-class Ascend : public testing::TestWithParam<const char *> {
+class Ascend : public DriverTest<testing::TestWithParam<const char *>> {
 protected:
+  Ascend() : DriverTest(mock()) {}
   void SetUp() override {
     setenv("FATHOM_LIBASCENDCL", FATHOM_MOCK_ASCEND, 1);
     setenv("FATHOM_LIBRUNTIME", FATHOM_MOCK_ASCEND, 1);
     setenv("FATHOM_ASCEND_LAUNCH", way(), 1);
-    mock().reset();
+    DriverTest::SetUp();
     package = writePackage(directory, fakeAscendManifest());
   }
   void TearDown() override {
-    close();
+    DriverTest::TearDown();
     unsetenv("FATHOM_ASCEND_LAUNCH");
-    EXPECT_EQ(mock().violations, std::vector<std::string>());
-    EXPECT_EQ(mock().alive(), "");
   }
   virtual const char *way() const { return GetParam(); }
   bool isRt() const { return std::string(way()) == "rt"; }
   const char *launchCall() const {
     return isRt() ? "rtKernelLaunch" : "aclrtLaunchKernelWithHostArgs";
-  }
-  fathom_status open(const char *driver = nullptr) {
-    fathom_engine_options options = {};
-    options.threads = 1;
-    options.driver = driver;
-    options.device = device;
-    return fathom_engine_create(package.c_str(), &options, &engine);
-  }
-  void close() {
-    fathom_session_destroy(session);
-    session = nullptr;
-    fathom_engine_destroy(engine);
-    engine = nullptr;
-  }
-  void expectRefusal(int code, const std::string &text,
-                     const char *driver = nullptr) {
-    const fathom_status got = open(driver);
-    EXPECT_EQ(got.code, code) << got.message;
-    EXPECT_NE(std::string(got.message).find(text), std::string::npos)
-        << got.message;
-    EXPECT_EQ(engine, nullptr);
   }
   /// The toy's answer to nine tokens, whatever the processor.
   void expectLogits() {
@@ -81,12 +56,6 @@ protected:
     ASSERT_EQ(s.code, FATHOM_OK) << s.message;
     EXPECT_EQ(std::vector<float>(row, row + kVocabulary), expectedLogits(ids));
   }
-
-  TemporaryDirectory directory;
-  std::string package;
-  int device = 0;
-  fathom_engine *engine = nullptr;
-  fathom_session *session = nullptr;
 };
 
 /// Where it makes no difference how kernels are launched.
@@ -107,11 +76,11 @@ TEST_P(AscendAnyWay, Refusals) {
   mock().devices = 0;
   expectRefusal(FATHOM_UNSUPPORTED, "no Ascend processor");
   mock().devices = 2;
-  device = 2;
+  ordinal = 2;
   expectRefusal(FATHOM_USAGE, "there are 0 to 1");
-  device = -1;
+  ordinal = -1;
   expectRefusal(FATHOM_USAGE, "there are 0 to 1");
-  device = 1;
+  ordinal = 1;
   EXPECT_EQ(open().code, FATHOM_OK);
   close();
   mock().processor = "Ascend310P3";
@@ -251,12 +220,7 @@ TEST_P(AscendAnyWay, RanksAreReserved) {
 }
 
 TEST_P(AscendAnyWay, AlteredObject) {
-  const std::string path = package + "/device/910b/fake_sum.o";
-  std::string bytes = readWhole(path);
-  bytes[bytes.size() / 2] ^= 1;
-  std::remove(path.c_str());
-  writeFile(path, bytes);
-  expectRefusal(FATHOM_BAD_FILE, "was altered");
+  expectAlteredIsRefused("device/910b/fake_sum.o");
 }
 
 /// Somebody else, such as PyTorch, uses the processor too.
@@ -305,29 +269,10 @@ TEST_P(AscendAnyWay, Memory) {
 }
 
 TEST_P(AscendAnyWay, OutOfMemoryIsResources) {
-  ASSERT_EQ(open().code, FATHOM_OK);
-  // The plan would fit, but somebody else has taken the memory meanwhile.
-  mock().memoryBytes = uint64_t(mock().allocatedBytes);
-  const fathom_status s = fathom_session_create(engine, nullptr, &session);
-  EXPECT_EQ(s.code, FATHOM_RESOURCES) << s.message;
-  EXPECT_NE(std::string(s.message).find("aclrtMalloc failed: error 207001"),
-            std::string::npos)
-      << s.message;
+  expectOutOfMemoryIsResources("aclrtMalloc failed: error 207001");
 }
 
-TEST_P(AscendAnyWay, ProgressOfTheUpload) {
-  std::vector<std::pair<uint64_t, uint64_t>> told;
-  fathom_engine_options options = {};
-  options.progress = [](void *context, uint64_t done, uint64_t total) {
-    static_cast<decltype(told) *>(context)->emplace_back(done, total);
-  };
-  options.progress_context = &told;
-  ASSERT_EQ(fathom_engine_create(package.c_str(), &options, &engine).code,
-            FATHOM_OK);
-  ASSERT_EQ(told.size(), 5u); // tensors
-  EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
-  EXPECT_EQ(told.back(), std::make_pair(uint64_t(128), uint64_t(128)));
-}
+TEST_P(AscendAnyWay, ProgressOfTheUpload) { expectProgressOfTheUpload(); }
 
 INSTANTIATE_TEST_SUITE_P(On, AscendAnyWay, testing::Values("mock"));
 
@@ -445,39 +390,13 @@ TEST_P(Ascend, ManyPrograms) {
 }
 
 TEST_P(Ascend, AnyCallMayFail) {
-  int64_t failures = 0;
-  for (int64_t n = 1;; ++n) {
-    mock().reset();
-    mock().memoryBytes = uint64_t(16) << 20;
-    mock().failAt = n;
-    const fathom_status s = useAll(package, engine, session);
-    const bool reached = mock().failAt == 0;
-    const std::string call =
-        mock().calls.empty() || !reached ? "" : mock().calls[size_t(n) - 1];
-    mock().failAt = 0;
-    close();
-    EXPECT_EQ(mock().violations, std::vector<std::string>()) << call;
-    if (!reached)
-      break;
-    if (s.code == FATHOM_OK)
-      continue; // a call that releases something: nobody can do better
-    ++failures;
-    EXPECT_EQ(s.code, FATHOM_FAILED) << call;
-    EXPECT_NE(std::string(s.message).find(
-                  call + " failed: error 507015 (the mock says so)"),
-              std::string::npos)
-        << call << ": " << s.message;
-    for (const char *named :
-         {"rtDevBinaryRegister", "rtFunctionRegister", "rtKernelLaunch",
-          "aclrtBinaryLoadFromData", "aclrtBinaryGetFunction",
-          "aclrtLaunchKernelWithHostArgs"})
-      if (call == named)
-        EXPECT_NE(std::string(s.message).find("kernel 'fake_"),
-                  std::string::npos)
-            << s.message;
-    EXPECT_EQ(mock().alive(), "") << "after " << call << " failed";
-  }
-  EXPECT_GT(failures, 150);
+  expectAnyCallMayFail(
+      [](const std::string &call) {
+        return call + " failed: error 507015 (the mock says so)";
+      },
+      {"rtDevBinaryRegister", "rtFunctionRegister", "rtKernelLaunch",
+       "aclrtBinaryLoadFromData", "aclrtBinaryGetFunction",
+       "aclrtLaunchKernelWithHostArgs"});
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, Ascend, testing::Values("rt", "acl"),

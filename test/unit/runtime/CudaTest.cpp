@@ -3,14 +3,11 @@
 // The driver for NVIDIA GPUs on a mock of libcuda: what it refuses, that any
 // call may fail, and what a step asks of the device. No GPU takes part.
 #include "runtime/format/ManifestJson.h"
-#include "runtime/include/fathom.h"
-#include "test/unit/runtime/FakePackage.h"
+#include "test/unit/runtime/DriverTest.h"
 #include "test/unit/runtime/MockCuda.h"
 
-#include <algorithm>
 #include <cstdlib>
 #include <dlfcn.h>
-#include <gtest/gtest.h>
 
 using namespace fathom::test;
 using namespace fathom::format;
@@ -24,45 +21,14 @@ MockCuda &mock() {
   return *find();
 }
 
-class Cuda : public testing::Test {
+class Cuda : public DriverTest<testing::Test> {
 protected:
+  Cuda() : DriverTest(mock()) {}
   void SetUp() override {
     setenv("FATHOM_LIBCUDA", FATHOM_MOCK_CUDA, 1);
-    mock().reset();
+    DriverTest::SetUp();
     package = writePackage(directory, fakeCudaManifest());
   }
-  void TearDown() override {
-    close();
-    EXPECT_EQ(mock().violations, std::vector<std::string>());
-    EXPECT_EQ(mock().alive(), "");
-  }
-  fathom_status open(const char *driver = nullptr) {
-    fathom_engine_options options = {};
-    options.threads = 1;
-    options.driver = driver;
-    options.device = device;
-    return fathom_engine_create(package.c_str(), &options, &engine);
-  }
-  void close() {
-    fathom_session_destroy(session);
-    session = nullptr;
-    fathom_engine_destroy(engine);
-    engine = nullptr;
-  }
-  void expectRefusal(int code, const std::string &text,
-                     const char *driver = nullptr) {
-    const fathom_status got = open(driver);
-    EXPECT_EQ(got.code, code) << got.message;
-    EXPECT_NE(std::string(got.message).find(text), std::string::npos)
-        << got.message;
-    EXPECT_EQ(engine, nullptr);
-  }
-
-  TemporaryDirectory directory;
-  std::string package;
-  int device = 0;
-  fathom_engine *engine = nullptr;
-  fathom_session *session = nullptr;
 };
 
 TEST_F(Cuda, Refusals) {
@@ -76,9 +42,9 @@ TEST_F(Cuda, Refusals) {
   mock().devices = 0;
   expectRefusal(FATHOM_UNSUPPORTED, "no NVIDIA GPU");
   mock().devices = 2;
-  device = 2;
+  ordinal = 2;
   expectRefusal(FATHOM_USAGE, "there are 0 to 1");
-  device = 1;
+  ordinal = 1;
   EXPECT_EQ(open().code, FATHOM_OK);
   close();
   mock().version = 12040;
@@ -117,12 +83,7 @@ TEST_F(Cuda, OtherHosts) {
 }
 
 TEST_F(Cuda, AlteredCubin) {
-  const std::string path = package + "/device/sm_90/fake_sum.cubin";
-  std::string bytes = readWhole(path);
-  bytes[bytes.size() / 2] ^= 1;
-  std::remove(path.c_str());
-  writeFile(path, bytes);
-  expectRefusal(FATHOM_BAD_FILE, "was altered");
+  expectAlteredIsRefused("device/sm_90/fake_sum.cubin");
 }
 
 TEST_F(Cuda, MissingCubin) {
@@ -185,19 +146,7 @@ TEST_F(Cuda, TooLittleMemory) {
   }
 }
 
-TEST_F(Cuda, ProgressOfTheUpload) {
-  std::vector<std::pair<uint64_t, uint64_t>> told;
-  fathom_engine_options options = {};
-  options.progress = [](void *context, uint64_t done, uint64_t total) {
-    static_cast<decltype(told) *>(context)->emplace_back(done, total);
-  };
-  options.progress_context = &told;
-  ASSERT_EQ(fathom_engine_create(package.c_str(), &options, &engine).code,
-            FATHOM_OK);
-  ASSERT_EQ(told.size(), 5u); // tensors
-  EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
-  EXPECT_EQ(told.back(), std::make_pair(uint64_t(128), uint64_t(128)));
-}
+TEST_F(Cuda, ProgressOfTheUpload) { expectProgressOfTheUpload(); }
 
 /// Whole steps, call by call. What decodes was recorded when the session was
 /// made, once for each number of sequences; a step only queues and waits for
@@ -281,46 +230,15 @@ TEST_F(Cuda, StepsOnlyQueue) {
 }
 
 TEST_F(Cuda, AnyCallMayFail) {
-  int64_t failures = 0;
-  for (int64_t n = 1;; ++n) {
-    mock().reset();
-    mock().memoryBytes = uint64_t(16) << 20;
-    mock().failAt = n;
-    const fathom_status s = useAll(package, engine, session);
-    const bool reached = mock().failAt == 0;
-    const std::string call =
-        mock().calls.empty() || !reached ? "" : mock().calls[size_t(n) - 1];
-    mock().failAt = 0;
-    close();
-    EXPECT_EQ(mock().violations, std::vector<std::string>()) << call;
-    if (!reached)
-      break;
-    if (s.code == FATHOM_OK)
-      continue; // a call that releases something: nobody can do better
-    ++failures;
-    EXPECT_EQ(s.code, FATHOM_FAILED) << call;
-    EXPECT_NE(std::string(s.message).find(call), std::string::npos)
-        << call << ": " << s.message;
-    EXPECT_NE(std::string(s.message).find("CUDA_ERROR_LAUNCH_FAILED"),
-              std::string::npos)
-        << s.message;
-    if (call == "cuLaunchKernelEx" || call == "cuLibraryGetKernel")
-      EXPECT_NE(std::string(s.message).find("kernel 'fake_"), std::string::npos)
-          << s.message;
-    EXPECT_EQ(mock().alive(), "") << "after " << call << " failed";
-  }
-  EXPECT_GT(failures, 150);
+  expectAnyCallMayFail(
+      [](const std::string &call) {
+        return call + " failed: CUDA_ERROR_LAUNCH_FAILED";
+      },
+      {"cuLaunchKernelEx", "cuLibraryGetKernel"});
 }
 
 TEST_F(Cuda, OutOfMemoryIsResources) {
-  ASSERT_EQ(open().code, FATHOM_OK);
-  // The plan would fit, but somebody else has taken the memory meanwhile.
-  mock().memoryBytes = uint64_t(mock().allocatedBytes);
-  const fathom_status s = fathom_session_create(engine, nullptr, &session);
-  EXPECT_EQ(s.code, FATHOM_RESOURCES) << s.message;
-  EXPECT_NE(std::string(s.message).find("CUDA_ERROR_OUT_OF_MEMORY"),
-            std::string::npos)
-      << s.message;
+  expectOutOfMemoryIsResources("CUDA_ERROR_OUT_OF_MEMORY");
 }
 
 } // namespace

@@ -6,43 +6,25 @@
 // CPU. An object is a shared library here, whose kernels take addresses of the
 // device and counts in its memory.
 //
-// Work runs when somebody waits for it, so that host memory which is given away
-// too early shows; arguments are taken when a kernel is launched. Device
-// addresses cannot be touched by the host, and have no more alignment than CANN
-// promises.
+// Arguments are taken when a kernel is launched, what they point to when it
+// runs. Device addresses have no more alignment than CANN promises.
 #include "test/unit/runtime/MockAscend.h"
+#include "test/unit/runtime/MockFrame.h"
 
-#include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <dlfcn.h>
-#include <functional>
 #include <memory>
-#include <set>
-#include <string>
-#include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
-#include <vector>
+
+using namespace fathom::test;
 
 namespace {
 
 constexpr int kGood = 0, kInvalid = 107000, kNoContext = 107002,
               kInvalidHandle = 107003, kAgain = 100002, kNoMemory = 207001,
               kFault = 507015;
-constexpr uint64_t kRange = uint64_t(1) << 34, kOffset = 64;
 constexpr uint32_t kBothCores = 0x43554245, kVectorCores = 0x41415246;
 
-using Work = std::function<int()>;
-/// As in a library of kernels: called for each program.
-using Kernel = void (*)(const uint64_t *args, int64_t x, int64_t y, int64_t z,
-                        void *scratch);
-
 struct Stream {};
-struct Event {
-  bool recorded = false;
-  uint64_t nanoseconds = 0;
-};
 struct Binary {
   void *handle = nullptr;
   uint32_t magic = 0;
@@ -50,51 +32,33 @@ struct Binary {
   const char *bytes = nullptr;
   std::string were;
 };
-struct Function {
-  Binary *binary;
-  std::string name;
-  Kernel run;
-  std::string kinds; // b: a buffer, c: a count, digits: a table of so many
+struct Function : MockKernel {
+  Binary *binary = nullptr;
   bool isMix() const { return name == kMockMixKernel; }
 };
 
 MockAscend state;
+MockFrame frame(state, {kInvalid, kInvalidHandle, kNoMemory, kFault}, 64);
 thread_local void *current = nullptr;
 bool initialised = false, gaveFlags = false;
 int devicesSet = 0;
 char contextObject;
-uint64_t base = 0, next = 0, distance = 0;
-std::map<uint64_t, uint64_t> memory; // address -> bytes
-std::set<void *> pinned;
 std::set<Stream *> streams;
-std::set<Event *> events;
 std::set<Binary *> binaries;
 std::map<const void *, std::unique_ptr<Function>> functions;
-std::deque<Work> queue; // of all streams, in the order of the calls
-int broken = kGood;     // as after a fault on a device
 
-uint64_t nanoseconds() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return uint64_t(t.tv_sec) * 1000000000u + uint64_t(t.tv_nsec);
-}
-
-int violation(const std::string &what, int code = kInvalid) {
-  state.violations.push_back((state.calls.empty() ? "" : state.calls.back()) +
-                             ": " + what);
-  return code;
+template <typename... Args> int violation(const Args &...args) {
+  return frame.violation(args...);
 }
 
 /// Notes a call; not good: it fails.
 int enter(const char *name, bool needsContext = true) {
-  state.calls.push_back(name);
-  ++state.count[name];
-  if (state.failAt && --state.failAt == 0)
-    return state.failCode;
+  if (int code = frame.note(name))
+    return code;
   if (!initialised && std::string(name) != "aclInit")
     return violation("before aclInit");
-  if (broken && needsContext)
-    return broken;
+  if (needsContext && frame.broken())
+    return frame.broken();
   if (needsContext && (!current || !devicesSet))
     return violation("no context is current", kNoContext);
   return kGood;
@@ -104,38 +68,14 @@ int enter(const char *name, bool needsContext = true) {
   if (int code = enter(__VA_ARGS__))                                           \
   return code
 
-uint8_t *bytes(uint64_t address) {
-  return reinterpret_cast<uint8_t *>(address - distance);
-}
-
-bool isInside(uint64_t address, uint64_t size) {
-  auto it = memory.upper_bound(address);
-  if (it == memory.begin())
-    return false;
-  --it;
-  return address - it->first <= it->second &&
-         size <= it->second - (address - it->first);
-}
 bool isInside(const void *address, uint64_t size) {
-  return isInside(reinterpret_cast<uintptr_t>(address), size);
-}
-
-int drain() {
-  while (!queue.empty()) {
-    Work work = std::move(queue.front());
-    queue.pop_front();
-    if (int code = work()) {
-      broken = code;
-      queue.clear();
-    }
-  }
-  return broken;
+  return frame.isInside(reinterpret_cast<uintptr_t>(address), size);
 }
 
 int add(void *stream, Work work) {
   if (!streams.count(static_cast<Stream *>(stream)))
     return violation("a stream that is none", kInvalidHandle);
-  queue.push_back(std::move(work));
+  frame.queue(std::move(work));
   return kGood;
 }
 
@@ -145,40 +85,20 @@ int64_t strideOf(const Function &f) {
 }
 
 /// `args` are the kernel's own, without what stands before a table.
-int runKernel(const Function &function, std::vector<uint64_t> args,
+int runKernel(const Function &function, const std::vector<uint64_t> &args,
               uint32_t blocks, const int32_t *grid) {
-  std::vector<std::vector<uint64_t>> tables;
-  tables.reserve(args.size());
-  for (size_t i = 0; i < args.size(); ++i) {
-    const char kind = function.kinds[i];
-    if (kind == 'b' || kind == 'c') {
-      args[i] = reinterpret_cast<uintptr_t>(bytes(args[i]));
-      continue;
-    }
-    std::vector<uint64_t> table(size_t(kind - '0'));
-    std::memcpy(table.data(), bytes(args[i]), table.size() * 8);
-    for (uint64_t &entry : table) {
-      if (!isInside(entry, 1))
-        return violation(function.name + ": a table has no good address",
-                         kFault);
-      entry = reinterpret_cast<uintptr_t>(bytes(entry));
-    }
-    tables.push_back(std::move(table));
-    args[i] = reinterpret_cast<uintptr_t>(tables.back().data());
-  }
-  alignas(64) static char scratch[1 << 16];
+  HostArguments host;
+  if (int code = frame.onHost(function, args, 1, host))
+    return code;
   const int64_t all = int64_t(grid[0]) * grid[1] * grid[2];
-  auto run = [&](int64_t x, int64_t y, int64_t z) {
-    function.run(args.data(), x, y, z, scratch);
-    ++state.programs;
-  };
   for (int64_t block = 0; block < blocks; ++block)
     if (!is950()) // z is fastest
-      run(block / (grid[2] * grid[1]) % grid[0], block / grid[2] % grid[1],
-          block % grid[2]);
+      frame.run(function, host, block / (grid[2] * grid[1]) % grid[0],
+                block / grid[2] % grid[1], block % grid[2]);
     else // x is, and what a block begins goes on at a fixed distance
       for (int64_t i = block; i < all; i += strideOf(function))
-        run(i % grid[0], i / grid[0] % grid[1], i / grid[0] / grid[1]);
+        frame.run(function, host, i % grid[0], i / grid[0] % grid[1],
+                  i / grid[0] / grid[1]);
   return kGood;
 }
 
@@ -192,8 +112,8 @@ int launch(Function *function, uint32_t blocks, const void *arguments,
   std::memcpy(words.data(), arguments, words.size() * 8);
   state.launches[name] = {blocks, words};
   size_t own = 0;
-  for (char kind : function->kinds)
-    own += kind == 'b' || kind == 'c' ? 1 : 2;
+  for (size_t i = 0; i < function->kinds.size(); ++i)
+    own += function->isTable(i) ? 2 : 1;
   const bool hasFlags = !is950();
   if (size != (hasFlags + 2 + own + 2) * 8)
     return violation(name + ": " + std::to_string(size) +
@@ -204,21 +124,17 @@ int launch(Function *function, uint32_t blocks, const void *arguments,
   if (words[at++])
     return violation(name + ": a lock that it does not use");
   const uint64_t workspace = words[at++], room = kMockWorkspace * blocks;
-  if (function->isMix() ? workspace % 64 || !isInside(workspace, room)
+  if (function->isMix() ? workspace % 64 || !frame.isInside(workspace, room)
                         : workspace != 0)
     return violation(name + ": no workspace of all blocks");
   std::vector<uint64_t> args;
   for (size_t i = 0; i < function->kinds.size(); ++i) {
-    const char kind = function->kinds[i];
-    const bool isTable = kind != 'b' && kind != 'c';
+    const bool isTable = function->isTable(i);
     const uint64_t first = isTable ? words[at++] : 0, value = words[at++];
-    const uint64_t needed = isTable       ? 8 * uint64_t(kind - '0')
-                            : kind == 'c' ? 4
-                                          : 1;
-    if (!isInside(value, needed) || value % 4)
+    if (!frame.isInside(value, function->bytesAt(i)) || value % 4)
       return violation(name + ": argument " + std::to_string(i) +
                        " is no address of the device");
-    if (isTable && !isInside(first, 1))
+    if (isTable && !frame.isInside(first, 1))
       return violation(name + ": no first buffer of a table");
     args.push_back(value);
   }
@@ -233,14 +149,13 @@ int launch(Function *function, uint32_t blocks, const void *arguments,
                      std::to_string(all) + " programs");
   return add(stream, [=, grid0 = grid[0], grid1 = grid[1], grid2 = grid[2]] {
     if (function->isMix()) // what kernels leave there is of no use
-      std::memset(bytes(workspace), 0xff, room);
+      std::memset(frame.bytes(workspace), 0xff, room);
     for (size_t i = 0, j = hasFlags + 2; i < args.size(); ++i, ++j) {
-      const char kind = function->kinds[i];
-      if (kind == 'b' || kind == 'c')
+      if (!function->isTable(i))
         continue;
       // By now the table has been written: its first buffer is the one given.
       uint64_t first = 0;
-      std::memcpy(&first, bytes(args[i]), 8);
+      std::memcpy(&first, frame.bytes(args[i]), 8);
       if (first != words[j++])
         return violation(name + ": not the first buffer of the table", kFault);
     }
@@ -250,57 +165,31 @@ int launch(Function *function, uint32_t blocks, const void *arguments,
 }
 
 std::string alive() {
-  std::string out;
-  auto say = [&](size_t count, const char *what) {
-    if (count)
-      out += (out.empty() ? "" : ", ") + std::to_string(count) + " " + what;
-  };
-  say(memory.size(), "device memory");
-  say(pinned.size(), "host memory");
-  say(streams.size(), "streams");
-  say(events.size(), "events");
-  say(binaries.size(), "binaries");
-  say(size_t(devicesSet), "devices");
-  return out;
+  return frame.alive({{streams.size(), "streams"},
+                      {binaries.size(), "binaries"},
+                      {size_t(devicesSet), "devices"}});
 }
 
 void reset() {
   state = MockAscend();
+  state.failCode = kFault;
   state.alive = alive;
   state.reset = reset;
-  broken = kGood;
-  queue.clear();
+  frame.clear();
   current = nullptr;
   initialised = gaveFlags = false;
   devicesSet = 0;
-  memory.clear();
-  pinned.clear();
   streams.clear();
-  events.clear();
   binaries.clear();
   functions.clear();
-}
-
-template <typename T> int destroy(std::set<T *> &all, void *handle) {
-  if (!all.erase(static_cast<T *>(handle)))
-    return violation("what is not alive", kInvalidHandle);
-  delete static_cast<T *>(handle);
-  return kGood;
 }
 
 int load(const void *data, uint64_t length, uint32_t magic, void **out) {
   if (magic != kBothCores && magic != kVectorCores)
     return violation("an object of an unknown kind");
-  if (length < 4 || std::memcmp(data, "\177ELF", 4))
-    return kInvalid;
-  const int file = memfd_create("object", 0);
-  if (file < 0 || write(file, data, length) != ssize_t(length))
-    return kNoMemory;
-  const std::string path = "/proc/self/fd/" + std::to_string(file);
-  void *handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  close(file);
-  if (!handle)
-    return violation(dlerror());
+  void *handle = nullptr;
+  if (int code = frame.openLibrary(data, length, handle))
+    return code;
   const char *text = static_cast<const char *>(data);
   *out =
       *binaries.insert(new Binary{handle, magic, text, {text, length}}).first;
@@ -308,14 +197,14 @@ int load(const void *data, uint64_t length, uint32_t magic, void **out) {
 }
 
 int unload(void *handle) {
-  drain();
+  frame.drain();
   Binary *binary = static_cast<Binary *>(handle);
   if (!binaries.count(binary))
     return violation("what is not alive", kInvalidHandle);
   for (auto it = functions.begin(); it != functions.end();)
     it = it->second->binary == binary ? functions.erase(it) : std::next(it);
   dlclose(binary->handle);
-  return destroy(binaries, handle);
+  return frame.destroy(binaries, handle);
 }
 
 std::unique_ptr<Function> find(void *handle, const char *name) {
@@ -324,13 +213,10 @@ std::unique_ptr<Function> find(void *handle, const char *name) {
     violation("a binary that is none");
     return nullptr;
   }
-  void *run = dlsym(binary->handle, name);
-  const char *kinds = static_cast<const char *>(
-      dlsym(binary->handle, (std::string(name) + "_kinds").c_str()));
-  if (!run || !kinds)
+  MockKernel found;
+  if (!MockFrame::findKernel(binary->handle, name, found))
     return nullptr;
-  auto made = std::make_unique<Function>(
-      Function{binary, name, reinterpret_cast<Kernel>(run), kinds});
+  auto made = std::make_unique<Function>(Function{found, binary});
   if ((binary->magic == kBothCores) != made->isMix())
     violation(made->name + ": an object of the other kind of cores");
   return made;
@@ -407,61 +293,24 @@ ACL int aclrtGetMemInfo(int kind, size_t *free, size_t *total) {
 }
 ACL int aclrtMalloc(void **out, size_t size, int policy) {
   ENTER("aclrtMalloc");
-  if (size == 0 || policy != 0)
-    return violation("no bytes, or an unknown policy");
-  if (uint64_t(state.allocatedBytes) + size > state.memoryBytes)
-    return kNoMemory;
-  if (!base) {
-    auto reserve = [] {
-      return reinterpret_cast<uintptr_t>(
-          mmap(nullptr, kRange, PROT_NONE,
-               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    };
-    base = next = reserve();
-    distance = base - reserve();
-  }
-  const uint64_t pages = (size + kOffset + 4095) / 4096 * 4096;
-  if (next - base + pages + 4096 > kRange ||
-      mprotect(bytes(next), pages, PROT_READ | PROT_WRITE) != 0)
-    return kNoMemory;
-  std::memset(bytes(next), 0xff, pages); // nobody says that it is zero
-  const uint64_t address = next + kOffset;
-  memory[address] = size;
+  if (policy != 0)
+    return violation("an unknown policy");
+  uint64_t address = 0;
+  const int code = frame.allocate(size, address);
   *out = reinterpret_cast<void *>(address);
-  next += pages + 4096;
-  state.allocatedBytes += int64_t(size);
-  state.mostAllocatedBytes =
-      std::max(state.mostAllocatedBytes, state.allocatedBytes);
-  return kGood;
+  return code;
 }
 ACL int aclrtFree(void *what) {
   ENTER("aclrtFree");
-  auto it = memory.find(reinterpret_cast<uintptr_t>(what));
-  if (it == memory.end())
-    return violation("an address that was not allocated");
-  drain();
-  mprotect(bytes(it->first - kOffset),
-           (it->second + kOffset + 4095) / 4096 * 4096, PROT_NONE);
-  state.allocatedBytes -= int64_t(it->second);
-  memory.erase(it);
-  return kGood;
+  return frame.release(reinterpret_cast<uintptr_t>(what));
 }
 ACL int aclrtMallocHost(void **out, size_t size) {
   ENTER("aclrtMallocHost");
-  if (size == 0)
-    return violation("no bytes");
-  *out = aligned_alloc(4096, (size + 4095) / 4096 * 4096);
-  std::memset(*out, 0xff, size);
-  pinned.insert(*out);
-  return kGood;
+  return frame.allocateHost(size, *out);
 }
 ACL int aclrtFreeHost(void *host) {
   ENTER("aclrtFreeHost");
-  if (!pinned.erase(host))
-    return violation("what is not alive");
-  drain();
-  std::free(host);
-  return kGood;
+  return frame.releaseHost(host);
 }
 
 ACL int aclrtMemcpyAsync(void *to, size_t room, const void *from, size_t size,
@@ -476,7 +325,7 @@ ACL int aclrtMemcpyAsync(void *to, size_t room, const void *from, size_t size,
       (fromDevice && !isInside(from, size)))
     return violation("beyond what was allocated");
   auto place = [](const void *address, bool isDevice) {
-    return isDevice ? bytes(reinterpret_cast<uintptr_t>(address))
+    return isDevice ? frame.bytes(reinterpret_cast<uintptr_t>(address))
                     : static_cast<uint8_t *>(const_cast<void *>(address));
   };
   uint8_t *target = place(to, toDevice), *source = place(from, fromDevice);
@@ -492,7 +341,7 @@ ACL int aclrtMemsetAsync(void *to, size_t room, int32_t value, size_t size,
     return violation("more than there is room for");
   if (!isInside(to, size))
     return violation("beyond what was allocated");
-  uint8_t *target = bytes(reinterpret_cast<uintptr_t>(to));
+  uint8_t *target = frame.bytes(reinterpret_cast<uintptr_t>(to));
   return add(stream, [=] {
     std::memset(target, value, size);
     return kGood;
@@ -506,51 +355,41 @@ ACL int aclrtCreateStream(void **stream) {
 }
 ACL int aclrtDestroyStream(void *stream) {
   ENTER("aclrtDestroyStream");
-  drain();
-  return destroy(streams, stream);
+  frame.drain();
+  return frame.destroy(streams, stream);
 }
 ACL int aclrtSynchronizeStream(void *stream) {
   ENTER("aclrtSynchronizeStream");
   if (!streams.count(static_cast<Stream *>(stream)))
     return violation("a stream that is none", kInvalidHandle);
-  return drain();
+  return frame.drain();
 }
 ACL int aclrtCreateEventExWithFlag(void **event, uint32_t flags) {
   ENTER("aclrtCreateEventExWithFlag");
   if (flags != 9) // to be waited for, and to measure time
     return violation("an event of another kind");
-  *event = *events.insert(new Event()).first;
+  *event = frame.createEvent();
   return kGood;
 }
 ACL int aclrtDestroyEvent(void *event) {
   ENTER("aclrtDestroyEvent");
-  drain();
-  return destroy(events, event);
+  return frame.destroyEvent(event);
 }
 ACL int aclrtRecordEvent(void *event, void *stream) {
   ENTER("aclrtRecordEvent");
-  Event *e = static_cast<Event *>(event);
-  if (!events.count(e))
+  if (!frame.isEvent(event))
     return violation("an event that is none", kInvalidHandle);
-  return add(stream, [e] {
-    e->recorded = true;
-    e->nanoseconds = nanoseconds();
-    return kGood;
-  });
+  return add(stream, MockFrame::recording(static_cast<MockEvent *>(event)));
 }
 ACL int aclrtStreamWaitEvent(void *stream, void *event) {
   ENTER("aclrtStreamWaitEvent");
-  if (!events.count(static_cast<Event *>(event)))
+  if (!frame.isEvent(event))
     return violation("an event that is none", kInvalidHandle);
   return add(stream, [] { return kGood; });
 }
 ACL int aclrtEventElapsedTime(float *milliseconds, void *from, void *to) {
   ENTER("aclrtEventElapsedTime");
-  Event *a = static_cast<Event *>(from), *b = static_cast<Event *>(to);
-  if (!events.count(a) || !events.count(b) || !a->recorded || !b->recorded)
-    return violation("an event that has not happened");
-  *milliseconds = float(double(b->nanoseconds - a->nanoseconds) * 1e-6);
-  return kGood;
+  return frame.elapsed(from, to, *milliseconds);
 }
 
 /// What starts kernels, which an older CANN does not show.

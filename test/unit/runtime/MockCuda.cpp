@@ -4,92 +4,55 @@
 // and in range, alignment, order, what may be done while a graph is captured)
 // and runs kernels on the CPU. A cubin is a shared library here, whose kernels
 // take addresses of the device and counts in its memory.
-//
-// Work runs as late as CUDA allows, when somebody waits for it, so that host
-// memory which is given away too early shows. Device addresses cannot be
-// touched by the host.
 #include "test/unit/runtime/MockCuda.h"
+#include "test/unit/runtime/MockFrame.h"
 
-#include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <dlfcn.h>
-#include <functional>
-#include <set>
-#include <string>
-#include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
-#include <vector>
+
+using namespace fathom::test;
 
 namespace {
 
 constexpr int kGood = 0, kInvalid = 1, kOutOfMemory = 2, kNoContext = 201,
               kInvalidHandle = 400, kNotFound = 500, kLaunchFailed = 719,
               kNotAllowed = 900;
-constexpr uint64_t kRange = uint64_t(1) << 34;
-
-using Work = std::function<int()>;
-/// As in a library of kernels: called for each program.
-using Kernel = void (*)(const uint64_t *args, int64_t x, int64_t y, int64_t z,
-                        void *scratch);
 
 struct Stream {
   bool capturing = false;
   std::vector<Work> captured;
 };
-struct Event {
-  bool recorded = false;
-  uint64_t nanoseconds = 0;
-};
 struct Library {
   void *handle;
 };
-struct Function {
-  Library *library;
-  std::string name;
-  Kernel run;
-  std::string kinds; // b: a buffer, c: a count, digits: a table of so many
+struct Function : MockKernel {
+  Library *library = nullptr;
 };
 struct Graph {
   std::vector<Work> work;
 };
 
 MockCuda state;
+MockFrame frame(state, {kInvalid, kInvalidHandle, kOutOfMemory, kLaunchFailed},
+                0);
 thread_local void *current = nullptr;
 int retained = 0;
 char contextObject;
-uint64_t base = 0, next = 0, distance = 0;
-std::map<uint64_t, uint64_t> memory; // address -> bytes
-std::set<void *> pinned;
 std::set<Stream *> streams;
-std::set<Event *> events;
 std::set<Library *> libraries;
 std::map<Function *, bool> functions; // whether it is on the device
 std::set<Graph *> graphs, executables;
-std::deque<Work> queue; // of all streams, in the order of the calls
-int broken = kGood;     // as after a fault on a device
 
-uint64_t nanoseconds() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return uint64_t(t.tv_sec) * 1000000000u + uint64_t(t.tv_nsec);
-}
-
-int violation(const std::string &what, int code = kInvalid) {
-  state.violations.push_back((state.calls.empty() ? "" : state.calls.back()) +
-                             ": " + what);
-  return code;
+template <typename... Args> int violation(const Args &...args) {
+  return frame.violation(args...);
 }
 
 /// Notes a call; not good: it fails.
 int enter(const char *name, bool needsContext = true) {
-  state.calls.push_back(name);
-  ++state.count[name];
-  if (state.failAt && --state.failAt == 0)
-    return state.failCode;
-  if (broken && needsContext)
-    return broken;
+  if (int code = frame.note(name))
+    return code;
+  if (needsContext && frame.broken())
+    return frame.broken();
   if (needsContext && (!current || !retained))
     return violation("no context is current", kNoContext);
   return kGood;
@@ -110,31 +73,6 @@ bool isCapturing() {
   if (isCapturing())                                                           \
   return violation("while a graph is captured", kNotAllowed)
 
-uint8_t *bytes(uint64_t address) {
-  return reinterpret_cast<uint8_t *>(address - distance);
-}
-
-bool isInside(uint64_t address, uint64_t size) {
-  auto it = memory.upper_bound(address);
-  if (it == memory.begin())
-    return false;
-  --it;
-  return address - it->first <= it->second &&
-         size <= it->second - (address - it->first);
-}
-
-int drain() {
-  while (!queue.empty()) {
-    Work work = std::move(queue.front());
-    queue.pop_front();
-    if (int code = work()) {
-      broken = code;
-      queue.clear();
-    }
-  }
-  return broken;
-}
-
 int add(void *handle, Work work) {
   Stream *stream = static_cast<Stream *>(handle);
   if (!streams.count(stream))
@@ -144,84 +82,31 @@ int add(void *handle, Work work) {
   else if (isCapturing())
     return violation("another stream is captured", kNotAllowed);
   else
-    queue.push_back(std::move(work));
-  return kGood;
-}
-
-int runKernel(const Function &function, std::vector<uint64_t> args,
-              const unsigned *grid) {
-  std::vector<std::vector<uint64_t>> tables;
-  tables.reserve(args.size());
-  for (size_t i = 0; i < args.size(); ++i) {
-    const char kind = function.kinds[i];
-    const uint64_t size = kind == 'b' ? 1 : kind == 'c' ? 4 : 8 * (kind - '0');
-    if (!isInside(args[i], size))
-      return violation(function.name + ": argument " + std::to_string(i) +
-                           " is no address of the device",
-                       kLaunchFailed);
-    args[i] = reinterpret_cast<uintptr_t>(bytes(args[i]));
-    if (kind == 'b' || kind == 'c')
-      continue;
-    std::vector<uint64_t> table(size_t(kind - '0'));
-    std::memcpy(table.data(), reinterpret_cast<void *>(args[i]),
-                table.size() * 8);
-    for (uint64_t &entry : table) {
-      if (entry % 16 || !isInside(entry, 1))
-        return violation(function.name + ": a table has no good address",
-                         kLaunchFailed);
-      entry = reinterpret_cast<uintptr_t>(bytes(entry));
-    }
-    tables.push_back(std::move(table));
-    args[i] = reinterpret_cast<uintptr_t>(tables.back().data());
-  }
-  alignas(64) static char scratch[1 << 16];
-  for (unsigned z = 0; z < grid[2]; ++z)
-    for (unsigned y = 0; y < grid[1]; ++y)
-      for (unsigned x = 0; x < grid[0]; ++x, ++state.programs)
-        function.run(args.data(), x, y, z, scratch);
+    frame.queue(std::move(work));
   return kGood;
 }
 
 std::string alive() {
-  std::string out;
-  auto say = [&](size_t count, const char *what) {
-    if (count)
-      out += (out.empty() ? "" : ", ") + std::to_string(count) + " " + what;
-  };
-  say(memory.size(), "device memory");
-  say(pinned.size(), "host memory");
-  say(streams.size(), "streams");
-  say(events.size(), "events");
-  say(libraries.size(), "libraries");
-  say(graphs.size(), "graphs");
-  say(executables.size(), "executable graphs");
-  say(size_t(retained), "contexts");
-  return out;
+  return frame.alive({{streams.size(), "streams"},
+                      {libraries.size(), "libraries"},
+                      {graphs.size(), "graphs"},
+                      {executables.size(), "executable graphs"},
+                      {size_t(retained), "contexts"}});
 }
 
 void reset() {
   state = MockCuda();
+  state.failCode = kLaunchFailed;
   state.alive = alive;
   state.reset = reset;
-  broken = kGood;
-  queue.clear();
+  frame.clear();
   current = nullptr;
   retained = 0;
-  memory.clear();
-  pinned.clear();
   streams.clear();
-  events.clear();
   libraries.clear();
   functions.clear();
   graphs.clear();
   executables.clear();
-}
-
-template <typename T> int destroy(std::set<T *> &all, void *handle) {
-  if (!all.erase(static_cast<T *>(handle)))
-    return violation("what is not alive", kInvalidHandle);
-  delete static_cast<T *>(handle);
-  return kGood;
 }
 
 } // namespace
@@ -321,100 +206,60 @@ CUDA int cuMemGetInfo_v2(size_t *free, size_t *total) {
 CUDA int cuMemAlloc_v2(uint64_t *address, size_t size) {
   ENTER("cuMemAlloc_v2");
   NOT_WHILE_CAPTURING();
-  if (size == 0)
-    return violation("no bytes");
-  if (uint64_t(state.allocatedBytes) + size > state.memoryBytes)
-    return kOutOfMemory;
-  if (!base) {
-    auto reserve = [] {
-      return reinterpret_cast<uintptr_t>(
-          mmap(nullptr, kRange, PROT_NONE,
-               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    };
-    base = next = reserve();
-    distance = base - reserve();
-  }
-  const uint64_t pages = (size + 4095) / 4096 * 4096;
-  if (next - base + pages + 4096 > kRange ||
-      mprotect(bytes(next), pages, PROT_READ | PROT_WRITE) != 0)
-    return kOutOfMemory;
-  std::memset(bytes(next), 0xff, pages); // nobody says that it is zero
-  *address = next;
-  memory[next] = size;
-  next += pages + 4096;
-  state.allocatedBytes += int64_t(size);
-  state.mostAllocatedBytes =
-      std::max(state.mostAllocatedBytes, state.allocatedBytes);
-  return kGood;
+  return frame.allocate(size, *address);
 }
 CUDA int cuMemFree_v2(uint64_t address) {
   ENTER("cuMemFree_v2");
   NOT_WHILE_CAPTURING();
-  auto it = memory.find(address);
-  if (it == memory.end())
-    return violation("an address that was not allocated");
-  drain();
-  mprotect(bytes(address), (it->second + 4095) / 4096 * 4096, PROT_NONE);
-  state.allocatedBytes -= int64_t(it->second);
-  memory.erase(it);
-  return kGood;
+  return frame.release(address);
 }
 CUDA int cuMemAllocHost_v2(void **out, size_t size) {
   ENTER("cuMemAllocHost_v2");
   NOT_WHILE_CAPTURING();
-  if (size == 0)
-    return violation("no bytes");
-  *out = aligned_alloc(4096, (size + 4095) / 4096 * 4096);
-  std::memset(*out, 0xff, size);
-  pinned.insert(*out);
-  return kGood;
+  return frame.allocateHost(size, *out);
 }
 CUDA int cuMemFreeHost(void *host) {
   ENTER("cuMemFreeHost");
-  if (!pinned.erase(host))
-    return violation("what is not alive");
-  drain();
-  std::free(host);
-  return kGood;
+  return frame.releaseHost(host);
 }
 
 CUDA int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t size,
                               void *stream) {
   ENTER("cuMemcpyHtoDAsync_v2");
-  if (!isInside(to, size))
+  if (!frame.isInside(to, size))
     return violation("beyond what was allocated");
   return add(stream, [=] {
-    std::memcpy(bytes(to), from, size);
+    std::memcpy(frame.bytes(to), from, size);
     return kGood;
   });
 }
 CUDA int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size,
                               void *stream) {
   ENTER("cuMemcpyDtoHAsync_v2");
-  if (!isInside(from, size))
+  if (!frame.isInside(from, size))
     return violation("beyond what was allocated");
   return add(stream, [=] {
-    std::memcpy(to, bytes(from), size);
+    std::memcpy(to, frame.bytes(from), size);
     return kGood;
   });
 }
 CUDA int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t size,
                               void *stream) {
   ENTER("cuMemcpyDtoDAsync_v2");
-  if (!isInside(from, size) || !isInside(to, size))
+  if (!frame.isInside(from, size) || !frame.isInside(to, size))
     return violation("beyond what was allocated");
   return add(stream, [=] {
-    std::memmove(bytes(to), bytes(from), size);
+    std::memmove(frame.bytes(to), frame.bytes(from), size);
     return kGood;
   });
 }
 CUDA int cuMemsetD8Async(uint64_t to, unsigned char value, size_t size,
                          void *stream) {
   ENTER("cuMemsetD8Async");
-  if (!isInside(to, size))
+  if (!frame.isInside(to, size))
     return violation("beyond what was allocated");
   return add(stream, [=] {
-    std::memset(bytes(to), value, size);
+    std::memset(frame.bytes(to), value, size);
     return kGood;
   });
 }
@@ -428,19 +273,19 @@ CUDA int cuStreamCreate(void **stream, unsigned flags) {
 }
 CUDA int cuStreamDestroy_v2(void *stream) {
   ENTER("cuStreamDestroy_v2");
-  return destroy(streams, stream);
+  return frame.destroy(streams, stream);
 }
 CUDA int cuStreamSynchronize(void *stream) {
   ENTER("cuStreamSynchronize");
   NOT_WHILE_CAPTURING();
   if (!streams.count(static_cast<Stream *>(stream)))
     return violation("a stream that is none", kInvalidHandle);
-  return drain();
+  return frame.drain();
 }
 CUDA int cuStreamWaitEvent(void *stream, void *event, unsigned flags) {
   ENTER("cuStreamWaitEvent");
   NOT_WHILE_CAPTURING();
-  if (flags || !events.count(static_cast<Event *>(event)))
+  if (flags || !frame.isEvent(event))
     return violation("an event that is none", kInvalidHandle);
   return add(stream, [] { return kGood; });
 }
@@ -448,33 +293,23 @@ CUDA int cuEventCreate(void **event, unsigned flags) {
   ENTER("cuEventCreate");
   if (flags)
     return violation("an event that measures no time");
-  *event = *events.insert(new Event()).first;
+  *event = frame.createEvent();
   return kGood;
 }
 CUDA int cuEventDestroy_v2(void *event) {
   ENTER("cuEventDestroy_v2");
-  drain();
-  return destroy(events, event);
+  return frame.destroyEvent(event);
 }
 CUDA int cuEventRecord(void *event, void *stream) {
   ENTER("cuEventRecord");
   NOT_WHILE_CAPTURING();
-  Event *e = static_cast<Event *>(event);
-  if (!events.count(e))
+  if (!frame.isEvent(event))
     return violation("an event that is none", kInvalidHandle);
-  return add(stream, [e] {
-    e->recorded = true;
-    e->nanoseconds = nanoseconds();
-    return kGood;
-  });
+  return add(stream, MockFrame::recording(static_cast<MockEvent *>(event)));
 }
 CUDA int cuEventElapsedTime(float *milliseconds, void *from, void *to) {
   ENTER("cuEventElapsedTime");
-  Event *a = static_cast<Event *>(from), *b = static_cast<Event *>(to);
-  if (!events.count(a) || !events.count(b) || !a->recorded || !b->recorded)
-    return violation("an event that has not happened");
-  *milliseconds = float(double(b->nanoseconds - a->nanoseconds) * 1e-6);
-  return kGood;
+  return frame.elapsed(from, to, *milliseconds);
 }
 
 CUDA int cuLibraryLoadData(void **library, const void *code, int *, void **,
@@ -493,24 +328,17 @@ CUDA int cuLibraryLoadData(void **library, const void *code, int *, void **,
     uint16_t size, programSize, programCount, sectionSize, sectionCount;
   } header;
   std::memcpy(&header, code, sizeof(header));
-  if (std::memcmp(header.ident, "\177ELF", 4))
-    return kInvalid;
   const size_t size =
       header.sections + size_t(header.sectionSize) * header.sectionCount;
-  const int file = memfd_create("cubin", 0);
-  if (file < 0 || write(file, code, size) != ssize_t(size))
-    return kOutOfMemory;
-  const std::string path = "/proc/self/fd/" + std::to_string(file);
-  void *handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  close(file);
-  if (!handle)
-    return violation(dlerror());
+  void *handle = nullptr;
+  if (int failed = frame.openLibrary(code, size, handle))
+    return failed;
   *library = *libraries.insert(new Library{handle}).first;
   return kGood;
 }
 CUDA int cuLibraryUnload(void *library) {
   ENTER("cuLibraryUnload");
-  drain();
+  frame.drain();
   Library *l = static_cast<Library *>(library);
   if (!libraries.count(l))
     return violation("what is not alive", kInvalidHandle);
@@ -522,19 +350,17 @@ CUDA int cuLibraryUnload(void *library) {
       ++it;
     }
   dlclose(l->handle);
-  return destroy(libraries, library);
+  return frame.destroy(libraries, library);
 }
 CUDA int cuLibraryGetKernel(void **kernel, void *library, const char *name) {
   ENTER("cuLibraryGetKernel");
   Library *l = static_cast<Library *>(library);
   if (!libraries.count(l))
     return violation("a library that is none", kInvalidHandle);
-  void *run = dlsym(l->handle, name);
-  const char *kinds = static_cast<const char *>(
-      dlsym(l->handle, (std::string(name) + "_kinds").c_str()));
-  if (!run || !kinds)
+  MockKernel found;
+  if (!MockFrame::findKernel(l->handle, name, found))
     return kNotFound;
-  Function *made = new Function{l, name, reinterpret_cast<Kernel>(run), kinds};
+  Function *made = new Function{found, l};
   functions[made] = false;
   *kernel = made;
   return kGood;
@@ -589,9 +415,17 @@ CUDA int cuLaunchKernelEx(const LaunchConfig *config, void *kernel,
                        " is not aligned to 16 bytes");
     args.push_back(value);
   }
-  const std::vector<unsigned> grid(config->grid, config->grid + 3);
-  return add(config->stream,
-             [=] { return runKernel(*function, args, grid.data()); });
+  const int64_t x = config->grid[0], y = config->grid[1], z = config->grid[2];
+  return add(config->stream, [=] {
+    HostArguments host;
+    if (int code = frame.onHost(*function, args, 16, host))
+      return code;
+    for (int64_t k = 0; k < z; ++k)
+      for (int64_t j = 0; j < y; ++j)
+        for (int64_t i = 0; i < x; ++i)
+          frame.run(*function, host, i, j, k);
+    return kGood;
+  });
 }
 
 CUDA int cuStreamBeginCapture_v2(void *stream, int mode) {
@@ -644,12 +478,12 @@ CUDA int cuGraphLaunch(void *graph, void *stream) {
 }
 CUDA int cuGraphExecDestroy(void *graph) {
   ENTER("cuGraphExecDestroy");
-  drain();
-  return destroy(executables, graph);
+  frame.drain();
+  return frame.destroy(executables, graph);
 }
 CUDA int cuGraphDestroy(void *graph) {
   ENTER("cuGraphDestroy");
-  return destroy(graphs, graph);
+  return frame.destroy(graphs, graph);
 }
 
 } // extern "C"
