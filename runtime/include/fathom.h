@@ -65,7 +65,9 @@ typedef struct fathom_engine_options {
   const char *isa;        /* NULL: the best level that CPU and package have */
   const char *pin;        /* NULL or "auto": a CPU for each worker thread;
                              "none"; or CPUs such as "0-3,8" for all threads,
-                             the first one for the thread that calls */
+                             the first one for the thread that calls, which
+                             may go elsewhere again when it has destroyed
+                             the engine */
   const char *numa;       /* NULL or "local": memory lies near the thread that
                              touches it first; "interleave": spread over all
                              nodes, weights included where they are not in the

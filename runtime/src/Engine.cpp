@@ -3,38 +3,14 @@
 
 #include "runtime/format/ManifestJson.h"
 #include "runtime/format/MemoryPlan.h"
+#include "runtime/src/Limits.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <fstream>
-#include <sched.h>
 #include <sys/stat.h>
-#include <thread>
-#include <unistd.h>
 
 namespace fathom::rt {
-
-int availableCpus() {
-  cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0)
-    return std::max(1, CPU_COUNT(&allowed));
-  return std::max(1u, std::thread::hardware_concurrency());
-}
-
-uint64_t availableMemory() {
-  const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-  uint64_t bytes =
-      pages > 0 && size > 0 ? uint64_t(pages) * uint64_t(size) : ~uint64_t(0);
-  for (const char *path : {"/sys/fs/cgroup/memory.max",
-                           "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    std::ifstream file(path);
-    uint64_t limit = 0;
-    if (file >> limit && limit > 0) // "max" is no number
-      bytes = std::min(bytes, limit);
-  }
-  return bytes;
-}
 
 Status Engine::create(const std::string &package,
                       const fathom_engine_options &options,
@@ -119,10 +95,11 @@ Status Engine::mapWeights(const std::string &checkpoint) {
     MappedFile mapped;
     if (Status s = mapped.map(path, file.bytes); s.failed())
       return Status(s.code(),
-                    s.message() + (checkpoint.empty()
-                                       ? "; if the weights are elsewhere, "
-                                         "give --checkpoint DIR"
-                                       : ""));
+                    s.message() +
+                        (checkpoint.empty() && s.code() == FATHOM_BAD_FILE
+                             ? "; if the weights are elsewhere, "
+                               "give --checkpoint DIR"
+                             : ""));
     if (format::blake3Hex(mapped.data(), file.headerBytes) != file.headerBlake3)
       return Status(FATHOM_BAD_FILE,
                     "'" + path +

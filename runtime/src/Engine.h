@@ -123,10 +123,4 @@ private:
   std::vector<int> mtp;
 };
 
-/// CPUs that this process may use.
-int availableCpus();
-/// Bytes of memory that this process may use: of the machine, or what its
-/// control group allows where that is less.
-uint64_t availableMemory();
-
 } // namespace fathom::rt

@@ -3,6 +3,7 @@
 // Engine: which driver, which of the package's code, and its kernels.
 #include "runtime/format/Blake3.h"
 #include "runtime/src/Engine.h"
+#include "runtime/src/Limits.h"
 #include "runtime/src/Plan.h"
 
 #include <algorithm>

@@ -93,21 +93,22 @@ static bool mayUseTiles() {
   return syscall(kArchPrctl, kRequestPermission, kTileData) == 0;
 }
 
-int cpuRank() {
-  if (!missingForV3().empty())
+int cpuRank(int most) {
+  if (!missingForV3().empty() || most < 3)
     return 0;
   const Leaves cpu = readLeaves();
   // AVX512 F, DQ, CD, BW, VL, and their registers enabled.
   const uint32_t wanted = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31;
-  if ((cpu.extendedEbx & wanted) != wanted || (cpu.xcr0 & 0xe6) != 0xe6)
+  if (most < 4 || (cpu.extendedEbx & wanted) != wanted ||
+      (cpu.xcr0 & 0xe6) != 0xe6)
     return 3;
   // AVX512-VBMI, AVX512-BF16.
-  if (!(cpu.extendedEcx >> 1 & 1) || !(cpu.moreEax >> 5 & 1))
+  if (most < 5 || !(cpu.extendedEcx >> 1 & 1) || !(cpu.moreEax >> 5 & 1))
     return 4;
   // AMX-BF16, AMX-TILE, and their state.
   const uint32_t tiles = 1u << 22 | 1u << 24;
-  if ((cpu.extendedEdx & tiles) != tiles || (cpu.xcr0 & 0x60000) != 0x60000 ||
-      !mayUseTiles())
+  if (most < 6 || (cpu.extendedEdx & tiles) != tiles ||
+      (cpu.xcr0 & 0x60000) != 0x60000 || !mayUseTiles())
     return 5;
   return 6;
 }
@@ -115,7 +116,7 @@ int cpuRank() {
 #else
 
 std::string missingForV3() { return "an x86-64 processor"; }
-int cpuRank() { return 0; }
+int cpuRank(int) { return 0; }
 
 #endif
 

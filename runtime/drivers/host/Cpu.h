@@ -15,10 +15,11 @@ int isaRank(const std::string &isa);
 /// The name of a rank, "" for none.
 std::string isaName(int rank);
 
-/// The rank of the best level that can run here: 0 when not even x86-64-v3
-/// (CPU flags by cpuid, register state enabled by the system by XCR0). Where
-/// the CPU has AMX, asks the system for its registers first.
-int cpuRank();
+/// The rank of the best level that can run here, of those up to `most`: 0 when
+/// not even x86-64-v3 (CPU flags by cpuid, register state enabled by the system
+/// by XCR0). Where AMX is asked for and the CPU has it, asks the system for its
+/// registers first, which is for good and for all of the process.
+int cpuRank(int most = 6);
 
 /// What x86-64-v3 needs and this CPU lacks ("AVX2, FMA"), "" if nothing.
 std::string missingForV3();

@@ -27,7 +27,7 @@ uint64_t nanoseconds() {
 
 int hostRank(const std::string &isa) {
   const int rank = isaRank(isa);
-  return rank <= cpuRank() ? rank : 0;
+  return rank <= cpuRank(rank) ? rank : 0;
 }
 
 std::string hostRuns() {

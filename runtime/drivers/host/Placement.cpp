@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "runtime/drivers/host/Placement.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <sched.h>
+#include <set>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,6 +14,23 @@
 namespace fathom::rt {
 
 namespace {
+
+/// A thread's rule for new pages, in the words of the kernel's interface
+/// (linux/mempolicy.h), which not every system has a header for.
+struct Policy {
+  int mode = 0; // 0: the default, which has no nodes
+  unsigned long nodes[16] = {};
+};
+constexpr unsigned long kNodeBits = sizeof(Policy::nodes) * 8;
+
+/// What was true of this thread before the first CallerPlacement.
+struct Before {
+  int holders = 0;
+  cpu_set_t cpus;
+  bool hasPolicy = false;
+  Policy policy;
+};
+thread_local Before before;
 
 Status badPin(const std::string &text, const std::string &why) {
   return Status(FATHOM_USAGE, "cannot pin threads to '" + text + "': " + why +
@@ -30,8 +50,8 @@ bool readCpu(const std::string &text, size_t &at, int &out) {
 }
 
 Status parseCpus(const std::string &text, std::vector<int> &out) {
-  cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+  const std::vector<int> allowed = allowedCpus();
+  if (allowed.empty())
     return Status::fromErrno("cannot ask for the CPUs of this process", errno);
   size_t at = 0;
   do {
@@ -44,7 +64,7 @@ Status parseCpus(const std::string &text, std::vector<int> &out) {
       if (!readCpu(text, ++at, last) || last < first)
         return badPin(text, "a range needs a last CPU, not below the first");
     for (int cpu = first; cpu <= last; ++cpu) {
-      if (!CPU_ISSET(cpu, &allowed))
+      if (!std::binary_search(allowed.begin(), allowed.end(), cpu))
         return badPin(text,
                       "this process may not use CPU " + std::to_string(cpu));
       out.push_back(cpu);
@@ -75,31 +95,99 @@ Status parsePlacement(const char *pin, const char *numa, bool hugePages,
   return Status();
 }
 
-Status pinThread(int cpu) {
-  cpu_set_t one;
-  CPU_ZERO(&one);
-  CPU_SET(cpu, &one);
-  if (sched_setaffinity(0, sizeof(one), &one) != 0)
-    return Status(FATHOM_RESOURCES, "cannot move a thread to CPU " +
-                                        std::to_string(cpu) + ": " +
-                                        std::strerror(errno));
+std::vector<int> allowedCpus() {
+  std::vector<int> cpus;
+  cpu_set_t allowed;
+  if (before.holders)
+    allowed = before.cpus;
+  else if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+    return cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(cpu, &allowed))
+      cpus.push_back(cpu);
+  return cpus;
+}
+
+int coreOf(int cpu) {
+  std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
+                     "/topology/thread_siblings_list");
+  int first = cpu;
+  return file >> first ? first : cpu;
+}
+
+std::vector<int> workerCpus(const std::vector<int> &allowed, int here,
+                            const std::function<int(int)> &coreOf) {
+  std::vector<int> behind, first, second;
+  for (int cpu : allowed)
+    if (cpu > here)
+      behind.push_back(cpu);
+  for (int cpu : allowed)
+    if (cpu < here)
+      behind.push_back(cpu);
+  std::set<int> taken{coreOf(here)};
+  for (int cpu : behind)
+    (taken.insert(coreOf(cpu)).second ? first : second).push_back(cpu);
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+Status moveThread(const std::vector<int> &cpus) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::string names;
+  for (int cpu : cpus) {
+    CPU_SET(cpu, &set);
+    names += (names.empty() ? "" : ", ") + std::to_string(cpu);
+  }
+  if (sched_setaffinity(0, sizeof(set), &set) != 0)
+    return Status(FATHOM_RESOURCES, "cannot move a thread to CPU " + names +
+                                        ": " + std::strerror(errno));
   return Status();
 }
 
 Status interleaveThread() {
-  // From the kernel's interface (linux/mempolicy.h), which not every system
-  // has a header for.
   constexpr int kInterleave = 3;
   constexpr unsigned kAllowed = 1u << 2;
-  unsigned long nodes[16] = {};
-  constexpr unsigned long kBits = sizeof(nodes) * 8;
-  int mode = 0;
-  if (syscall(SYS_get_mempolicy, &mode, nodes, kBits, nullptr, kAllowed) != 0 ||
-      syscall(SYS_set_mempolicy, kInterleave, nodes, kBits) != 0)
+  Policy all;
+  if (syscall(SYS_get_mempolicy, &all.mode, all.nodes, kNodeBits, nullptr,
+              kAllowed) != 0 ||
+      syscall(SYS_set_mempolicy, kInterleave, all.nodes, kNodeBits) != 0)
     return Status(FATHOM_RESOURCES,
                   std::string("cannot interleave memory over NUMA nodes: ") +
                       std::strerror(errno) + "; leave the option out");
   return Status();
+}
+
+CallerPlacement::~CallerPlacement() {
+  if (holder != std::this_thread::get_id() || --before.holders)
+    return;
+  (void)sched_setaffinity(0, sizeof(before.cpus), &before.cpus);
+  if (before.hasPolicy)
+    (void)syscall(SYS_set_mempolicy, before.policy.mode,
+                  before.policy.mode ? before.policy.nodes : nullptr,
+                  before.policy.mode ? kNodeBits : 0);
+}
+
+void CallerPlacement::hold() {
+  if (holder != std::thread::id())
+    return;
+  holder = std::this_thread::get_id();
+  if (before.holders++)
+    return;
+  if (sched_getaffinity(0, sizeof(before.cpus), &before.cpus) != 0)
+    CPU_ZERO(&before.cpus);
+  before.hasPolicy = syscall(SYS_get_mempolicy, &before.policy.mode,
+                             before.policy.nodes, kNodeBits, nullptr, 0) == 0;
+}
+
+Status CallerPlacement::move(int cpu) {
+  hold();
+  return moveThread({cpu});
+}
+
+Status CallerPlacement::interleave() {
+  hold();
+  return interleaveThread();
 }
 
 void adviseHugePages(void *memory, size_t bytes) {

@@ -5,7 +5,9 @@
 
 #include "runtime/src/Status.h"
 
+#include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace fathom::rt {
@@ -30,11 +32,44 @@ struct Placement {
 Status parsePlacement(const char *pin, const char *numa, bool hugePages,
                       Placement &out);
 
-/// Moves the calling thread to a CPU; FATHOM_RESOURCES where that is refused.
-Status pinThread(int cpu);
+/// CPUs that the calling thread may use, ascending, wherever a CallerPlacement
+/// has moved it; none where the system does not say.
+std::vector<int> allowedCpus();
+
+/// CPUs for workers beside a caller that runs on `here`: those behind it come
+/// first and then those before it, so that callers on different CPUs have
+/// different workers; of a core that another CPU of the list (or `here`) has, a
+/// CPU comes only behind all others. `coreOf` names the core of a CPU.
+std::vector<int> workerCpus(const std::vector<int> &allowed, int here,
+                            const std::function<int(int)> &coreOf);
+
+/// The core of a CPU, as the first of the CPUs on it; the CPU itself where the
+/// system does not say.
+int coreOf(int cpu);
+
+/// Moves the calling thread to CPUs; FATHOM_RESOURCES where that is refused.
+Status moveThread(const std::vector<int> &cpus);
 /// Spreads pages that the calling thread touches from now on over all nodes
 /// that it may use; FATHOM_RESOURCES where the system has no such policy.
 Status interleaveThread();
+
+/// Moves the thread that calls, and puts it back when it is destroyed by that
+/// thread: where there are several, the last one what was before the first.
+class CallerPlacement {
+public:
+  CallerPlacement() = default;
+  ~CallerPlacement();
+  CallerPlacement(const CallerPlacement &) = delete;
+  CallerPlacement &operator=(const CallerPlacement &) = delete;
+
+  Status move(int cpu);
+  Status interleave();
+
+private:
+  void hold();
+  std::thread::id holder; // none: nothing was changed
+};
+
 /// Advice only: a system without huge pages ignores it.
 void adviseHugePages(void *memory, size_t bytes);
 

@@ -20,10 +20,12 @@ constexpr int64_t kSpinNanoseconds = 20000;
 
 /// Several ranges a thread even out programs of unequal length. A thread takes
 /// an eighth of what is left of its part at once, and a quarter of another's:
-/// much while there is much, so that neighbours stay together, little at the
-/// end, which all threads are to reach at the same time.
+/// more while there is much, so that neighbours stay together, little at the
+/// end, which all threads are to reach at the same time. Never more than a few:
+/// where programs differ much, the long ones may all lie in one part.
 constexpr int64_t kRangesPerThread = 128;
-constexpr uint32_t kOwnShare = 8, kOthersShare = 4;
+constexpr uint32_t kOwnShare = 8, kOthersShare = 4, kMostOwn = 2,
+                   kMostOthers = 4;
 constexpr int64_t kMostRanges = 0xffff; // as ThreadPool::Part can name
 
 /// See ThreadPool::Part.
@@ -71,48 +73,37 @@ template <typename Ready> bool spin(Ready ready) {
   return ready();
 }
 
-/// CPUs of this process other than the one that runs now, for the workers.
-std::vector<int> otherCpus() {
-  std::vector<int> cpus;
-  cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
-    return cpus;
-  const int here = sched_getcpu();
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-    if (cpu != here && CPU_ISSET(cpu, &allowed))
-      cpus.push_back(cpu);
-  return cpus;
-}
-
 } // namespace
 
 Status ThreadPool::start(int threads, const Placement &placement) {
   threadCount = threads;
   parts = std::make_unique<Part[]>(size_t(threads));
+  const std::vector<int> allowed = allowedCpus();
   std::vector<int> cpus = placement.cpus;
   if (!cpus.empty()) {
-    if (Status s = pinThread(cpus[0]); s.failed())
+    if (Status s = caller.move(cpus[0]); s.failed())
       return s;
-  } else if (placement.pin) {
-    cpus = otherCpus();
-    if (threads - 1 > static_cast<int>(cpus.size()))
-      cpus.clear();
-    else // numbered like the threads; the caller's entry is not used
-      cpus.insert(cpus.begin(), -1);
+  } else if (placement.pin && threads <= static_cast<int>(allowed.size())) {
+    cpus = workerCpus(allowed, sched_getcpu(), coreOf);
+    // Numbered like the threads; the caller's entry is not used.
+    cpus.insert(cpus.begin(), -1);
   }
   if (placement.interleave)
-    if (Status s = interleaveThread(); s.failed())
+    if (Status s = caller.interleave(); s.failed())
       return s;
   workers.reserve(threads - 1);
   for (int i = 1; i < threads; ++i) {
-    const int cpu = cpus.empty() ? -1 : cpus[size_t(i) % cpus.size()];
+    // Not the caller's one, if it has been moved.
+    const std::vector<int> where =
+        cpus.empty() ? allowed
+                     : std::vector<int>{cpus[size_t(i) % cpus.size()]};
     const bool spread = placement.interleave;
     try {
-      workers.emplace_back([this, i, cpu, spread] {
+      workers.emplace_back([this, i, where, spread] {
         // Checked for the caller; for a worker a wish: where it is refused the
         // kernel chooses.
-        if (cpu >= 0)
-          (void)pinThread(cpu);
+        if (!where.empty())
+          (void)moveThread(where);
         if (spread)
           (void)interleaveThread();
         work(i);
@@ -195,7 +186,8 @@ bool ThreadPool::takeRanges(uint32_t number, int thread, int owner) {
     const int64_t ranges = jobRanges.load(std::memory_order_relaxed);
     const bool own = thread == owner;
     const uint32_t taken =
-        std::max((end - first) / (own ? kOwnShare : kOthersShare), 1u);
+        std::clamp((end - first) / (own ? kOwnShare : kOthersShare), 1u,
+                   own ? kMostOwn : kMostOthers);
     if (!left.compare_exchange_weak(current,
                                     own ? part(number, first + taken, end)
                                         : part(number, first, end - taken),

@@ -27,7 +27,8 @@ public:
 
   /// Starts `threads - 1` workers; `threads` is at least 1. Unless placed
   /// otherwise each worker gets a CPU of its own when there are enough (two
-  /// threads woken onto one core cost more than a launch).
+  /// threads woken onto one core cost more than a launch). Where the caller is
+  /// moved too, it is put back when it destroys the pool.
   Status start(int threads, const Placement &placement = {});
 
   int threads() const { return threadCount; }
@@ -45,6 +46,7 @@ private:
   bool takeRanges(uint32_t number, int thread, int owner);
 
   int threadCount = 1;
+  CallerPlacement caller;
   std::vector<std::thread> workers;
   std::atomic<bool> stopping{false};
 

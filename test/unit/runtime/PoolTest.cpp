@@ -85,12 +85,33 @@ TEST(ThreadPool, SlowestThreadIsAwaited) {
   EXPECT_EQ(done, 64);
 }
 
+/// Programs of a merged launch may differ much, and the long ones come first:
+/// they must not all be one thread's.
+TEST(ThreadPool, LongProgramsAreShared) {
+  constexpr int64_t kLong = 64, kAll = 64 + 1024;
+  ThreadPool pool;
+  ASSERT_FALSE(pool.start(2).failed());
+  std::atomic<int64_t> of[2] = {};
+  pool.run(
+      [](void *context, int64_t begin, int64_t end, int thread) {
+        for (int64_t i = begin; i < end && i < kLong; ++i) {
+          std::this_thread::sleep_for(std::chrono::milliseconds(1));
+          ++static_cast<std::atomic<int64_t> *>(context)[thread];
+        }
+      },
+      of, kAll);
+  EXPECT_EQ(of[0] + of[1], kLong);
+  EXPECT_GE(std::min<int64_t>(of[0], of[1]), kLong / 3);
+}
+
 TEST(Cpu, Levels) {
   EXPECT_EQ(isaRank("x86-64-v3"), 3);
   EXPECT_EQ(isaRank("x86-64-v4"), 4);
   EXPECT_LT(isaRank("x86-64-v4"), isaRank("x86-64-v4-bf16"));
   EXPECT_LT(isaRank("x86-64-v4-bf16"), isaRank("x86-64-v4-amx"));
   EXPECT_EQ(isaRank(isaName(cpuRank())), cpuRank());
+  for (int most : {3, 4, 5, 6})
+    EXPECT_EQ(cpuRank(most), std::min(most, cpuRank()));
   EXPECT_EQ(isaRank("x86-64-v2"), 0);
   EXPECT_EQ(isaRank(""), 0);
   EXPECT_EQ(cpuRank() == 0, !missingForV3().empty());
