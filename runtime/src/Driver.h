@@ -126,7 +126,8 @@ struct DriverTable {
   Status (*launch)(void *self, const LaunchRecord &record, void *stream);
 
   /// What is queued on the stream between these two is not run but becomes a
-  /// graph, which can be queued as often as wanted. Where `recordsGraphs`.
+  /// graph, which can be queued as often as wanted. Where `recordsGraphs`;
+  /// null where every launch is wanted by itself all the same.
   Status (*beginRecording)(void *self, void *stream);
   Status (*endRecording)(void *self, void *stream, void **graph);
   Status (*replay)(void *self, void *graph, void *stream);

@@ -209,7 +209,7 @@ template <typename Queue> Status Session::record(void *&graph, Queue queue) {
 /// argument is what it is in all such steps.
 Status Session::recordGraphs() {
   const DriverTable &table = *device.table;
-  if (!table.recordsGraphs)
+  if (!table.recordsGraphs || !table.beginRecording)
     return Status();
   std::lock_guard<std::mutex> lock(engine->stepMutex());
   for (Stage &stage : stageStates) {

@@ -2,6 +2,7 @@
 #include "runtime/drivers/cuda/CudaDriver.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 
 namespace fathom::rt {
@@ -11,6 +12,8 @@ namespace {
 /// The first version of the driver, CUDA 13.0, that runs tile kernels.
 constexpr int kLeastVersion = 13000;
 constexpr uint64_t kAlignment = 256;
+/// 1: no graphs, and every launch is waited for.
+constexpr const char *kWait = "FATHOM_CUDA_WAIT";
 /// Merged kernels have some dozens.
 constexpr uint32_t kMaxArgs = 512;
 
@@ -114,10 +117,7 @@ const DriverTable CudaDriver::table = {
       *nanoseconds = static_cast<uint64_t>(double(milliseconds) * 1e6);
       return s;
     },
-    [](void *self, void *which) {
-      return FATHOM_CUDA(of(self), synchronise, "cuStreamSynchronize",
-                         stream(which));
-    },
+    [](void *self, void *which) { return of(self).synchronise(which); },
     [](void *self, CopyKind kind, void *to, const void *from, uint64_t bytes,
        void *where) { return of(self).copy(kind, to, from, bytes, where); },
     [](void *self, void *to, uint8_t value, uint64_t bytes, void *where) {
@@ -165,6 +165,12 @@ const DriverTable CudaDriver::table = {
     nullptr,
 };
 
+const DriverTable CudaDriver::waitingTable = [] {
+  DriverTable waiting = table;
+  waiting.beginRecording = nullptr;
+  return waiting;
+}();
+
 CudaDriver::~CudaDriver() {
   if (!context)
     return;
@@ -181,11 +187,14 @@ Status CudaDriver::open(const DriverOptions &options, Driver &out) {
   auto driver = std::make_unique<CudaDriver>();
   if (Status s = driver->start(options); s.failed())
     return s;
-  out = Driver{&table, driver.release()};
+  const DriverTable *which = driver->waits ? &waitingTable : &table;
+  out = Driver{which, driver.release()};
   return Status();
 }
 
 Status CudaDriver::start(const DriverOptions &options) {
+  const char *wait = std::getenv(kWait);
+  waits = wait && std::string(wait) == "1";
   if (Status s = api.open(); s.failed())
     return s;
   int count = 0;
@@ -266,6 +275,17 @@ int CudaDriver::rank(const std::string &isa) const {
 
 Status CudaDriver::enter() const {
   return api.status(api.setContext(context), "cuCtxSetCurrent");
+}
+
+/// What a kernel does wrong comes out here, when many have been launched.
+Status CudaDriver::synchronise(void *which) const {
+  Status s =
+      FATHOM_CUDA(*this, synchronise, "cuStreamSynchronize", stream(which));
+  return !s.failed() || waits
+             ? s
+             : Status(s.code(), s.message() + "; with " + kWait +
+                                    "=1 every kernel is waited for, and the "
+                                    "one that fails is named");
 }
 
 /// One piece of the device's memory, cut up.
@@ -349,6 +369,9 @@ Status CudaDriver::launch(const LaunchRecord &record, void *where) const {
     return Status(FATHOM_UNSUPPORTED, kernel() + " has " +
                                           std::to_string(record.argCount) +
                                           " arguments");
+  // libcuda reads as many as the kernel has: those that a record lacks are 0.
+  static uint64_t none = 0;
+  std::fill(arguments + record.argCount, arguments + kMaxArgs, &none);
   for (uint32_t i = 0; i < record.argCount; ++i)
     arguments[i] = const_cast<uint64_t *>(&record.args[i]);
   for (int axis = 0; axis < 3; ++axis)
@@ -368,8 +391,11 @@ Status CudaDriver::launch(const LaunchRecord &record, void *where) const {
   config.stream = stream(where);
   const CuResult result = api.launch(
       &config, static_cast<CuKernel>(record.kernel), arguments, nullptr);
-  return result == 0 ? Status()
-                     : api.status(result, "cuLaunchKernelEx", kernel());
+  if (result != 0)
+    return api.status(result, "cuLaunchKernelEx", kernel());
+  return waits ? api.status(api.synchronise(config.stream),
+                            "cuStreamSynchronize", kernel())
+               : Status();
 }
 
 Status CudaDriver::endRecording(void *where, void **out) const {

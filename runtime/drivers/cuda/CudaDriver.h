@@ -23,6 +23,8 @@ public:
 
 private:
   static const DriverTable table;
+  /// Without graphs, to find a kernel that fails.
+  static const DriverTable waitingTable;
 
   Status start(const DriverOptions &options);
   Status readDevice();
@@ -30,6 +32,7 @@ private:
   int rank(const std::string &isa) const;
   /// Makes the context that of the calling thread.
   Status enter() const;
+  Status synchronise(void *stream) const;
 
   Status allocate(const BufferRequest *requests, size_t count, void **memory);
   Status copy(CopyKind kind, void *to, const void *from, uint64_t bytes,
@@ -40,6 +43,7 @@ private:
   Status endRecording(void *stream, void **graph) const;
 
   CudaApi api;
+  bool waits = false; // for every kernel
   CuDevice device = 0;
   CuContext context = nullptr;
   CuStream setup = nullptr; // for zeroing what is allocated

@@ -14,6 +14,8 @@ namespace fathom::rt {
 namespace {
 
 constexpr uint64_t kRange = uint64_t(1) << 40, kPage = 4096;
+/// How much of the range buffers may have; no bytes are in the rest.
+constexpr uint64_t kGiven = kRange / 2;
 constexpr uint64_t kReadPastEnd = 64, kAlignment = 256;
 constexpr uint8_t kPoison = 0xff;
 
@@ -44,11 +46,11 @@ void say(const char *text) {
 
 void onFault(int signal, siginfo_t *info, void *) {
   const uint64_t address = reinterpret_cast<uintptr_t>(info->si_addr);
+  if (landing) { // whatever a kernel touches, it is told with its name
+    landing->address = std::max<uint64_t>(address, 1);
+    siglongjmp(landing->back, 1);
+  }
   if (isOurs(address)) {
-    if (landing) {
-      landing->address = address;
-      siglongjmp(landing->back, 1);
-    }
     say("fathom: the host touched an address of the emulated device's memory; "
         "it has to go through the driver's copies\n");
   }
@@ -142,7 +144,7 @@ Status DeviceMemory::allocate(const std::string &name, uint64_t size,
                               uint64_t *address) {
   const uint64_t pageBytes =
       (size + kReadPastEnd + kAlignment + kPage - 1) / kPage * kPage;
-  if (size > kRange || next - base > kRange - pageBytes - kPage)
+  if (size > kGiven || next - base > kGiven - pageBytes - kPage)
     return Status(FATHOM_RESOURCES, "the emulated device has no addresses left "
                                     "for '" +
                                         name + "' (" + std::to_string(size) +
@@ -181,11 +183,13 @@ Status DeviceMemory::release(uint64_t address) {
   return intact;
 }
 
+uint64_t DeviceMemory::nowhere() const { return base - distance + kGiven; }
+
 std::string DeviceMemory::describe(uint64_t address) const {
   if (backing && address - (base - distance) < kRange)
     address += distance;
   auto it = buffers.upper_bound(address);
-  if (address - base >= kRange || it == buffers.begin())
+  if (address - base >= kGiven || it == buffers.begin())
     return "an address that is none of the device's";
   const DeviceBuffer *buffer = &std::prev(it)->second;
   // A guard page belongs to the buffer that is nearer.

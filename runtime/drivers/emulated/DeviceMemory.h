@@ -57,6 +57,8 @@ public:
   uint8_t *bytes(uint64_t address) const {
     return reinterpret_cast<uint8_t *>(address - distance);
   }
+  /// Where no bytes are, and none near.
+  uint64_t nowhere() const;
   /// "64 bytes after the end of 'logits' (4096 bytes)", of an address of
   /// either range.
   std::string describe(uint64_t address) const;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "runtime/drivers/emulated/EmulatedDriver.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 
@@ -11,6 +12,8 @@ namespace {
 /// What kernels for a GPU assume of every address (the compiler states it to
 /// the assembler).
 constexpr uint64_t kPointerAlignment = 16;
+/// Merged kernels have some dozens.
+constexpr size_t kMostArgs = 512;
 
 EmulatedDriver &of(void *self) { return *static_cast<EmulatedDriver *>(self); }
 
@@ -301,6 +304,8 @@ Status EmulatedDriver::translate(const std::string &who, Arguments &a) {
     a.tables.push_back(std::move(entries));
     a.translated.push_back(address(a.tables.back().data()));
   }
+  // A kernel may take more than its record has.
+  a.translated.resize(std::max(a.args.size(), kMostArgs), memory.nowhere());
   return Status();
 }
 

@@ -229,6 +229,50 @@ TEST_F(Cuda, StepsOnlyQueue) {
   }
 }
 
+/// A fault of a kernel shows when somebody waits; asked to, the driver waits
+/// for each of them, so that its name can be told.
+TEST_F(Cuda, WaitsForEachKernelWhenAsked) {
+  auto stepThatFails = [&](const char *call) {
+    mock().reset();
+    EXPECT_EQ(open().code, FATHOM_OK);
+    EXPECT_EQ(fathom_session_create(engine, nullptr, &session).code, FATHOM_OK);
+    int32_t slot = 0;
+    EXPECT_EQ(fathom_session_add(session, &slot).code, FATHOM_OK);
+    const int32_t id = 3;
+    const fathom_tokens tokens = {slot, &id, 1, 1};
+    auto step = [&] {
+      mock().calls.clear();
+      return fathom_step(session, &tokens, 1, nullptr, nullptr);
+    };
+    EXPECT_EQ(step().code, FATHOM_OK);
+    const std::vector<std::string> calls = mock().calls;
+    mock().failAt = std::find(calls.begin(), calls.end(), call) - calls.begin();
+    ++mock().failAt;
+    const fathom_status failed = step();
+    EXPECT_EQ(failed.code, FATHOM_FAILED);
+    close();
+    return std::make_pair(calls, std::string(failed.message));
+  };
+  auto [calls, message] = stepThatFails("cuStreamSynchronize");
+  EXPECT_NE(message.find("FATHOM_CUDA_WAIT=1"), std::string::npos) << message;
+  EXPECT_EQ(message.find("kernel 'fake_"), std::string::npos) << message;
+  setenv("FATHOM_CUDA_WAIT", "1", 1);
+  std::tie(calls, message) = stepThatFails("cuStreamSynchronize");
+  unsetenv("FATHOM_CUDA_WAIT");
+  EXPECT_NE(message.find("kernel 'fake_store': cuStreamSynchronize failed"),
+            std::string::npos)
+      << message;
+  EXPECT_EQ(mock().count["cuGraphLaunch"], 0);
+  EXPECT_EQ(mock().count["cuStreamBeginCapture_v2"], 0);
+  int64_t launches = 0;
+  for (size_t i = 0; i + 1 < calls.size(); ++i)
+    if (calls[i] == "cuLaunchKernelEx") {
+      ++launches;
+      EXPECT_EQ(calls[i + 1], "cuStreamSynchronize");
+    }
+  EXPECT_EQ(launches, 4);
+}
+
 TEST_F(Cuda, AnyCallMayFail) {
   expectAnyCallMayFail(
       [](const std::string &call) {

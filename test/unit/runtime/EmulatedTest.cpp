@@ -352,7 +352,28 @@ INSTANTIATE_TEST_SUITE_P(
                         s.launches[1].grid[0] = {
                             {fathom::format::Count::One, 1, 4000}};
                     },
-                    "kernel 'fake_sum'"}));
+                    "kernel 'fake_sum'"},
+        // The record of one kernel lacks its last argument.
+        WrongRecord{[](fathom::format::Manifest &m) {
+                      for (auto &s : m.entries[0].specialisations)
+                        s.launches[0].args.pop_back();
+                    },
+                    "kernel 'fake_store' touched an address that is none of "
+                    "the device's"},
+        // It has none at all.
+        WrongRecord{[](fathom::format::Manifest &m) {
+                      for (auto &s : m.entries[0].specialisations)
+                        s.launches[0].args.clear();
+                    },
+                    "kernel 'fake_store' touched an address that is none of "
+                    "the device's"},
+        // A count where the kernel takes a buffer.
+        WrongRecord{[](fathom::format::Manifest &m) {
+                      for (auto &s : m.entries[0].specialisations)
+                        s.launches[0].args[0].kind =
+                            fathom::format::Arg::Kind::Count;
+                    },
+                    "kernel 'fake_store'"}));
 
 using EmulatedDeathTest = Emulated;
 TEST_F(EmulatedDeathTest, TheHostTouchesTheDevice) {
