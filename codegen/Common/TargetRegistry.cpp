@@ -29,8 +29,9 @@ std::string TargetRegistry::names() const {
       map_range(backends, [](const auto &b) { return b->name().str(); }), ", ");
 }
 
-std::string TargetRegistry::resolveLevels(const TargetBackend &backend,
-                                          std::vector<std::string> &wanted) {
+std::optional<std::string>
+TargetRegistry::resolveLevels(const TargetBackend &backend,
+                              std::vector<std::string> &wanted) {
   if (wanted.empty())
     wanted = backend.defaultLevels();
   std::vector<std::string> known = backend.levels();
@@ -43,7 +44,7 @@ std::string TargetRegistry::resolveLevels(const TargetBackend &backend,
     if (is_contained(wanted, level))
       ordered.push_back(level);
   wanted = ordered;
-  return "";
+  return std::nullopt;
 }
 
 } // namespace fathom

@@ -14,6 +14,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -101,9 +102,9 @@ public:
   std::string names() const;
 
   /// Levels to compile for: `wanted`, or the default when it is empty. Returns
-  /// an empty string, or the name of a level that the target does not have.
-  static std::string resolveLevels(const TargetBackend &backend,
-                                   std::vector<std::string> &wanted);
+  /// the name of a level that the target does not have, if there is one.
+  static std::optional<std::string>
+  resolveLevels(const TargetBackend &backend, std::vector<std::string> &wanted);
 
 private:
   std::vector<std::unique_ptr<TargetBackend>> backends;

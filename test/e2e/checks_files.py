@@ -346,6 +346,11 @@ def usage(env):
             (["compile", nano, "-o", out, "--what"], 2),
             (["compile", nano, "-o", out, "--target", "gpu"], 3),
             (["compile", nano, "-o", out, "--cpu", "x86-64-v9"], 3),
+            (["compile", nano, "-o", out, "--target", "cpu:x86-64-v3,"],
+             3),
+            (["compile", nano, "-o", out, "--target", "cuda:sm_90,"], 3),
+            (["compile", nano, "-o", out, "--target", "cuda:,"], 3),
+            (["plan", nano, "--target", "cuda:,sm_90"], 3),
             (["compile", nano, "-o", out, "--max-context", "1000000000"], 3),
             (["compile", "/nowhere/at/all", "-o", out], 5),
             (["--help"], 0), (["--version"], 0), (["compile", "--help"], 0)]:

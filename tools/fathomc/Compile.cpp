@@ -96,11 +96,12 @@ bool Compilation::chooseTarget() {
 
 bool Compilation::chooseLevels(const TargetBackend &backend, StringRef option,
                                TargetOptions &chosen) {
-  std::string unknown = TargetRegistry::resolveLevels(backend, chosen.levels);
-  if (unknown.empty())
+  std::optional<std::string> unknown =
+      TargetRegistry::resolveLevels(backend, chosen.levels);
+  if (!unknown)
     return true;
   return fail(makeError(FailureKind::Unsupported,
-                        "unsupported instruction-set level " + quoted(unknown),
+                        "unsupported instruction-set level " + quoted(*unknown),
                         option.str(),
                         "target '" + backend.name().str() +
                             "' has: " + join(backend.levels(), ", "),
