@@ -2,6 +2,7 @@
 """Fusion changes how much is written to memory, not what is computed: packages
 with and without each fusion, side by side."""
 import json
+import os
 
 import numpy as np
 
@@ -24,15 +25,28 @@ def tokens_of(env, name):
             for n in LENGTHS]
 
 
-def compare(env, name, disabled, exact):
+def step_of(package):
+    """What a step launches, by number of tokens."""
+    manifest = json.load(open(os.path.join(package, "manifest.json")))
+    return [[launch["kernel"] for launch in s["launches"]]
+            for entry in manifest["entries"] if entry["name"] == "step"
+            for s in entry["specialisations"]]
+
+
+def compare(env, name, disabled, exact, changes):
     checkpoint = env.checkpoint(name)
     lines = tokens_of(env, name)
     remarks = []
     exactly = ("f32", "bf16", "published") if env.full else ("bf16",)
     for numerics in exactly if exact else ("f32",):
-        fused = env.logits(env.package(checkpoint, numerics), lines)
-        plain = env.logits(env.package(checkpoint, numerics,
-                                       "--disable-fusion", disabled), lines)
+        packages = [env.package(checkpoint, numerics),
+                    env.package(checkpoint, numerics, "--disable-fusion",
+                                disabled)]
+        fused, plain = (env.logits(package, lines) for package in packages)
+        if changes:
+            require(step_of(packages[0]) != step_of(packages[1]),
+                    f"{numerics}: with and without {disabled} the same is "
+                    f"launched")
         require(np.isfinite(fused).all(), f"{numerics}: not all are finite")
         if exact:
             differ = (fused.view(np.uint32) != plain.view(np.uint32)).any(-1)
@@ -50,10 +64,11 @@ def compare(env, name, disabled, exact):
 
 def one_fusion(fusion, name):
     def run(env):
-        entry = next((f for f in table(env)["fusions"]
+        entry = next((f for f in table(env, env.checkpoint(name))["fusions"]
                       if f["fusion"] == fusion), None)
         require(entry is not None, f"there is no fusion {fusion}")
-        return compare(env, name, fusion, entry["keeps_sums"])
+        return compare(env, name, fusion, entry["keeps_sums"],
+                       entry["kernels_saved"] > 0)
 
     return run
 
@@ -67,7 +82,7 @@ for _fusion in FUSIONS:
 
 @check("fusion/all/mixed")
 def all_fusions(env):
-    return compare(env, "mixed", "all", False)
+    return compare(env, "mixed", "all", False, True)
 
 
 @check("fusion/kernels-per-layer")
@@ -90,6 +105,28 @@ def budget(env):
             require(found["bytes_written_per_token"] <
                     found["bytes_written_per_token_unfused"],
                     f"{name}, {numerics}: fusion writes more")
+    return ", ".join(f"{kind}: {n}" for kind, n in sorted(most.items()))
+
+
+@check("fusion/kernels-per-layer/published")
+def budget_of_published(env):
+    """The same of the published sizes."""
+    most = {}
+    for preset in ("v4-flash", "v4-pro"):
+        for numerics in ("bf16", "published"):
+            done = env.run("fathomc", "explain", "--preset", preset, "--json",
+                           "-q", "--numerics", numerics, check=True)
+            layers = [row for row in json.loads(done.out)["layers"]
+                      if row["kind"] != "outside of layers"]
+            require(layers, "no layers")
+            for row in layers:
+                limit = 12 if "ratio 4)" in row["kind"] else 9
+                require(row["kernels"] <= limit,
+                        f"{preset}, {numerics}: {row['kernels']} kernels in a "
+                        f"layer of kind {row['kind']}, at most {limit} are "
+                        f"allowed")
+                most[row["kind"]] = max(most.get(row["kind"], 0),
+                                        row["kernels"])
     return ", ".join(f"{kind}: {n}" for kind, n in sorted(most.items()))
 
 

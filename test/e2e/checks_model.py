@@ -8,8 +8,8 @@ import numpy as np
 
 import ref_numpy
 import rules
-from harness import (CONFIGS, GOLDEN, LEVELS, NAMES, NANO, NUMERICS, Skip, check,
-                     compare_f32, require, require_level)
+from harness import (CONFIGS, GOLDEN, LEVELS, NAMES, NANO, NUMERICS, Skip,
+                     best_level, check, compare_f32, require, require_level)
 
 
 # ---- f32 against the published code -----------------------------------------
@@ -34,6 +34,8 @@ def golden_level(level, numerics):
         golden = env.golden("mixed")
         package = env.package(env.checkpoint("mixed"), numerics, "--cpu",
                               ",".join(LEVELS))
+        ran = env.level_that_runs(package, "--cpu", level)
+        require(ran == level, f"{ran} runs")
         found = env.logits(package, [golden["ids"]], "--cpu", level)
         if numerics == "f32":
             return compare_f32(found[golden["positions"]], golden["f32"])
@@ -47,6 +49,16 @@ def golden_level(level, numerics):
 for _level in LEVELS:
     for _numerics in ("f32", "bf16"):
         check(f"golden/{_level}/{_numerics}")(golden_level(_level, _numerics))
+
+
+@check("golden/the-best-level-runs")
+def best_level_runs(env):
+    """Of a package with all levels, if nothing else is asked for."""
+    package = env.package(env.checkpoint("mixed"), "f32", "--cpu",
+                          ",".join(LEVELS))
+    ran = env.level_that_runs(package)
+    require(ran == best_level(), f"{ran} runs, this CPU has {best_level()}")
+    return ran
 
 
 def golden_batch(name):

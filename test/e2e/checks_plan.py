@@ -243,6 +243,17 @@ def resident(env):
     return f"{planned['peak_bytes'] / 1e9:.2f} GB, {100 * ratio:.1f} % of it"
 
 
+@check("plan/scores-are-not-kept")
+def scores(env):
+    """The indexer's scores of a long context are never whole in memory: those of
+    512 tokens with 262,144 blocks each would take 512 MiB."""
+    near, far = (plan(env, "--preset", "v4-flash", "--context", context)
+                 ["workspace_bytes"] for context in (32768, 1048576))
+    require(far < near + 20e6, f"a workspace of {near} bytes at context 32,768, "
+                               f"{far} at 1,048,576")
+    return f"{near / 1e6:.1f} and {far / 1e6:.1f} MB"
+
+
 # ---- Wrong requests --------------------------------------------------------------
 
 

@@ -15,7 +15,14 @@ from harness import (LEVELS, NAMES, NANO, Skip, check, compare_f32, require,
 # ---- Bits ----------------------------------------------------------------------
 
 
-def same_bits(name, numerics, lengths, level=None):
+# Where threads and memory are must not matter either. Five threads are more than
+# there are CPUs on a small machine.
+PLACES = (["--threads", 5], ["--threads", 5, "--chunk", 7], ["--pin", "none"],
+          ["--pin", min(os.sched_getaffinity(0)), "--threads", 3],
+          ["--huge-pages"], ["--prefault"])
+
+
+def same_bits(name, numerics, lengths, level=None, more=()):
     def run(env):
         if level:
             require_level(level)
@@ -26,11 +33,11 @@ def same_bits(name, numerics, lengths, level=None):
         package = env.package(env.checkpoint(name), numerics, *levels)
         first = None
         runs = 0
-        for chunk, separate, threads in itertools.product(
-                (0, 1, 7, 64), (False, True), (1, 2)):
-            options = ["--chunk", chunk, "--threads", threads]
-            options += ["--separate"] if separate else []
-            options += ["--cpu", level] if level else []
+        ways = [["--chunk", chunk, "--threads", threads, *separate]
+                for chunk, separate, threads in itertools.product(
+                    (0, 1, 7, 64), ([], ["--separate"]), (1, 2))]
+        for options in (*ways, *more):
+            options = [*options, *(["--cpu", level] if level else [])]
             path = env.logits_file(package, lines, *options)
             data = open(path, "rb").read()
             os.remove(path)
@@ -55,13 +62,43 @@ def same_bits(name, numerics, lengths, level=None):
 for _name in NAMES:
     for _numerics in ("bf16", "published"):
         check(f"bits/{_numerics}/{_name}", full=_name != "mixed")(
-            same_bits(_name, _numerics, [150, 37, 1, 90]))
+            same_bits(_name, _numerics, [150, 37, 1, 90],
+                      more=PLACES if _name == "mixed" else ()))
 for _level in LEVELS:
     check(f"bits/{_level}")(
         same_bits("mixed", "bf16", [150, 37, 1, 90], _level))
 for _numerics in ("bf16", "published"):
     check(f"bits/{_numerics}/csa-topk-long", full=True)(
         same_bits("csa-topk", _numerics, [700, 301, 129]))
+
+
+@check("bits/bf16/indexer-parts")
+def indexer_parts(env):
+    """More than 1,024 blocks: one token's scores are shared out and merged, those
+    of many tokens are not."""
+    package = env.package(NANO, "bf16", "--max-context", 8192)
+    rng = np.random.default_rng(9)
+    line = [rng.integers(0, env.config_of(NANO)["vocab_size"], 4500)]
+    whole = open(env.logits_file(package, line), "rb").read()
+    # One by one from where there is one part to where there are several.
+    alone = open(env.logits_file(package, line, "--chunk", 1), "rb").read()
+    require(whole == alone, "other bits one token at a time")
+
+
+@check("bits/interleaved")
+def interleaved(env):
+    package = env.package(env.checkpoint("mixed"), "bf16")
+    tokens = env.temporary("tokens.txt")
+    open(tokens, "w").write(",".join(map(str, range(90))) + "\n")
+    out = [env.temporary(name) for name in ("here.npy", "spread.npy")]
+    env.run("fathom", "logits", package, "--tokens-file", tokens, "-o", out[0],
+            check=True)
+    done = env.run("fathom", "logits", package, "--tokens-file", tokens, "-o",
+                   out[1], "--numa", "interleave")
+    if done.returncode == 4:
+        raise Skip(f"memory cannot be interleaved: {done.err.strip()[-100:]}")
+    require(done.returncode == 0, done.err)
+    require(filecmp.cmp(*out, shallow=False), "other bits")
 
 
 @check("bits/bf16/mtp")
@@ -254,29 +291,131 @@ def bench(env):
     for key in KEYS:
         require(key in result, f"no {key}")
         require(key == "machine" or result[key] > 0, f"{key} is {result[key]}")
+    # Kernel by kernel, all that a step reads, and as many launches as planned.
+    package, new = env.package(NANO, "bf16"), 6
+    timed = json.loads(env.run(
+        "fathom", "bench", package, "--prompt-tokens", 20, "--new-tokens", new,
+        "--repeat", 1, "--per-kernel", "--json", check=True).out)
+    decode = [k for k in timed["kernels"]
+              if k["entry"] == "step" and k["max_tokens"] == 1]
+    read = sum(k["weight_bytes"] for k in decode)
+    require(read == new * timed["decode_bytes_per_step"],
+            f"kernels read {read} bytes in {new} steps of "
+            f"{timed['decode_bytes_per_step']}")
+    manifest = json.load(open(os.path.join(package, "manifest.json")))
+    planned = next(len(s["launches"]) for e in manifest["entries"]
+                   if e["name"] == "step" for s in e["specialisations"]
+                   if s["maxTokens"] == 1)
+    launched = sum(k["launches"] for k in decode)
+    require(launched == new * planned,
+            f"{launched} launches in {new} steps of {planned}")
+    require(all(k["seconds"] > 0 for k in decode), "a kernel takes no time")
     return f"decode {result['decode_tokens_per_second']:.0f} tokens/s"
+
+
+def mid_package(env):
+    package = os.path.join(env.tmp, "mid.fathom")
+    if not os.path.isdir(package):
+        done = env.compile(env.checkpoint("mid"), package, "bf16", "--json",
+                           timeout=600)
+        require(done.seconds < 60, f"compiling took {done.seconds:.0f} s")
+        peak = json.loads(done.out)["peak_resident_bytes"]
+        require(peak < 1e9, f"compiling took {peak / 1e6:.0f} MB")
+    return package
+
+
+def measure(env, package, *options):
+    return json.loads(env.run("fathom", "bench", package, *options, "--threads",
+                              2, "--json", check=True, timeout=600).out)
+
+
+def best_of(rounds, value, env, package, *options):
+    """Other work on the machine only ever takes time away."""
+    return max((measure(env, package, *options) for _ in range(rounds)),
+               key=value)
+
+
+def is_wide(result):
+    return result["machine"]["isa"] != "x86-64-v3"
+
+
+# What is required where there is AVX-512; half of it on AVX2.
 
 
 @check("bench/mid", full=True)
 def bench_mid(env):
-    checkpoint = env.checkpoint("mid")
-    package = env.temporary("mid.fathom")
-    done = env.compile(checkpoint, package, "bf16", "--json", timeout=600)
-    compiled = json.loads(done.out)
-    require(done.seconds < 60, f"compiling took {done.seconds:.0f} s")
-    require(compiled["peak_resident_bytes"] < 1e9,
-            f"compiling took {compiled['peak_resident_bytes'] / 1e6:.0f} MB")
-    command = ("bench", package, "--prompt-tokens", 512, "--new-tokens", 64,
-               "--threads", 2, "--json")
-    env.run("fathom", *command, check=True, timeout=600)
-    r = json.loads(env.run("fathom", *command, check=True, timeout=600).out)
-    limit = r["mapped_weight_bytes"] + r["cache_bytes"] + 200e6
-    text = (f"compile {done.seconds:.0f} s, "
-            f"{compiled['peak_resident_bytes'] / 1e6:.0f} MB; decode "
-            f"{r['decode_tokens_per_second']:.1f}, prefill "
-            f"{r['prefill_tokens_per_second']:.0f} tokens/s; load "
-            f"{r['load_seconds']:.2f} s; {r['peak_resident_bytes'] / 1e6:.0f} MB")
-    require(r["decode_tokens_per_second"] >= 25 and
-            r["prefill_tokens_per_second"] >= 100 and
-            r["load_seconds"] < 0.3 and r["peak_resident_bytes"] <= limit, text)
+    def share(result):
+        return result["decode_share_of_read_bandwidth"]
+    package = mid_package(env)
+    near = best_of(3, share, env, package, "--prompt-tokens", 100,
+                   "--new-tokens", 64)
+    far = best_of(3, share, env, package, "--context", 8000, "--prompt-tokens",
+                  20, "--new-tokens", 64)
+    text = (f"decode {near['decode_tokens_per_second']:.0f} tokens/s, "
+            f"{share(near):.2f} of the read bandwidth; at context 8,000 "
+            f"{share(far):.2f}; load {near['load_seconds']:.2f} s, first token "
+            f"{far['time_to_first_token_seconds']:.2f} s; "
+            f"{far['peak_resident_bytes'] / 1e6:.0f} MB")
+    part = 1 if is_wide(near) else .5
+    require(share(near) >= .70 * part and share(far) >= .60 * part and
+            near["load_seconds"] <= .2 and
+            far["time_to_first_token_seconds"] <= .2 and
+            max(near["peak_resident_bytes"], far["peak_resident_bytes"]) <=
+            500e6, text)
+    return text
+
+
+@check("bench/mid-prefill", full=True)
+def bench_prefill(env):
+    def speed(result):
+        return result["prefill_tokens_per_second"]
+    r = best_of(3, speed, env, mid_package(env), "--prompt-tokens", 512,
+                "--new-tokens", 1)
+    least = 1500 if r["machine"]["isa"] == "x86-64-v4-amx" else 100
+    require(speed(r) >= least, f"{speed(r):.0f} tokens/s, not {least}")
+    return f"{speed(r):.0f} tokens/s"
+
+
+@check("bench/mid-eight", full=True)
+def bench_eight(env):
+    """Eight sequences beside one, in pairs, because a machine's speed wavers."""
+    package = mid_package(env)
+    ratios = []
+    for _ in range(5):
+        one, eight = (measure(env, package, "--prompt-tokens", 100,
+                              "--new-tokens", 64, "--sequences", n)
+                      for n in (1, 8))
+        ratios.append(eight["decode_tokens_per_second"] /
+                      one["decode_tokens_per_second"])
+    least = 3 if is_wide(one) else 1.5
+    text = (f"eight are {np.median(ratios):.2f} times one ({min(ratios):.2f} to "
+            f"{max(ratios):.2f})")
+    require(np.median(ratios) >= least, f"{text}, not {least}")
+    return text
+
+
+@check("bench/flash-experts", full=True)
+def bench_experts(env):
+    """One layer of Flash's width: how fast one token's experts are read."""
+    config = env.config("mid")
+    config.update(hidden_size=4096, moe_intermediate_size=2048,
+                  n_routed_experts=64, num_hidden_layers=1, num_hash_layers=0,
+                  num_nextn_predict_layers=0, compress_ratios=[0],
+                  vocab_size=1024)
+    package = env.temporary("experts.fathom")
+    env.compile(env.checkpoint(config), package, "bf16")
+
+    def share(result):
+        experts = [k for k in result["kernels"] if k["max_tokens"] == 1 and
+                   k["kernel"].startswith("moe_")]
+        require(len(experts) == 2, f"{len(experts)} kernels of experts")
+        rate = (sum(k["weight_bytes"] for k in experts) /
+                sum(k["seconds"] for k in experts))
+        return rate / result["read_bandwidth_bytes_per_second"]
+    r = best_of(3, share, env, package, "--prompt-tokens", 8, "--new-tokens",
+                64, "--per-kernel")
+    least = .6 if is_wide(r) else .3
+    text = (f"{share(r):.2f} of "
+            f"{r['read_bandwidth_bytes_per_second'] / 1e9:.1f} GB/s")
+    require(share(r) >= least, f"{text}, not {least}")
     return text

@@ -124,7 +124,12 @@ class Env:
     # Checkpoints.
 
     def config(self, name):
-        return json.load(open(os.path.join(CONFIGS, name + ".json")))
+        return self.config_of(os.path.join(CONFIGS, name), ".json")
+
+    @staticmethod
+    def config_of(directory, file="/config.json"):
+        with open(directory + file) as f:
+            return json.load(f)
 
     def checkpoint(self, config, seed=1, shard_mb=2048):
         """The directory of the random checkpoint for a configuration, given by
@@ -183,6 +188,13 @@ class Env:
         if not os.path.isdir(path):
             self.compile(checkpoint, path, numerics, *more)
         return path
+
+    def level_that_runs(self, package, *options):
+        """The instruction-set level that the runtime chooses."""
+        done = self.run("fathom", "bench", package, "--prompt-tokens", 1,
+                        "--new-tokens", 0, "--repeat", 1, "--json", *options,
+                        check=True)
+        return json.loads(done.out)["machine"]["isa"]
 
     def logits(self, package, lines, *options, timeout=600, **popen):
         """[all tokens of all lines, vocabulary]"""
