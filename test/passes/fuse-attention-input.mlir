@@ -1,6 +1,6 @@
 // RUN: fathom-opt %s -fathom-fuse-attention-input | FileCheck %s
 // RUN: fathom-opt %s -fathom-fuse-attention-input -fathom-pass-counts -o /dev/null 2>&1 | FileCheck %s --check-prefix=COUNT
-// COUNT: {{^}}fathom-fuse-attention-input: groups 2, left 4, operations 13{{$}}
+// COUNT: {{^}}fathom-fuse-attention-input: groups 2, left 6, operations 13{{$}}
 
 !window = !dsv4.cache<window, 144 rows of 128, rope = 64, fp8>
 
@@ -65,4 +65,24 @@ func.func @others(%x: tensor<?x64xbf16>, %g: tensor<64xbf16>, %wb: tensor<1024x6
   %n2 = dsv4.rms_norm %x, %g {eps = 1.0e-6 : f64} : (tensor<?x64xbf16>, tensor<64xbf16>) -> tensor<?x64xbf16>
   %c = dsv4.linear %n2, %wb : (tensor<?x64xbf16>, tensor<1024x64xbf16>) -> tensor<?x8x128xbf16>
   return %n0, %a, %b, %c : tensor<?x64xbf16>, tensor<?x8x128xbf16>, tensor<?x1024xbf16>, tensor<?x8x128xbf16>
+}
+
+// The row of the window is wanted by something else, too.
+// CHECK-LABEL: func.func @row_escapes
+// CHECK-NOT: dsv4.fused
+// CHECK: return
+func.func @row_escapes(%kv: tensor<?x128xbf16>, %g: tensor<128xbf16>, %w: !window, %p: tensor<?xi32>, %s: tensor<?xi32>)
+    -> tensor<?x128xbf16> {
+  %k = dsv4.rms_norm %kv, %g {eps = 1.0e-6 : f64} : (tensor<?x128xbf16>, tensor<128xbf16>) -> tensor<?x128xbf16>
+  dsv4.window_insert %w, %k, %p, %s : (!window, tensor<?x128xbf16>, tensor<?xi32>, tensor<?xi32>) -> ()
+  return %k : tensor<?x128xbf16>
+}
+
+// There is no attention.
+// CHECK-LABEL: func.func @none
+// CHECK-NEXT: %[[Y:.*]] = dsv4.hadamard
+// CHECK-NEXT: return %[[Y]]
+func.func @none(%x: tensor<?x128xbf16>) -> tensor<?x128xbf16> {
+  %y = dsv4.hadamard %x : (tensor<?x128xbf16>) -> tensor<?x128xbf16>
+  return %y : tensor<?x128xbf16>
 }
