@@ -81,7 +81,8 @@ _CUDA_QUICK = ([f"golden/f32/{name}/chunk-0" for name in NAMES]
 _CUDA_FULL = ([name for name in _KNOWN if name.startswith("golden/f32/")]
               + [f"golden/published/{name}" for name in NAMES]
               + [f"golden/bf16/{name}/nearer-to-f32" for name in NAMES]
-              + [name for name in _KNOWN if name.startswith("layer/")]
+              + [name for name in _KNOWN
+                 if name.startswith(("layer/published/", "layer/bf16/"))]
               + ["bits/bf16/mixed", "bits/bf16/mtp"])
 for _name in _CUDA_QUICK + [n for n in _CUDA_FULL if n not in _CUDA_QUICK]:
     check("emulated-cuda/" + _name,

@@ -12,6 +12,15 @@ from harness import (CONFIGS, GOLDEN, LEVELS, NAMES, NANO, NUMERICS, Skip,
                      best_level, check, compare_f32, require, require_level)
 
 
+def only_level(level):
+    """Compiles for one instruction-set level, which the CPU has to have; for the
+    best one where none is named."""
+    if not level:
+        return ()
+    require_level(level)
+    return ("--cpu", level)
+
+
 # ---- f32 against the published code -----------------------------------------
 
 
@@ -120,9 +129,10 @@ def published_rule(golden, logits):
     return text
 
 
-def published_end_to_end(name):
+def published_end_to_end(name, level=None):
     def run(env):
-        package = env.package(env.checkpoint(name), "published")
+        package = env.package(env.checkpoint(name), "published",
+                              *only_level(level))
         golden = env.golden(name)
         return published_rule(golden, env.logits(package, [golden["ids"]]))
 
@@ -149,6 +159,9 @@ def bf16_nearer(name):
 
 for _name in NAMES:
     check(f"golden/published/{_name}")(published_end_to_end(_name))
+    for _level in LEVELS:
+        check(f"golden/{_level}/published/{_name}", full=True)(
+            published_end_to_end(_name, _level))
     check(f"golden/bf16/{_name}/nearer-to-f32")(bf16_nearer(_name))
 
 
@@ -254,10 +267,12 @@ def judge_layer(env, name, found, wanted):
     return text
 
 
-def one_layer(name, layer, mode):
+def one_layer(name, layer, mode, level=None):
     def run(env):
+        only = only_level(level)
         checkpoint, ids = one_layer_checkpoint(env, name, layer, mode)
-        found = env.logits(env.package(checkpoint, mode), layer_lines(ids))
+        found = env.logits(env.package(checkpoint, mode, *only),
+                           layer_lines(ids))
         wanted = layer_reference(env, checkpoint, mode, ids)
         return judge_layer(env, name, found, wanted)
 
@@ -274,6 +289,10 @@ for _name in NAMES:
             check(f"layer/{_mode}/{_name}/{_layer}",
                   full=(_name, _layer) not in _QUICK)(
                       one_layer(_name, _layer, _mode))
+            for _level in LEVELS:
+                check(f"layer/{_level}/{_mode}/{_name}/{_layer}",
+                      full=(_mode, _name, _layer) != ("published", "mixed", 2))(
+                          one_layer(_name, _layer, _mode, _level))
 
 
 # ---- The trained model --------------------------------------------------------

@@ -67,6 +67,9 @@ for _name in NAMES:
 for _level in LEVELS:
     check(f"bits/{_level}")(
         same_bits("mixed", "bf16", [150, 37, 1, 90], _level))
+    for _name, _numerics in itertools.product(NAMES, ("bf16", "published")):
+        check(f"bits/{_level}/{_numerics}/{_name}", full=True)(
+            same_bits(_name, _numerics, [150, 37, 1, 90], _level))
 for _numerics in ("bf16", "published"):
     check(f"bits/{_numerics}/csa-topk-long", full=True)(
         same_bits("csa-topk", _numerics, [700, 301, 129]))
