@@ -302,37 +302,42 @@ static bool writeStandIn(const std::string &folder, const Target &target) {
          !sys::fs::setPermissions(path, sys::fs::owner_all);
 }
 
-/// One kernel in a folder of its own, which is gone afterwards. False: files
-/// could not be written.
-static bool compileOne(Job &job, const std::string &folder,
-                       const Toolchain &toolchain,
-                       const CompilerOptions &options) {
+/// One kernel in a folder of its own.
+static Error compileOne(Job &job, const std::string &folder,
+                        const Toolchain &toolchain,
+                        const CompilerOptions &options) {
   const std::string source = folder + "/kernel.mlir",
                     object = folder + "/kernel.o", last = folder + "/last";
-  if (sys::fs::create_directories(folder) || !writeBytes(source, job.module))
-    return false;
+  if (!writeBytes(source, job.module))
+    return cannotWrite(source);
   std::vector<std::string> arguments =
       compilerArguments(*job.target, source, folder, object);
   std::string program = toolchain.compilerFor(*job.target);
   bool hasGenerator = !toolchain.generatorFor(*job.target).empty();
   if (!hasGenerator) {
     if (!writeStandIn(last, *job.target))
-      return false;
+      return cannotWrite(last);
     const std::string front[] = {
         "-c", R"(PATH="$0:$PATH"; export PATH; exec "$@")", last, program};
     arguments.insert(arguments.begin(), std::begin(front), std::end(front));
     program = "/bin/sh";
   }
-  std::string output;
-  bool good = runTool(program, arguments, options.timeoutSeconds, output);
+  ToolRun run =
+      runToolTwice(program, arguments, options.timeoutSeconds, folder);
+  // A kernel at which it does not come to an end is refused like others.
+  if (run.end != ToolEnd::Waiting)
+    if (Error error =
+            machinesRefusal(run, toolchain.compilerFor(*job.target),
+                            job.kernel + " for " + job.target->name, folder))
+      return error;
   job.handOver = readBytes(folder + "/module.hivm.opt.mlir");
   if (hasGenerator)
     job.object = readBytes(object);
   // What it says of attempts that it gave up for others is no refusal.
-  if (!good) {
-    job.refusal = firstComplaint(output, hasGenerator);
+  if (!run.good()) {
+    job.refusal = firstComplaint(run.output, hasGenerator);
     if (job.refusal.empty())
-      job.refusal = lastWords(output);
+      job.refusal = lastWords(run.output);
   } else if (job.handOver.empty()) {
     job.refusal = "it handed nothing over to the last stage";
   } else if (hasGenerator && job.object.empty()) {
@@ -342,8 +347,7 @@ static bool compileOne(Job &job, const std::string &folder,
     job.handOver.clear();
     job.object.clear();
   }
-  sys::fs::remove_directories(folder);
-  return true;
+  return Error::success();
 }
 
 /// What is said of the hand-overs.
@@ -368,17 +372,18 @@ static void inspect(MutableArrayRef<Job> jobs, const Toolchain &toolchain) {
 
 Error compileModules(MutableArrayRef<Job> jobs, const Toolchain &toolchain,
                      const CompilerOptions &options) {
-  auto work = [&](size_t i, const std::string &folder) {
+  auto work = [&](size_t i, const std::string &folder) -> Error {
     Job &job = jobs[i];
     std::string entry;
     if (!options.cache.empty())
       entry = cacheEntry(job, toolchain, options);
     if (!entry.empty() && fromCache(job, entry))
-      return true;
-    bool good = compileOne(job, folder, toolchain, options);
+      return Error::success();
+    if (Error error = compileOne(job, folder, toolchain, options))
+      return error;
     if (!entry.empty() && !job.handOver.empty())
       toCache(job, entry);
-    return good;
+    return Error::success();
   };
   if (Error error =
           runJobs(jobs.size(), options.parallel, options.progress, work))

@@ -29,10 +29,10 @@ static void describeGenerator(const std::string &path, std::string &identity,
                               std::string &version) {
   if (path.empty())
     return;
-  std::string output;
   // Old ones do not know the option, which is no reason to refuse them.
-  if (runTool(path, {"--version"}, 60, output))
-    version = StringRef(output).split('\n').first.trim().substr(0, 80).str();
+  if (ToolRun run = runTool(path, {"--version"}, 60); run.good())
+    version =
+        StringRef(run.output).split('\n').first.trim().substr(0, 80).str();
   sys::fs::file_status status;
   if (!sys::fs::status(path, status))
     identity = path + " " + version + " " + std::to_string(status.getSize()) +
@@ -81,13 +81,13 @@ Expected<Toolchain> findToolchain(StringRef path, StringRef wheel) {
         "install the Python package ascendnpu-ir, or CANN, and name it with "
         "--bishengir");
 
-  std::string output;
-  if (!runTool(found.compile, {"--version"}, 60, output))
+  ToolRun run = runTool(found.compile, {"--version"}, 60);
+  if (!run.good())
     return makeError(FailureKind::Resources, "bishengir-compile does not run",
-                     quoted(found.compile), lastWords(output),
+                     quoted(found.compile), lastWords(run.output),
                      "install the Python package ascendnpu-ir again");
   // "bishengir-compile 1.2.0 (...)"
-  StringRef rest = StringRef(output).split("bishengir-compile ").second;
+  StringRef rest = StringRef(run.output).split("bishengir-compile ").second;
   found.version = rest.take_until([](char c) { return isSpace(c); }).str();
   if (found.version.empty())
     return makeError(FailureKind::Unsupported,

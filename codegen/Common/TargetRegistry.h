@@ -25,6 +25,8 @@ namespace fathom {
 struct CompiledLibrary {
   format::Library about;
   std::string bytes;
+  /// What the user should know of it, a line; or empty. Not in the package.
+  std::string note = {};
 };
 
 struct TargetOptions {

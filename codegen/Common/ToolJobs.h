@@ -4,6 +4,8 @@
 // of what they are made from.
 #pragma once
 
+#include "codegen/Common/Process.h"
+
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
@@ -30,12 +32,21 @@ void keep(const std::string &path, llvm::StringRef bytes);
 /// Told after jobs, by the caller's thread; may be empty.
 using JobProgress = std::function<void(size_t done, size_t of)>;
 
-/// Calls work(i, prefix) for every i below `count`, on `parallel` threads.
-/// Files of a job may have names that begin with its prefix, in a folder that
-/// is gone afterwards. Work that gives false could not write a file, which ends
-/// it all. Errors: the machine's refusal of folder or files.
-llvm::Error runJobs(size_t count, unsigned parallel,
-                    const JobProgress &progress,
-                    llvm::function_ref<bool(size_t, const std::string &)> work);
+/// Calls work(i, folder) for every i below `count`, on `parallel` threads. The
+/// folder is the job's own and gone afterwards, also when we are asked to end.
+/// Errors: that of a job, the first, after which none is begun; or the
+/// machine's refusal of folders.
+llvm::Error
+runJobs(size_t count, unsigned parallel, const JobProgress &progress,
+        llvm::function_ref<llvm::Error(size_t, const std::string &)> work);
+
+/// That a job could not write this file.
+llvm::Error cannotWrite(const std::string &file);
+
+/// What ended a tool, if that was not the tool's own affair but the machine's;
+/// success otherwise. `program` worked at `subject` in `folder`.
+llvm::Error machinesRefusal(const ToolRun &run, const std::string &program,
+                            const std::string &subject,
+                            const std::string &folder);
 
 } // namespace fathom

@@ -124,49 +124,55 @@ static void toCache(const Assembly &job, const std::string &path) {
 
 //===-- Assembling -------------------------------------------------------===//
 
-/// Of a cubin that was kept before it could be looked at.
-static bool inspectAgain(Assembly &job, const std::string &prefix,
-                         const Toolchain &toolchain) {
-  const std::string cubin = prefix + ".cubin";
-  if (writeBytes(cubin, job.cubin))
-    job.report = inspectCubin(toolchain, cubin);
-  sys::fs::remove(cubin);
-  return job.report.has_value();
+static Error inspect(Assembly &job, const std::string &cubin,
+                     const Toolchain &toolchain) {
+  auto report = inspectCubin(toolchain, cubin);
+  if (!report)
+    return report.takeError();
+  job.report = std::move(*report);
+  return Error::success();
 }
 
-/// One kernel in files named by `prefix`, which are gone afterwards. False: the
-/// file could not be written.
-static bool assembleOne(Assembly &job, const std::string &prefix,
-                        const Toolchain &toolchain,
-                        const AssemblyOptions &options) {
-  const std::string source = prefix + ".tilebc", cubin = prefix + ".cubin",
-                    remarks = prefix + ".yaml";
-  bool written = writeBytes(source, job.bytecode);
-  if (written) {
-    std::vector<std::string> arguments{"--gpu-name=" + job.target,
-                                       "-o",
-                                       cubin,
-                                       source,
-                                       "--remarks=all",
-                                       "--remark-format=yaml",
-                                       "--remarks-output-file=" + remarks};
-    if (!options.hostArchitecture.empty())
-      arguments.push_back("--host-arch=" + options.hostArchitecture);
-    std::string output;
-    if (runTool(toolchain.tileiras, arguments, options.limit, output))
-      job.cubin = readBytes(cubin);
-    if (job.cubin.empty()) {
-      job.refusal = lastWords(output);
-      if (job.refusal.empty())
-        job.refusal = "it wrote no cubin";
-    } else {
-      job.remarks = parseRemarks(readBytes(remarks));
-      job.report = inspectCubin(toolchain, cubin);
-    }
+/// Of a cubin that was kept before it could be looked at.
+static Error inspectAgain(Assembly &job, const std::string &folder,
+                          const Toolchain &toolchain) {
+  const std::string cubin = folder + "/kernel.cubin";
+  if (!writeBytes(cubin, job.cubin))
+    return cannotWrite(cubin);
+  return inspect(job, cubin, toolchain);
+}
+
+/// One kernel, its files in a folder of its own.
+static Error assembleOne(Assembly &job, const std::string &folder,
+                         const Toolchain &toolchain,
+                         const AssemblyOptions &options) {
+  const std::string source = folder + "/kernel.tilebc",
+                    cubin = folder + "/kernel.cubin",
+                    remarks = folder + "/remarks.yaml";
+  if (!writeBytes(source, job.bytecode))
+    return cannotWrite(source);
+  std::vector<std::string> arguments{"--gpu-name=" + job.target,
+                                     "-o",
+                                     cubin,
+                                     source,
+                                     "--remarks=all",
+                                     "--remark-format=yaml",
+                                     "--remarks-output-file=" + remarks};
+  if (!options.hostArchitecture.empty())
+    arguments.push_back("--host-arch=" + options.hostArchitecture);
+  ToolRun run =
+      runToolTwice(toolchain.tileiras, arguments, options.limit, folder);
+  if (Error error = machinesRefusal(run, toolchain.tileiras,
+                                    job.name + " for " + job.target, folder))
+    return error;
+  if (run.good())
+    job.cubin = readBytes(cubin);
+  if (job.cubin.empty()) {
+    job.refusal = run.good() ? "it wrote no cubin" : lastWords(run.output);
+    return Error::success();
   }
-  for (const std::string &file : {source, cubin, remarks})
-    sys::fs::remove(file);
-  return written;
+  job.remarks = parseRemarks(readBytes(remarks));
+  return inspect(job, cubin, toolchain);
 }
 
 /// The assembler may hand out more registers than it starts a block with, as it
@@ -183,22 +189,25 @@ static void refuseEndless(Assembly &job) {
 
 Error assemble(MutableArrayRef<Assembly> jobs, const Toolchain &toolchain,
                const AssemblyOptions &options) {
-  auto work = [&](size_t i, const std::string &prefix) {
+  auto work = [&](size_t i, const std::string &folder) -> Error {
     Assembly &job = jobs[i];
     std::string entry;
     if (!options.cache.empty())
       entry = cacheEntry(job, toolchain, options);
-    bool good = true, fresh = false;
+    bool fresh = false;
     if (entry.empty() || !fromCache(job, entry)) {
-      good = assembleOne(job, prefix, toolchain, options);
+      if (Error error = assembleOne(job, folder, toolchain, options))
+        return error;
       fresh = !job.cubin.empty();
     } else if (!job.report && toolchain.canInspect()) {
-      fresh = inspectAgain(job, prefix, toolchain);
+      if (Error error = inspectAgain(job, folder, toolchain))
+        return error;
+      fresh = job.report.has_value();
     }
     if (fresh && !entry.empty())
       toCache(job, entry);
     refuseEndless(job);
-    return good;
+    return Error::success();
   };
   return runJobs(jobs.size(), options.parallel, options.progress, work);
 }

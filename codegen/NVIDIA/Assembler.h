@@ -37,8 +37,9 @@ struct AssemblyOptions {
   JobProgress progress;
 };
 
-/// Fills in the results. An error is the machine's refusal (no folder for
-/// files, no process); what the assembler refuses is in `refusal`.
+/// Fills in the results. What the assembler refuses, or what kills it each
+/// time by a fault of its own, is in `refusal`. An error is the machine's
+/// refusal: no space, no memory, no process, or one that does not end.
 llvm::Error assemble(llvm::MutableArrayRef<Assembly> jobs,
                      const Toolchain &toolchain,
                      const AssemblyOptions &options);

@@ -118,6 +118,7 @@ struct Job {
   SmallVector<Configuration, 0> ways;
   size_t way = 0;
   Assembly assembly;
+  std::string refusal; // of the first way
 };
 } // namespace
 
@@ -153,7 +154,7 @@ static Error refused(MutableArrayRef<Job> jobs) {
   }
   return makeError(FailureKind::Unsupported,
                    "unsupported: tileiras refuses " +
-                       countedList(count, names, "kernels"),
+                       countedList(count, names, "kernel"),
                    "codegen", first->assembly.refusal,
                    "leave the architecture out of --target, or report it with "
                    "the output of --dump-ir DIR");
@@ -194,7 +195,11 @@ compileKernels(mlir::ModuleOp module, const CUDAOptions &options) {
     for (auto [i, result] : zip(order, sorted)) {
       Job &job = jobs[open[i]];
       job.assembly = std::move(result);
-      if (job.assembly.cubin.empty() && ++job.way < job.ways.size())
+      if (!job.assembly.cubin.empty())
+        continue;
+      if (job.way == 0)
+        job.refusal = textOf(job.ways[0]) + ": " + job.assembly.refusal;
+      if (++job.way < job.ways.size())
         again.push_back(open[i]);
     }
     llvm::sort(again);
@@ -209,6 +214,7 @@ compileKernels(mlir::ModuleOp module, const CUDAOptions &options) {
     one.architecture = job.target->name;
     one.cubin = std::move(job.assembly.cubin);
     one.configuration = job.ways[job.way];
+    one.refusal = std::move(job.refusal);
     one.report = job.assembly.report;
     if (one.report)
       one.report->notices = notices(job.assembly.remarks, job.target->number);

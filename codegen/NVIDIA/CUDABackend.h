@@ -23,6 +23,8 @@ struct CompiledKernel {
   std::string kernel, architecture, cubin;
   Configuration configuration;
   std::optional<format::KernelReport> report;
+  /// Why it is not compiled as was chosen, where it is not.
+  std::string refusal;
 };
 
 /// Kernels of the same operations on tiles of the same shapes, whatever the

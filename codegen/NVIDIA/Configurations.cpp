@@ -4,6 +4,7 @@
 #include "frontends/Support/FrontendError.h"
 
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -30,6 +31,11 @@ SmallVector<Configuration, 0> configurationSpace(const Target &target,
     for (int warps : {8, 16, 4})
       space.push_back({warps, 2, 0});
   return space;
+}
+
+std::string textOf(const Configuration &c) {
+  return formatv("warps {0}, CTAs {1}, occupancy {2}", c.workerWarps, c.ctas,
+                 c.occupancy);
 }
 
 static Error badFile(const std::string &where, const std::string &why) {

@@ -19,6 +19,9 @@ namespace fathom::nvidia {
 llvm::SmallVector<Configuration, 0> configurationSpace(const Target &target,
                                                        bool readsTables);
 
+/// "warps 8, CTAs 1, occupancy 0"
+std::string textOf(const Configuration &configuration);
+
 class Configurations {
 public:
   /// The file that this compiler was built with, Configurations.json.

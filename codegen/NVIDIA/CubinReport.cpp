@@ -2,6 +2,7 @@
 #include "codegen/NVIDIA/CubinReport.h"
 
 #include "codegen/Common/Process.h"
+#include "codegen/Common/ToolJobs.h"
 
 #include "llvm/ADT/BitVector.h"
 #include "llvm/ADT/StringExtras.h"
@@ -9,6 +10,7 @@
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Object/ObjectFile.h"
 #include "llvm/Support/Endian.h"
+#include "llvm/Support/Path.h"
 
 using namespace llvm;
 using fathom::format::KernelReport;
@@ -271,18 +273,35 @@ void parseListing(StringRef text, KernelReport &report) {
   report.wideLoads = inside(wide);
 }
 
-std::optional<KernelReport> inspectCubin(const Toolchain &toolchain,
-                                         const std::string &file) {
-  KernelReport report;
-  std::string text;
+/// What a disassembler says of the cubin; nothing where it refuses.
+static Expected<std::optional<std::string>>
+saidOf(const std::string &file, const std::string &tool, const char *option) {
   const TimeLimit limit(3600, 300); // a listing may have megabytes
-  if (!toolchain.canInspect() ||
-      !runTool(toolchain.cuobjdump, {"--dump-resource-usage", file}, limit,
-               text) ||
-      !parseResources(text, report) ||
-      !runTool(toolchain.nvdisasm, {"-c", file}, limit, text))
+  const std::string folder = sys::path::parent_path(file).str();
+  ToolRun run = runToolTwice(tool, {option, file}, limit, folder);
+  if (Error error = machinesRefusal(run, tool, file, folder))
+    return std::move(error);
+  if (!run.good())
     return std::nullopt;
-  parseListing(text, report);
+  return std::move(run.output);
+}
+
+Expected<std::optional<KernelReport>> inspectCubin(const Toolchain &toolchain,
+                                                   const std::string &file) {
+  if (!toolchain.canInspect())
+    return std::nullopt;
+  auto resources = saidOf(file, toolchain.cuobjdump, "--dump-resource-usage");
+  if (!resources)
+    return resources.takeError();
+  KernelReport report;
+  if (!*resources || !parseResources(**resources, report))
+    return std::nullopt;
+  auto listing = saidOf(file, toolchain.nvdisasm, "-c");
+  if (!listing)
+    return listing.takeError();
+  if (!*listing)
+    return std::nullopt;
+  parseListing(**listing, report);
   report.threads = threadsOf(readBytes(file)).value_or(0);
   return report;
 }

@@ -21,8 +21,9 @@ std::optional<uint64_t> threadsOf(llvm::StringRef cubin);
 /// any, the kernel waits for ever, since none is given back.
 uint64_t missingRegisters(const format::KernelReport &report);
 
-/// Of the cubin in `file`; nothing where the tools are missing or fail.
-std::optional<format::KernelReport> inspectCubin(const Toolchain &toolchain,
-                                                 const std::string &file);
+/// Of the cubin in `file`; nothing where the tools are missing or refuse it. An
+/// error is the machine's refusal.
+llvm::Expected<std::optional<format::KernelReport>>
+inspectCubin(const Toolchain &toolchain, const std::string &file);
 
 } // namespace fathom::nvidia

@@ -32,6 +32,52 @@ static Error tooOld(StringRef tileiras, StringRef found) {
       "nvidia-cuda-tileiras, and name it with --tileiras");
 }
 
+static Error cannotRun(StringRef tileiras, const ToolRun &run) {
+  return makeError(
+      FailureKind::Resources, "tileiras cannot be run", quoted(tileiras),
+      lastWords(run.output).substr(0, 400),
+      run.end == ToolEnd::NoFiles
+          ? "name a folder that can be written in TMPDIR"
+          : "see whether it, its libraries and programs are there (it must "
+            "answer to --version), or name another one with --tileiras");
+}
+
+/// "V13.5.37"; empty where it is not said.
+static StringRef versionIn(StringRef text) {
+  StringRef version = text.rsplit(", ").second.split('\n').first.trim();
+  StringRef number = version;
+  if (!number.consume_front("V") || number.empty() || !isDigit(number[0]))
+    return "";
+  return version;
+}
+
+/// What it reads, and who it is: cubins are kept by that.
+static Error describe(Toolchain &found) {
+  ToolRun run = runTool(found.tileiras, {"--list-versions"}, 60);
+  if (!run.good()) {
+    // Those before 13.3 may not know the option.
+    if (run.end == ToolEnd::Refused && !tellsOfLack(run.output))
+      return tooOld(found.tileiras, lastWords(run.output).substr(0, 200));
+    return cannotRun(found.tileiras, run);
+  }
+  SmallVector<StringRef> versions;
+  StringRef(run.output).split(versions, '\n');
+  if (!is_contained(versions, StringRef(kBytecodeVersion)))
+    return tooOld(found.tileiras, "");
+  run = runTool(found.tileiras, {"--version"}, 60);
+  if (!run.good())
+    return cannotRun(found.tileiras, run);
+  found.version = versionIn(run.output).str();
+  if (!found.version.empty())
+    return Error::success();
+  return makeError(FailureKind::Unsupported,
+                   "this tileiras does not say its version",
+                   quoted(found.tileiras),
+                   "what it makes cannot be told from what others make",
+                   "use the one of CUDA, or of the Python package "
+                   "nvidia-cuda-tileiras");
+}
+
 Expected<Toolchain> findToolchain(StringRef path, StringRef wheels) {
   Toolchain found;
   auto named = [&](StringRef place, StringRef where) -> Error {
@@ -65,15 +111,8 @@ Expected<Toolchain> findToolchain(StringRef path, StringRef wheels) {
                      "install CUDA 13.3 or later, or the Python package "
                      "nvidia-cuda-tileiras, and name it with --tileiras");
 
-  std::string output;
-  if (!runTool(found.tileiras, {"--list-versions"}, 60, output))
-    return tooOld(found.tileiras, StringRef(output).rtrim().take_back(200));
-  SmallVector<StringRef> versions;
-  StringRef(output).split(versions, '\n');
-  if (!is_contained(versions, StringRef(kBytecodeVersion)))
-    return tooOld(found.tileiras, "");
-  runTool(found.tileiras, {"--version"}, 60, output);
-  found.version = StringRef(output).rsplit(", ").second.split('\n').first.str();
+  if (Error error = describe(found))
+    return std::move(error);
 
   StringRef folder = sys::path::parent_path(found.tileiras);
   auto beside = [&](const char *name) {

@@ -2,10 +2,10 @@
 #include "codegen/NVIDIA/Tune.h"
 
 #include "codegen/NVIDIA/TileToCudaTile.h"
+#include "frontends/Support/FrontendError.h"
 
 #include "llvm/Support/FormatVariadic.h"
 
-#include <atomic>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -136,9 +136,8 @@ static std::string lineOf(const Search &search) {
                      "{3}, operands without TMA {4}{5}",
                      s.slowProducts, s.spills, s.loopSpills, s.stackBytes,
                      s.wideLoads, s.withoutTMA ? ", no TMA" : "");
-  return formatv("{0} {1}: warps {2}, CTAs {3}, occupancy {4}{5}",
-                 search.target->name, search.example(), c.workerWarps, c.ctas,
-                 c.occupancy, faults);
+  return formatv("{0} {1}: {2}{3}", search.target->name, search.example(),
+                 textOf(c), faults);
 }
 
 /// Translations are by one thread at a time, since they may complain.
@@ -180,9 +179,10 @@ static Error searchThrough(Search &search, const CUDAOptions &options,
       if (way && !(*worst < search.score))
         break; // it can only get worse
     }
-    // A choice that is known stands unless another one is accepted.
-    if (way == 0 ||
-        (*worst < search.score && (worst->accepted || !search.known))) {
+    // A choice that is known stands unless another one is accepted, or it is
+    // refused itself.
+    bool mayMove = worst->accepted || !search.known || search.score.refused;
+    if (way == 0 || (*worst < search.score && mayMove)) {
       search.score = *worst;
       search.best = way;
     }
@@ -192,36 +192,49 @@ static Error searchThrough(Search &search, const CUDAOptions &options,
   return Error::success();
 }
 
+/// A file without a choice for them would do worse than the one before it.
+static Error noWay(ArrayRef<Search> searches) {
+  std::vector<std::string> names;
+  for (const Search &one : searches)
+    if (one.score.refused)
+      names.push_back(one.example() + " (class " + one.kind + ") for " +
+                      one.target->name);
+  if (names.empty())
+    return Error::success();
+  const size_t count = names.size();
+  names.resize(std::min<size_t>(count, 10));
+  return makeError(
+      FailureKind::Unsupported,
+      "unsupported: no way of the space makes code of " +
+          countedList(count, names, "kernel") + " and their classes",
+      "tune --static",
+      "tileiras refuses each, or what it makes cannot be looked at",
+      "what was found for others is in the file; fathomc compile "
+      "says why one is refused");
+}
+
 Expected<Configurations> tuneStatically(mlir::ModuleOp module,
                                         const CUDAOptions &options,
                                         const TuneOptions &tune) {
   std::vector<Search> searches = searchesOf(module, options, tune);
   Configurations chosen = tune.known;
   std::mutex translating, choosing;
-  Error first = Error::success();
-  std::atomic<bool> failed{false};
-  auto search = [&](size_t i, const std::string &) {
-    if (failed)
-      return true;
+  auto search = [&](size_t i, const std::string &) -> Error {
     Search &one = searches[i];
-    Error error = searchThrough(one, options, tune.exhaustive, translating);
+    if (Error error = searchThrough(one, options, tune.exhaustive, translating))
+      return error;
     std::lock_guard<std::mutex> lock(choosing);
     bool stands = one.known && one.best == 0;
-    if (!error && !one.score.refused && !stands)
+    if (!one.score.refused && !stands)
       chosen.set(one.kind, one.example(), one.target->name,
                  one.space[one.best]);
-    if (!error && tune.told)
-      error = tune.told(chosen, lineOf(one));
-    if (error) {
-      failed = true;
-      first = joinErrors(std::move(first), std::move(error));
-    }
-    return true;
+    return tune.told ? tune.told(chosen, lineOf(one)) : Error::success();
   };
-  Error machine = runJobs(searches.size(), options.assembly.parallel,
-                          options.assembly.progress, search);
-  if (Error all = joinErrors(std::move(machine), std::move(first)))
-    return std::move(all);
+  if (Error error = runJobs(searches.size(), options.assembly.parallel,
+                            options.assembly.progress, search))
+    return std::move(error);
+  if (Error error = noWay(searches))
+    return std::move(error);
   return chosen;
 }
 

@@ -60,8 +60,9 @@ struct TuneOptions {
 };
 
 /// A choice for every class of kernels in `module` and every architecture,
-/// which fits all kernels of the class, in addition to those that are known.
-/// The same kernels and tools give the same choices.
+/// which fits all kernels of the class, in addition to those that are known. A
+/// class without any way is an error, once all others are found. The same
+/// kernels and tools give the same choices.
 llvm::Expected<Configurations> tuneStatically(mlir::ModuleOp module,
                                               const CUDAOptions &options,
                                               const TuneOptions &tune);

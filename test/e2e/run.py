@@ -18,6 +18,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness  # noqa: E402
 import checks_ascend  # noqa: E402,F401
+import checks_assembler  # noqa: E402,F401
 import checks_cuda  # noqa: E402,F401
 import checks_files  # noqa: E402,F401
 import checks_devices  # noqa: E402,F401

@@ -112,9 +112,24 @@ public:
                              {"ctas", c.ctas},
                              {"occupancy", c.occupancy}};
       about.report = std::move(kernel.report);
-      libraries.push_back({std::move(about), std::move(kernel.cubin)});
+      std::string note;
+      if (!kernel.refusal.empty())
+        note = about.isa + ": " + about.kernel + " is compiled with " +
+               textOf(c) + ", since tileiras refuses what was chosen (" +
+               kernel.refusal + ")";
+      libraries.push_back(
+          {std::move(about), std::move(kernel.cubin), std::move(note)});
     }
     return libraries;
+  }
+
+  std::vector<std::string>
+  notes(llvm::ArrayRef<CompiledLibrary> libraries) const override {
+    std::vector<std::string> notes;
+    for (const CompiledLibrary &library : libraries)
+      if (!library.note.empty())
+        notes.push_back(library.note);
+    return notes;
   }
 };
 

@@ -2,6 +2,7 @@
 #include "tools/fathomc/Compilation.h"
 
 #include "codegen/Common/PackageWriter.h"
+#include "codegen/Common/Process.h"
 #include "codegen/Common/StepSchedule.h"
 #include "dialects/DSV4/Cost/Cost.h"
 #include "dialects/Tile/IR/Tile.h"
@@ -24,9 +25,6 @@
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
-
-#include <cerrno>
-#include <cstring>
 
 using namespace llvm;
 
@@ -303,15 +301,6 @@ bool Compilation::lower() {
   return afterPhase("plan", Phase::Plan);
 }
 
-/// Whether a message of a back end (its linker writes files) tells of the
-/// machine's refusal rather than of a bug.
-static bool isRefusal(StringRef text) {
-  for (int error : {ENOSPC, EDQUOT, EFBIG, EACCES, EROFS, EMFILE, ENOMEM})
-    if (text.contains(std::strerror(error)))
-      return true;
-  return false;
-}
-
 bool Compilation::generate() {
   return compileFor(*target, targetOptions) &&
          (!host || compileFor(*host, hostOptions));
@@ -329,7 +318,7 @@ bool Compilation::compileFor(const TargetBackend &backend,
     if (error.isA<FrontendError>())
       return fail(std::move(error));
     std::string text = toString(std::move(error));
-    if (isRefusal(text))
+    if (tellsOfLack(text)) // its linker writes files
       return fail(makeError(FailureKind::Resources, "cannot generate code",
                             "codegen", text,
                             "free some space for temporary files, or name "

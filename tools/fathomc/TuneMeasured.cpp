@@ -99,7 +99,9 @@ Error Measurement::child(StringRef program, std::vector<std::string> arguments,
   SmallString<256> path(
       sys::path::parent_path(sys::fs::getMainExecutable(nullptr, &here)));
   sys::path::append(path, program);
-  if (runTool(path.str().str(), arguments, seconds, output))
+  ToolRun run = runTool(path.str().str(), arguments, seconds);
+  output = std::move(run.output);
+  if (run.good())
     return Error::success();
   return makeError(FailureKind::Failed,
                    "a measurement failed: " + program.str() + " " +

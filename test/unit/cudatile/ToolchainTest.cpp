@@ -9,10 +9,13 @@
 #include "gtest/gtest.h"
 
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <chrono>
 #include <cstdlib>
+#include <thread>
 
 using namespace fathom;
 using namespace fathom::nvidia;
@@ -24,14 +27,27 @@ constexpr const char *kScript = R"(#!/bin/sh
 [ -z "$CUDA_HOME$CUDA_PATH" ] || { echo "a toolkit is set"; exit 9; }
 case $1 in
   --list-versions) printf '13.1\n13.2\nVERSION\n'; exit 0 ;;
-  --version) echo 'tools, release 13.5, V13.5.1'; exit 0 ;;
+  --version) echo 'tools, release 13.5, NUMBER'; exit 0 ;;
   --gpu-name=good)
     { printf 'cubin of '; cat "$4"; } >"$3"
     printf -- '--- !Failure\nPass: Tensor-core\nName: RemarkTensorCoreMMA\nArgs:\n  - Instruction: FMA\n' >"${7#*=}" ;;
   --gpu-name=refuses) echo 'error: no such thing'; exit 5 ;;
   --gpu-name=dies) kill -ILL $$ ;;
+  --gpu-name=killed) kill -KILL $$ ;;
+  --gpu-name=killed-once)
+    [ -e "$0.died" ] || { : >"$0.died"; kill -KILL $$; }
+    echo cubin >"$3" ;;
+  --gpu-name=full) echo 'IO failure: No space left on device'; exit 1 ;;
   --gpu-name=hangs) exec sleep 60 ;;
   --gpu-name=works) while :; do :; done ;;
+  --gpu-name=child-works) sh -c 'while :; do :; done'; : ;;
+  --gpu-name=leaves)
+    sleep 60 & echo $! >"$0.child"
+    echo "$TMPDIR" >"$0.folder"; : >"$TMPDIR/left"
+    echo cubin >"$3" ;;
+  --gpu-name=waits)
+    sleep 60 & echo $! >"$0.child"
+    echo "$TMPDIR" >"$0.folder"; : >"$TMPDIR/left"; wait ;;
   --gpu-name=silent) ;;
 esac
 )";
@@ -43,9 +59,12 @@ protected:
     install("13.3");
     setenv("CUDA_HOME", "/somewhere", 1);
     unsetenv("FATHOM_TILEIRAS");
+    programs = std::getenv("PATH");
   }
   void TearDown() override {
     unsetenv("CUDA_HOME");
+    unsetenv("FATHOM_TILEIRAS");
+    setenv("PATH", programs.c_str(), 1);
     llvm::sys::fs::remove_directories(folder);
   }
   std::string path(StringRef name) const { return (folder + "/" + name).str(); }
@@ -54,35 +73,72 @@ protected:
     llvm::raw_fd_ostream(file, error) << text;
     ASSERT_FALSE(error);
   }
+  void install(StringRef name, const std::string &text) {
+    write(path(name), text);
+    llvm::sys::fs::setPermissions(path(name), llvm::sys::fs::all_all);
+  }
   void install(const std::string &version) {
+    install("tileiras", script(version, "V13.5.1"));
+  }
+  static std::string script(const std::string &bytecode,
+                            const std::string &version) {
     std::string text = kScript;
-    text.replace(text.find("VERSION"), 7, version);
-    write(path("tileiras"), text);
-    llvm::sys::fs::setPermissions(path("tileiras"), llvm::sys::fs::all_all);
+    text.replace(text.find("VERSION"), 7, bytecode);
+    text.replace(text.find("NUMBER"), 6, version);
+    return text;
+  }
+  /// One of this version in a folder of its own; returns the folder.
+  std::string another(StringRef where, const std::string &version) {
+    EXPECT_FALSE(llvm::sys::fs::create_directories(path(where)));
+    install((where + "/tileiras").str(), script("13.3", version));
+    return path(where);
   }
   Assembly run(const std::string &target, const std::string &cache = "") {
-    Assembly jobs[1];
-    jobs[0].target = target;
-    jobs[0].bytecode = "bytes";
+    Assembly job;
+    EXPECT_EQ(messageOf(tryToRun(target, job, cache)), "");
+    return job;
+  }
+  llvm::Error tryToRun(const std::string &target, Assembly &job,
+                       const std::string &cache = "") {
+    job.name = "kernel";
+    job.target = target;
+    job.bytecode = "bytes";
     AssemblyOptions options;
-    if (target == "hangs")
+    if (target == "hangs" || target == "waits")
       options.limit = TimeLimit(1, 60);
-    else if (target == "works")
+    else if (StringRef(target).ends_with("works"))
       options.limit = TimeLimit(60, 1);
     options.cache = cache;
     Toolchain tools{path("tileiras"), "V13.5.1", "", ""};
-    EXPECT_FALSE(bool(assemble(jobs, tools, options)));
-    return jobs[0];
+    return assemble(job, tools, options);
+  }
+  /// With the exit code before it; "" for none.
+  static std::string messageOf(llvm::Error error) {
+    if (!error)
+      return "";
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    int code = reportError(std::move(error), stream, "test");
+    return std::to_string(code) + " " + text;
+  }
+  /// "version", or the message.
+  static std::string found(llvm::Expected<Toolchain> tools) {
+    return tools ? tools->version : messageOf(tools.takeError());
+  }
+  static std::string versionAt(StringRef option, const std::string &wheel) {
+    return found(findToolchain(option, wheel));
+  }
+  /// Files of /proc have no size.
+  static std::string contents(const std::string &file) {
+    auto text = llvm::MemoryBuffer::getFileAsStream(file);
+    return text ? (*text)->getBuffer().str() : "";
   }
   SmallString<128> folder;
+  std::string programs;
 };
 
-int exitCodeOf(llvm::Expected<Toolchain> found) {
-  if (found)
-    return 0;
-  std::string text;
-  llvm::raw_string_ostream stream(text);
-  return reportError(found.takeError(), stream, "test");
+bool contains(const std::string &text, const char *part) {
+  return text.find(part) != std::string::npos;
 }
 } // namespace
 
@@ -91,16 +147,90 @@ TEST_F(ToolchainTest, IsFound) {
   ASSERT_TRUE(bool(found));
   EXPECT_EQ(found->version, "V13.5.1");
   EXPECT_EQ(found->tileiras, path("tileiras"));
-  setenv("FATHOM_TILEIRAS", path("tileiras").c_str(), 1);
-  EXPECT_EQ(exitCodeOf(findToolchain("")), 0);
-  EXPECT_EQ(exitCodeOf(findToolchain("/nowhere/tileiras")), 4);
+  // One after the other comes before the last one.
+  const std::string wheel = another("wheel", "V5");
+  setenv("PATH", "/usr/bin:/bin", 1);
+  EXPECT_EQ(versionAt("", wheel), "V5");
+  setenv("PATH", (another("path", "V4") + ":/usr/bin:/bin").c_str(), 1);
+  EXPECT_EQ(versionAt("", wheel), "V4");
+  another("home/bin", "V3");
+  setenv("CUDA_HOME", path("home").c_str(), 1);
+  EXPECT_EQ(versionAt("", wheel), "V3");
+  setenv("FATHOM_TILEIRAS", another("variable", "V2").c_str(), 1);
+  EXPECT_EQ(versionAt("", wheel), "V2");
+  const std::string option = another("option", "V1");
+  EXPECT_EQ(versionAt(option, wheel), "V1");
+  EXPECT_EQ(versionAt(option + "/tileiras", wheel), "V1");
+  // What was named and is not there is not replaced by another one.
+  std::string message = versionAt("/nowhere/tileiras", wheel);
+  EXPECT_TRUE(StringRef(message).starts_with("4 ")) << message;
+  EXPECT_TRUE(contains(message, "--tileiras")) << message;
   setenv("FATHOM_TILEIRAS", "/nowhere", 1);
-  EXPECT_EQ(exitCodeOf(findToolchain("")), 4);
+  message = versionAt("", wheel);
+  EXPECT_TRUE(StringRef(message).starts_with("4 ")) << message;
+  EXPECT_TRUE(contains(message, "FATHOM_TILEIRAS = '/nowhere'")) << message;
+}
+
+TEST_F(ToolchainTest, IsNowhere) {
+  setenv("PATH", path("none").c_str(), 1);
+  std::string message = found(findToolchain("", path("none")));
+  EXPECT_TRUE(StringRef(message).starts_with("4 ")) << message;
+  for (const char *part : {"there is no tileiras",
+                           "--tileiras, FATHOM_TILEIRAS, CUDA_HOME/bin, "
+                           "PATH",
+                           "install CUDA 13.3", "nvidia-cuda-tileiras"})
+    EXPECT_TRUE(contains(message, part)) << message;
 }
 
 TEST_F(ToolchainTest, IsTooOld) {
   install("13.2");
-  EXPECT_EQ(exitCodeOf(findToolchain(folder.str())), 3);
+  std::string message = found(findToolchain(folder.str()));
+  EXPECT_TRUE(StringRef(message).starts_with("3 ")) << message;
+  EXPECT_TRUE(contains(message, "too old")) << message;
+  // It may not know what it is asked for.
+  install("tileiras", "#!/bin/sh\necho 'unknown option'\nexit 1\n");
+  message = found(findToolchain(folder.str()));
+  EXPECT_TRUE(StringRef(message).starts_with("3 ")) << message;
+  EXPECT_TRUE(contains(message, "unknown option")) << message;
+}
+
+/// That it does not run tells nothing of its age.
+TEST_F(ToolchainTest, CannotBeRun) {
+  auto message = [&](const std::string &text) {
+    install("tileiras", text);
+    return found(findToolchain(folder.str()));
+  };
+  for (const char *text :
+       {"\x7f"
+        "ELF garbage",
+        "#!/nowhere/sh\n",
+        "#!/bin/sh\necho 'libnv.so: cannot open shared object'\nexit 127\n",
+        "#!/bin/sh\nkill -KILL $$\n",
+        "#!/bin/sh\necho 'write: No space left on device'\nexit 1\n",
+        "#!/bin/sh\n[ $1 = --version ] && exit 5\necho 13.3\n"}) {
+    std::string said = message(text);
+    EXPECT_TRUE(StringRef(said).starts_with("4 ")) << said;
+    EXPECT_TRUE(contains(said, "cannot be run")) << said;
+    EXPECT_FALSE(contains(said, "too old")) << said;
+  }
+  EXPECT_TRUE(contains(message("#!/bin/sh\necho 'no libnv.so'\nexit 127\n"),
+                       "no libnv.so"));
+  install("13.3");
+  setenv("TMPDIR", "/nowhere", 1);
+  std::string said = found(findToolchain(folder.str()));
+  unsetenv("TMPDIR");
+  EXPECT_TRUE(StringRef(said).starts_with("4 ")) << said;
+  EXPECT_TRUE(contains(said, "TMPDIR")) << said;
+}
+
+/// Else the cache could give what another one made.
+TEST_F(ToolchainTest, SaysItsVersion) {
+  for (const char *version : {"", "13.5", "V", "Vx"}) {
+    install("tileiras", script("13.3", version));
+    std::string said = found(findToolchain(folder.str()));
+    EXPECT_TRUE(StringRef(said).starts_with("3 ")) << said;
+    EXPECT_TRUE(contains(said, "version")) << said;
+  }
 }
 
 TEST_F(ToolchainTest, Assembles) {
@@ -108,10 +238,57 @@ TEST_F(ToolchainTest, Assembles) {
   EXPECT_EQ(run("refuses").refusal,
             "it ended with status 5: error: no such thing");
   EXPECT_NE(run("dies").refusal.find("it died"), std::string::npos);
-  EXPECT_EQ(run("hangs").refusal, "it took more than 1 s");
-  EXPECT_EQ(run("works").refusal, "it took more than 1 s of processor time");
+  for (const char *target : {"works", "child-works"})
+    EXPECT_EQ(run(target).refusal, "it took more than 1 s of processor time");
   EXPECT_EQ(run("silent").refusal, "it wrote no cubin");
   EXPECT_EQ(run("silent").cubin, "");
+}
+
+/// What the machine does to the assembler is no refusal of the kernel.
+TEST_F(ToolchainTest, TheMachineFails) {
+  Assembly job;
+  EXPECT_EQ(run("killed-once").cubin, "cubin\n");
+  const std::pair<const char *, const char *> all[] = {
+      {"killed", "memory"},
+      {"full", "No space left on device"},
+      {"hangs", "it took more than 1 s"}};
+  for (auto [target, words] : all) {
+    std::string said = messageOf(tryToRun(target, job));
+    EXPECT_TRUE(StringRef(said).starts_with("4 ")) << said;
+    EXPECT_TRUE(contains(said, words)) << said;
+    EXPECT_TRUE(contains(said, ("kernel for " + job.target).c_str())) << said;
+    EXPECT_EQ(job.refusal + job.cubin, "");
+  }
+}
+
+/// Neither children nor files, however the assembler ends.
+TEST_F(ToolchainTest, LeavesNothing) {
+  for (const char *target : {"leaves", "waits"}) {
+    Assembly job;
+    bool good = !messageOf(tryToRun(target, job)).size();
+    EXPECT_EQ(good, target == StringRef("leaves"));
+    pid_t child = std::atoi(contents(path("tileiras.child")).c_str());
+    ASSERT_GT(child, 1);
+    // Gone, or dead and not yet waited for by who adopted it.
+    std::string stat;
+    for (int i = 0; i < 200; ++i) {
+      stat = contents("/proc/" + std::to_string(child) + "/stat");
+      if (stat.empty() || contains(stat, ") Z "))
+        break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    EXPECT_TRUE(stat.empty() || contains(stat, ") Z ")) << target << stat;
+    const std::string where = contents(path("tileiras.folder"));
+    StringRef used = StringRef(where).trim();
+    EXPECT_FALSE(used.empty());
+    EXPECT_FALSE(llvm::sys::fs::exists(used)) << used.str();
+  }
+}
+
+TEST(Process, MemoryKills) {
+  EXPECT_EQ(memoryKills("pgfault 5\noom_kill 12\ndrop 3\n"), 12u);
+  EXPECT_EQ(memoryKills("oom_kill_x 12\n"), 0u);
+  EXPECT_EQ(memoryKills(""), 0u);
 }
 
 TEST_F(ToolchainTest, SeveralAtOnce) {
