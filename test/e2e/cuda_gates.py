@@ -1,17 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """What a kernel for an NVIDIA GPU must be, judged from what `fathomc kernels`
-says of it. Kernels that are not yet so are listed with their figures in
-cuda_exceptions.json; a listed kernel is a failure to be mended, and one that
-gets worse, or a new one, fails the test. `cuda_gates.py --write KERNELS.json
-TILE.mlir KEY`, with the output of `fathomc kernels --json` and of `fathomc compile
---stop-after tile`, brings the list up to date; KEY is such as nano/published."""
-import json
-import os
+says of it. There are no exceptions."""
 import re
-import sys
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-LIST = os.path.join(HERE, "cuda_exceptions.json")
 
 # What a product must become.
 TENSOR = {"sm_80": {"HMMA"}, "sm_86": {"HMMA"}, "sm_89": {"HMMA", "QMMA"},
@@ -72,77 +62,11 @@ def faults(architecture, row, product):
     return out
 
 
-def family(name):
-    """The kernel's name without the numbers that tell one model, or one merged
-    kernel, from another; tokens of a step stay."""
-    parts = name.split("_")
-    kept = []
-    for part in parts:
-        if re.fullmatch(r"t\d+", part):
-            kept.append(part)
-        elif not re.fullmatch(r"[a-z]?\d+", part):
-            kept.append(part)
-    return "_".join(kept)
-
-
-def worst(architecture, rows, products):
-    """Family -> rule -> the worst figure."""
-    out = {}
-    for row in rows:
-        for rule, figure in faults(architecture, row,
-                                   products[row["name"]]).items():
-            known = out.setdefault(family(row["name"]), {})
-            known[rule] = max(known.get(rule, 0), figure)
-    return out
-
-
-def load():
-    if not os.path.exists(LIST):
-        return {}
-    with open(LIST) as f:
-        return json.load(f)
-
-
-def judge(key, architecture, rows, products):
-    """Raises AssertionError for what is not listed; prints the list."""
-    listed = load().get(key, {}).get(architecture, {})
-    found = worst(architecture, rows, products)
-    problems = []
-    for name, rules in sorted(found.items()):
-        for rule, figure in sorted(rules.items()):
-            allowed = listed.get(name, {}).get(rule, 0)
-            if figure > allowed:
-                problems.append(f"{name}: {rule} {figure}, listed {allowed}")
-            else:
-                print(f"  to be mended: {key} {architecture} {name}: {rule} "
-                      f"{figure}")
+def judge(architecture, rows, products):
+    """Raises AssertionError if a gate fails."""
+    problems = [f"{row['name']}: {rule} {figure}"
+                for row in sorted(rows, key=lambda row: row["name"])
+                for rule, figure in sorted(faults(architecture, row,
+                                                  products[row["name"]]).items())]
     assert not problems, f"{len(problems)} gates fail: " + "; ".join(problems)
-    count = sum(len(rules) for rules in found.values())
-    mended = sum(1 for name, rules in listed.items() for rule in rules
-                 if rule not in found.get(name, {}))
-    return (f"{len(rows)} kernels, {count} listed failures to be mended"
-            + (f", {mended} of the list can go" if mended else ""))
-
-
-def write(package_rows, tile, key):
-    """Replaces what the list says of the architectures in these rows."""
-    products = products_of(tile)
-    all_keys = load()
-    for architecture in sorted({r["target"] for r in package_rows
-                                if r["target"].startswith("sm_")}):
-        rows = [r for r in package_rows if r["target"] == architecture]
-        all_keys.setdefault(key, {})[architecture] = worst(architecture, rows,
-                                                           products)
-    with open(LIST, "w") as f:
-        json.dump(all_keys, f, indent=1, sort_keys=True)
-        f.write("\n")
-
-
-if __name__ == "__main__":
-    # cuda_gates.py --write KERNELS.json TILE.mlir KEY
-    if len(sys.argv) != 5 or sys.argv[1] != "--write":
-        sys.exit(__doc__)
-    with open(sys.argv[2]) as f:
-        listing = json.load(f)["kernels"]
-    with open(sys.argv[3]) as f:
-        write(listing, f.read(), sys.argv[4])
+    return f"{len(rows)} kernels"
