@@ -15,6 +15,14 @@
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Support/ThreadPool.h"
 #include "llvm/Target/TargetMachine.h"
+#include "llvm/Transforms/InstCombine/InstCombine.h"
+#include "llvm/Transforms/Scalar/EarlyCSE.h"
+#include "llvm/Transforms/Scalar/LICM.h"
+#include "llvm/Transforms/Scalar/LoopPassManager.h"
+#include "llvm/Transforms/Scalar/SROA.h"
+#include "llvm/Transforms/Scalar/SimplifyCFG.h"
+
+#include <numeric>
 
 using namespace mlir;
 using namespace fathom;
@@ -91,13 +99,11 @@ createMachine(const CPUOptions &options, std::string &error) {
       llvm::TargetRegistry::lookupTarget(triple, error);
   if (!target)
     return nullptr;
-  auto level = static_cast<llvm::CodeGenOptLevel>(options.optLevel);
   llvm::TargetOptions targetOptions;
   targetOptions.AllowFPOpFusion = llvm::FPOpFusion::Strict; // bits are ours
-  return std::unique_ptr<llvm::TargetMachine>(
-      target->createTargetMachine(triple, specOf(options).cpu,
-                                  specOf(options).features, targetOptions,
-                                  llvm::Reloc::PIC_, std::nullopt, level));
+  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
+      triple, specOf(options).cpu, specOf(options).features, targetOptions,
+      llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Default));
 }
 
 /// Weights lie at any byte and unaligned vector accesses cost nothing here, so
@@ -131,10 +137,25 @@ static void prepare(llvm::Module &module, llvm::TargetMachine &machine,
   }
 }
 
+/// What descriptors of buffers and unrolled loops leave behind is folded, and
+/// addresses leave the loops: a sixth of the time that all passes take, since
+/// kernels call nothing and their loops are meant to be as they are.
+static llvm::ModulePassManager fewPasses() {
+  llvm::FunctionPassManager passes;
+  passes.addPass(llvm::SROAPass(llvm::SROAOptions::PreserveCFG));
+  passes.addPass(llvm::EarlyCSEPass());
+  passes.addPass(llvm::InstCombinePass());
+  passes.addPass(llvm::SimplifyCFGPass());
+  passes.addPass(llvm::createFunctionToLoopPassAdaptor(
+      llvm::LICMPass(llvm::LICMOptions()), /*UseMemorySSA=*/true));
+  passes.addPass(llvm::EarlyCSEPass());
+  llvm::ModulePassManager all;
+  all.addPass(llvm::createModuleToFunctionPassAdaptor(std::move(passes)));
+  return all;
+}
+
 static void optimise(llvm::Module &module, llvm::TargetMachine &machine,
-                     int level) {
-  using Level = llvm::OptimizationLevel;
-  const Level levels[] = {Level::O0, Level::O1, Level::O2, Level::O3};
+                     bool few) {
   llvm::PipelineTuningOptions tuning;
   // The loops are vectorised as they are meant to be.
   tuning.LoopVectorization = false;
@@ -151,10 +172,10 @@ static void optimise(llvm::Module &module, llvm::TargetMachine &machine,
   builder.registerFunctionAnalyses(functions);
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, graph, modules);
-  if (level == 0)
-    builder.buildO0DefaultPipeline(Level::O0).run(module, modules);
-  else
-    builder.buildPerModuleDefaultPipeline(levels[level]).run(module, modules);
+  llvm::ModulePassManager passes =
+      few ? fewPasses()
+          : builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2);
+  passes.run(module, modules);
 }
 
 static void dump(const llvm::Module &module, const CPUOptions &options,
@@ -203,7 +224,7 @@ static void compilePart(Part &part, const CPUOptions &options, size_t number) {
   }
   prepare(*module, *machine, options);
   dump(*module, options, number, ".ll");
-  optimise(*module, *machine, options.optLevel);
+  optimise(*module, *machine, options.fewPasses);
   dump(*module, options, number, ".opt.ll");
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream out(bytes);
@@ -222,9 +243,21 @@ static llvm::Error checkOptions(const CPUOptions &options) {
   if (!levelOf(options.isa))
     return fail("unknown instruction-set level '" + options.isa +
                 "'; known are " + llvm::join(levelNames(), ", "));
-  if (options.optLevel < 0 || options.optLevel > 3)
-    return fail("optimisation level must be 0 to 3");
   return llvm::Error::success();
+}
+
+/// So that no thread is left with a long one at the end.
+static std::vector<size_t> longestFirst(std::vector<Part> &parts) {
+  std::vector<size_t> operations;
+  for (Part &part : parts) {
+    size_t &count = operations.emplace_back();
+    part.module->walk([&](Operation *) { ++count; });
+  }
+  std::vector<size_t> order(parts.size());
+  std::iota(order.begin(), order.end(), 0);
+  llvm::stable_sort(
+      order, [&](size_t a, size_t b) { return operations[a] > operations[b]; });
+  return order;
 }
 
 /// Runs `work` on every part, on several threads where the context allows.
@@ -239,14 +272,14 @@ static void forEachPart(MLIRContext *context, std::vector<Part> &parts,
   }
   context->enterMultiThreadedExecution();
   llvm::DefaultThreadPool pool(llvm::hardware_concurrency(threads));
-  for (auto [i, part] : llvm::enumerate(parts))
-    pool.async([&part = part, work, i = i] { work(part, i); });
+  for (size_t i : longestFirst(parts))
+    pool.async([&part = parts[i], work, i] { work(part, i); });
   pool.wait();
   context->exitMultiThreadedExecution();
 }
 
-llvm::Expected<uint64_t>
-fathom::cpu::scratchBytes(ModuleOp module, const CPUOptions &options) {
+llvm::Expected<uint64_t> fathom::cpu::scratchBytes(ModuleOp module,
+                                                   const CPUOptions &options) {
   if (llvm::Error error = checkOptions(options))
     return std::move(error);
   std::vector<std::string> names;

@@ -17,7 +17,9 @@ std::vector<std::string> levelNames();
 
 struct CPUOptions {
   std::string isa = "x86-64-v3"; // one of levelNames()
-  int optLevel = 2;              // of LLVM, 0..3
+  /// Few of LLVM's passes: for code that stands in for a device's, which is
+  /// compiled as often and measured by nobody. The bits it computes are equal.
+  bool fewPasses = false;
   unsigned threads = 2;
   /// If not empty, an existing folder for the LLVM IR and objects of each part.
   std::string dumpDir;

@@ -38,6 +38,9 @@ struct TargetOptions {
   std::string hostArchitecture = "x86_64";
   /// A file of choices for kernels that goes before the target's own; or empty.
   std::string configurations;
+  /// The code stands in for another target's, to check a package without its
+  /// device: it is to be made quickly.
+  bool standsIn = false;
   /// Is told how far a long compilation is; may be empty.
   std::function<void(size_t done, size_t of)> progress;
 };

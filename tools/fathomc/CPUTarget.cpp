@@ -36,6 +36,7 @@ public:
       options.isa = level;
       // More threads make it faster up to a point and cost memory.
       options.threads = std::clamp(std::thread::hardware_concurrency(), 1u, 8u);
+      options.fewPasses = target.standsIn;
       llvm::Expected<cpu::CompiledLibrary> library =
           cpu::compileKernels(module, options);
       if (!library)

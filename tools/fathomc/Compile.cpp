@@ -77,6 +77,7 @@ bool Compilation::chooseTarget() {
     if (!chooseLevels(*target, "--cpu", targetOptions))
       return false;
   } else {
+    hostOptions.standsIn = true;
     if (hostOptions.levels.empty())
       hostOptions.levels = {kHostLevel};
     if (!chooseLevels(*target, "--target", targetOptions) ||

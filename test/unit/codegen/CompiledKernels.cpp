@@ -26,7 +26,7 @@ static mlir::MLIRContext &context() {
 }
 
 static bool attempt(const std::string &text, const std::string &isa,
-                    fathom::cpu::CompiledLibrary &library,
+                    bool fewPasses, fathom::cpu::CompiledLibrary &library,
                     std::string &messages) {
   mlir::ScopedDiagnosticHandler handler(&context(), [&](mlir::Diagnostic &d) {
     messages += d.str() + "\n";
@@ -37,6 +37,7 @@ static bool attempt(const std::string &text, const std::string &isa,
     return false;
   fathom::cpu::CPUOptions options;
   options.isa = isa;
+  options.fewPasses = fewPasses;
   if (const char *folder = std::getenv("FATHOM_TEST_DUMP"))
     options.dumpDir = folder;
   auto compiled = fathom::cpu::compileKernels(*module, options);
@@ -49,11 +50,12 @@ static bool attempt(const std::string &text, const std::string &isa,
 }
 
 std::unique_ptr<CompiledKernels>
-CompiledKernels::compile(const std::string &text, const std::string &isa) {
+CompiledKernels::compile(const std::string &text, const std::string &isa,
+                         bool fewPasses) {
   auto start = std::chrono::steady_clock::now();
   fathom::cpu::CompiledLibrary library;
   std::string messages;
-  if (!attempt(text, isa, library, messages)) {
+  if (!attempt(text, isa, fewPasses, library, messages)) {
     ADD_FAILURE() << messages << "\n" << text;
     return nullptr;
   }
@@ -110,7 +112,7 @@ std::string fathom::test::refusal(const std::string &text,
                                   const std::string &isa) {
   fathom::cpu::CompiledLibrary library;
   std::string messages;
-  return attempt(text, isa, library, messages) ? "" : messages;
+  return attempt(text, isa, false, library, messages) ? "" : messages;
 }
 
 std::string

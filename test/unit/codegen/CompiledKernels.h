@@ -18,7 +18,8 @@ class CompiledKernels {
 public:
   /// Null, with a failed expectation, if the text does not compile.
   static std::unique_ptr<CompiledKernels>
-  compile(const std::string &text, const std::string &isa = "x86-64-v3");
+  compile(const std::string &text, const std::string &isa = "x86-64-v3",
+          bool fewPasses = false);
   ~CompiledKernels();
 
   /// Runs one program of a kernel; arguments are pointers or counts.
