@@ -255,8 +255,10 @@ static std::vector<size_t> longestFirst(std::vector<Part> &parts) {
   }
   std::vector<size_t> order(parts.size());
   std::iota(order.begin(), order.end(), 0);
-  llvm::stable_sort(
-      order, [&](size_t a, size_t b) { return operations[a] > operations[b]; });
+  llvm::sort(order, [&](size_t a, size_t b) {
+    return operations[a] != operations[b] ? operations[a] > operations[b]
+                                          : a < b;
+  });
   return order;
 }
 

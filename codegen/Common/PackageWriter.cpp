@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
+#include <future>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -231,8 +232,7 @@ static Error takePlace(const std::string &ready,
 }
 
 /// Small files of the checkpoint, read whole: name and text.
-static Expected<std::vector<PackageFile>>
-readExtraFiles(StringRef checkpoint) {
+static Expected<std::vector<PackageFile>> readExtraFiles(StringRef checkpoint) {
   std::vector<PackageFile> files;
   if (checkpoint.empty())
     return files;
@@ -250,15 +250,9 @@ readExtraFiles(StringRef checkpoint) {
 }
 
 /// Our own promise: what we write is what the runtime accepts.
-static Error selfCheck(StringRef text) {
+static std::string selfCheck(const std::string &text) {
   format::Manifest again;
-  std::string problem =
-      format::parseManifest({text.data(), text.size()}, again);
-  if (problem.empty())
-    return Error::success();
-  return makeError(FailureKind::Failed, "the manifest is not well formed",
-                   "package writer", problem,
-                   "this is a bug in Fathom; please report it");
+  return format::parseManifest(text, again);
 }
 
 Expected<uint64_t> writePackage(StringRef package, format::Manifest manifest,
@@ -278,11 +272,10 @@ Expected<uint64_t> writePackage(StringRef package, format::Manifest manifest,
     about.bytes = library.bytes.size();
     manifest.libraries.push_back(std::move(about));
   }
-  std::string content = format::contentText(manifest);
-  manifest.contentBlake3 = format::blake3Hex(content.data(), content.size());
-  std::string text = format::manifestText(manifest);
-  if (Error error = selfCheck(text))
-    return std::move(error);
+  std::string text = format::sealedText(manifest);
+  // As long as writing all the files takes; waited for in any case.
+  std::future<std::string> problem =
+      std::async(std::launch::async, [&text] { return selfCheck(text); });
 
   if (Error error = checkPackageDestination(package))
     return std::move(error);
@@ -322,6 +315,10 @@ Expected<uint64_t> writePackage(StringRef package, format::Manifest manifest,
       return std::move(error);
   if (Error error = put("manifest.json", text))
     return std::move(error);
+  if (std::string why = problem.get(); !why.empty())
+    return makeError(FailureKind::Failed, "the manifest is not well formed",
+                     "package writer", std::move(why),
+                     "this is a bug in Fathom; please report it");
   if (Error error = takePlace(ready, destination->str().str()))
     return std::move(error);
   return total;

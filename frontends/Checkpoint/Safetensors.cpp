@@ -12,8 +12,11 @@
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/BLAKE3.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/ThreadPool.h"
 
 #include <algorithm>
+#include <atomic>
+#include <optional>
 
 using namespace llvm;
 
@@ -42,6 +45,12 @@ std::optional<std::string> complaint(StringRef name) {
     return "it does not end in .safetensors";
   return std::nullopt;
 }
+
+/// What the header of one file says.
+struct Header {
+  SafetensorsFile file;
+  std::vector<TensorInfo> tensors;
+};
 
 /// Counts names and keeps the first ten in order.
 class NameList {
@@ -112,7 +121,7 @@ Expected<Checkpoint> Checkpoint::open(StringRef directory) {
                            kSingleName.str(),
                        "give the directory that holds config.json and the "
                        "safetensors files");
-    if (Error error = checkpoint.addFile(kSingleName))
+    if (Error error = checkpoint.addFiles({kSingleName.str()}))
       return std::move(error);
     return checkpoint;
   }
@@ -135,9 +144,8 @@ Expected<Checkpoint> Checkpoint::open(StringRef directory) {
   for (const auto &entry : unique)
     names.push_back(entry.getKey().str());
   llvm::sort(names);
-  for (const std::string &name : names)
-    if (Error error = checkpoint.addFile(name))
-      return std::move(error);
+  if (Error error = checkpoint.addFiles(names))
+    return std::move(error);
   if (Error error = checkpoint.checkIndex(*weightMap, where))
     return std::move(error);
   return checkpoint;
@@ -155,37 +163,83 @@ Checkpoint Checkpoint::inMemory(std::string name,
   return checkpoint;
 }
 
-Error Checkpoint::addFile(StringRef name) {
-  std::string path = root + "/" + name.str();
+static Expected<Header> readHeader(const std::string &name,
+                                   const std::string &path, uint32_t index) {
   std::string where = quoted(path);
   Expected<InputFile> file = InputFile::open(path);
   if (!file)
     return file.takeError();
   std::vector<uint8_t> header(std::min<uint64_t>(8, file->size()));
   if (Error error = file->read(0, header))
-    return error;
+    return std::move(error);
   Expected<uint64_t> length = checkHeaderLength(header, file->size(), where);
   if (!length)
     return length.takeError();
   header.resize(8 + *length);
   if (Error error =
           file->read(8, MutableArrayRef<uint8_t>(header).drop_front(8)))
-    return error;
-  uint32_t index = static_cast<uint32_t>(fileList.size());
+    return std::move(error);
   StringRef json(reinterpret_cast<const char *>(header.data()) + 8, *length);
   Expected<std::vector<TensorInfo>> tensors =
       parseSafetensorsHeader(json, file->size(), where, index);
   if (!tensors)
     return tensors.takeError();
-  fileList.push_back({name.str(), toHex(BLAKE3::hash<32>(header), true),
-                      file->size(), header.size()});
-  for (TensorInfo &tensor : *tensors) {
+  return Header{{name, toHex(BLAKE3::hash<32>(header), true), file->size(),
+                 header.size()},
+                std::move(*tensors)};
+}
+
+/// All of them, on several threads: published models have up to a hundred files
+/// of a thousand tensors. Nothing behind the first bad one, and that for sure.
+static std::vector<std::optional<Expected<Header>>>
+readHeaders(const std::string &root, ArrayRef<std::string> names) {
+  std::vector<std::optional<Expected<Header>>> headers(names.size());
+  std::atomic<size_t> bad{names.size()};
+  DefaultThreadPool pool(
+      hardware_concurrency(std::min<size_t>(8, names.size())));
+  for (size_t i = 0; i < names.size(); ++i)
+    pool.async([&, i] {
+      if (i > bad)
+        return;
+      headers[i].emplace(readHeader(names[i], root + "/" + names[i],
+                                    static_cast<uint32_t>(i)));
+      if (*headers[i])
+        return;
+      size_t known = bad;
+      while (i < known && !bad.compare_exchange_weak(known, i))
+        ;
+    });
+  pool.wait();
+  return headers;
+}
+
+Error Checkpoint::addFiles(ArrayRef<std::string> names) {
+  Error first = Error::success();
+  for (auto &header : readHeaders(root, names)) {
+    if (!header)
+      continue;
+    if (first) { // of an earlier file
+      if (!*header)
+        consumeError(header->takeError());
+    } else if (!*header) {
+      first = header->takeError();
+    } else {
+      std::string where = quoted(root + "/" + (*header)->file.name);
+      fileList.push_back(std::move((*header)->file));
+      first = addTensors(std::move((*header)->tensors), where);
+    }
+  }
+  return first;
+}
+
+Error Checkpoint::addTensors(std::vector<TensorInfo> ofFile, StringRef where) {
+  for (TensorInfo &tensor : ofFile) {
     auto [place, isNew] = byName.try_emplace(
         tensor.name, static_cast<uint32_t>(tensorList.size()));
     if (!isNew)
       return makeError(
           FailureKind::BadFile, "a tensor occurs twice: " + quoted(tensor.name),
-          where,
+          where.str(),
           "it is also in " +
               quoted(fileList[tensorList[place->second].file].name),
           "remove files that do not belong to the checkpoint");

@@ -114,7 +114,8 @@ public:
                          llvm::MutableArrayRef<uint8_t> out) const;
 
 private:
-  llvm::Error addFile(llvm::StringRef name);
+  llvm::Error addFiles(llvm::ArrayRef<std::string> names);
+  llvm::Error addTensors(std::vector<TensorInfo> ofFile, llvm::StringRef where);
   llvm::Error checkIndex(const llvm::StringMap<std::string> &weightMap,
                          llvm::StringRef where) const;
 

@@ -5,6 +5,8 @@
 //
 //   std::string manifestText(const Manifest &)    what is written to the file
 //   std::string contentText(const Manifest &)     what contentBlake3 covers
+//   std::string sealedText(Manifest &)            manifestText with the hash,
+//                                                 which it sets
 //   std::string parseManifest(text, Manifest &)   "" or an error: which field
 //                                                 and why; nothing is trusted
 //
@@ -227,10 +229,23 @@ inline std::string contentText(const Manifest &manifest) {
   return detail::contentText(detail::toJson(manifest));
 }
 
-/// The file's text. The writer sets `manifest.contentBlake3` first:
-/// blake3Hex over contentText(manifest).
+/// The file's text; contentBlake3, blake3Hex over contentText(manifest), is as
+/// it stands in `manifest`.
 inline std::string manifestText(const Manifest &manifest) {
   return detail::dump(detail::toJson(manifest)) + "\n";
+}
+
+/// Sets `manifest.contentBlake3` and gives the file's text. The JSON, which is
+/// large, is made once for both.
+inline std::string sealedText(Manifest &manifest) {
+  nlohmann::json json = detail::toJson(manifest);
+  json.erase("contentBlake3");
+  json.erase("checkpointDirectory");
+  const std::string content = detail::dump(json);
+  manifest.contentBlake3 = blake3Hex(content.data(), content.size());
+  json["contentBlake3"] = manifest.contentBlake3;
+  json["checkpointDirectory"] = manifest.checkpointDirectory;
+  return detail::dump(json) + "\n";
 }
 
 /// Reads and checks a manifest. Returns "" and fills `out`, or returns what is

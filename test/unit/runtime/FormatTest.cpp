@@ -83,6 +83,10 @@ TEST(Manifest, RoundTrip) {
   ASSERT_EQ(parseManifest(text, back), "");
   EXPECT_EQ(manifestText(back), text);
   EXPECT_EQ(manifestText(m), text) << "equal manifests, equal bytes";
+  Manifest open = m;
+  open.contentBlake3 = "";
+  EXPECT_EQ(sealedText(open), text);
+  EXPECT_EQ(open.contentBlake3, m.contentBlake3);
   EXPECT_EQ(back.model.compressRatios, m.model.compressRatios);
   EXPECT_EQ(back.weights[2].offset, m.weights[2].offset);
   const Launch &launch = back.entries[0].specialisations[1].launches[2];
