@@ -420,12 +420,13 @@ def all_chosen(env):
     before = json.load(open(source))["kernels"]
     folder, missing = tools(env), {}
     for model in (("--preset", "v4-flash"), ("--preset", "v4-pro"), (NANO,)):
+        targets = "cuda:sm_90,sm_100" + (",sm_120" if NANO in model else "")
         for numerics in ("published", "bf16"):
             chosen = env.temporary("choices.json")
             shutil.copy(source, chosen)
             env.run("fathomc", "tune", "--static", *model, "--numerics",
-                    numerics, "--target", "cuda:sm_90,sm_100", "--tileiras",
-                    folder, "-o", chosen, "-q", check=True, timeout=600,
+                    numerics, "--target", targets, "--tileiras", folder, "-o",
+                    chosen, "-q", check=True, timeout=600,
                     env=environment(env))
             for kind, choice in json.load(open(chosen))["kernels"].items():
                 if choice != before.get(kind):
