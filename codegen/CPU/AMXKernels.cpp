@@ -178,7 +178,7 @@ struct AMXDot {
   Emit::Values forUnits(
       Emit::Range init,
       function_ref<Emit::Values(const Decoder &, Value, Emit::Range)> body) {
-    Decoder decoder(e, w, /*scaled=*/true);
+    Decoder decoder(e, w);
     return e.loop(0, w.k, w.group(), init, [&](Value first, Emit::Range outer) {
       decoder.startGroup(first);
       return e.loop(0, w.group(), w.unit(), outer,

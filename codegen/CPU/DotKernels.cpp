@@ -16,9 +16,8 @@ static int64_t sizeOf(Value buffer, int64_t dim) {
   return cast<MemRefType>(buffer.getType()).getDimSize(dim);
 }
 
-/// Adds the lane totals of a block to acc.
-static void addTotals(Emit &e, Emit::Range sums, Value acc, Value row,
-                      Value column, int64_t rows, int64_t columns) {
+void fathom::cpu::addTotals(Emit &e, Emit::Range sums, Value acc, Value row,
+                            Value column, int64_t rows, int64_t columns) {
   bool together = columns > 1 && rows * columns <= lanesOf(sums[0].getType());
   Value totals = together ? e.treeAddAll(sums) : Value();
   for (int64_t i = 0; i < rows; ++i) {

@@ -24,9 +24,17 @@ struct Target {
   /// 32 registers of 16 floats, else 16 of 8: sizes register blocks, does not
   /// change bits.
   bool wide() const { return level >= Level::V4; }
-  /// Dots of bf16 by vdpbf16ps, or on tiles: each has its own order of sums.
+  /// Dots nt of bf16 by vdpbf16ps, or dots on tiles: each has its own order of
+  /// sums.
   bool dotBF16() const { return level == Level::V4BF16; }
   bool amx() const { return level == Level::V4AMX; }
+  /// Whether a program that takes tokens of an expert by tiles has one of so
+  /// many. A vector kernel multiplies all that the tile could hold, so small
+  /// ones pay; a register of AMX has one shape in a whole function, so that
+  /// there are no more than two.
+  bool takesTokens(int64_t tokens) const {
+    return (wide() && !amx()) || tokens >= 4;
+  }
   /// Bytes of two registers by number.
   bool byteTables() const { return level >= Level::V4BF16; }
 };
@@ -69,12 +77,23 @@ mlir::LogicalResult expandOp(Emit &e, tile::DotScaledOp op, Target target,
 void emitDotNT(Emit &e, Target target, mlir::Value lhs, mlir::Value rhs,
                mlir::Value acc, mlir::Value accRow, int64_t rows);
 
+/// Adds the lane totals of a block of sums, row after row, to acc.
+void addTotals(Emit &e, llvm::ArrayRef<mlir::Value> sums, mlir::Value acc,
+               mlir::Value row, mlir::Value column, int64_t rows,
+               int64_t columns);
+
 /// Dots whose weights suit NarrowWeights, with the sums of these files.
 struct NarrowWeights;
 void emitDotAMX(Emit &e, const NarrowWeights &w, mlir::Value x,
                 mlir::Value acc);
 void emitDotBF16(Emit &e, const NarrowWeights &w, mlir::Value x,
                  mlir::Value acc);
+
+/// tile.dot_scaled in f32 with 512 bits; whether the operands suit it depends
+/// on their types and how many weights share a scale.
+bool suitsWide(mlir::Value codes, mlir::Value scales);
+void emitDotWide(Emit &e, Target target, mlir::Value codes, mlir::Value scales,
+                 mlir::Value x, mlir::Value acc);
 
 /// tn of bf16 on tiles: acc (MxN) += lhs (KxM)^T x rhs (KxN); whether the
 /// operands suit it depends on their types, K and N alone.

@@ -75,20 +75,19 @@ static Value asBF16(Emit &e, Value words) {
 
 // ---- Decoding ---------------------------------------------------------------
 
-/// With scales, exponents in the table are as large as they can be. A scale
-/// then only ever lowers them, by an addition that saturates: it leaves a zero
-/// what it is if that is the smallest number of 16 bits, -0.
+/// Exponents in the table are as large as they can be. A scale then only ever
+/// lowers them, by an addition that saturates: it leaves a zero what it is if
+/// that is the smallest number of 16 bits, -0.
 constexpr int kRaised = 126;
 
 /// bf16 of the 16 codes of e2m1, each twice: vpermw looks at five bits.
-static SmallVector<int16_t> tableE2M1(bool scaled) {
+static SmallVector<int16_t> tableE2M1() {
   static const uint16_t magnitudes[8] = {0,      0x3F00, 0x3F80, 0x3FC0,
                                          0x4000, 0x4040, 0x4080, 0x40C0};
   SmallVector<int16_t> words;
   for (int code = 0; code < 32; ++code) {
     unsigned word = magnitudes[code % 8];
-    if (scaled)
-      word = word ? word + (kRaised << 7) : 0x8000;
+    word = word ? word + (kRaised << 7) : 0x8000;
     words.push_back(int16_t(word | (code & 8) << 12));
   }
   return words;
@@ -104,10 +103,9 @@ static uint16_t magnitudeE4M3(int code) {
   return uint16_t(llvm::bit_cast<uint32_t>(value) >> 16);
 }
 
-Decoder::Decoder(Emit &e, const NarrowWeights &w, bool scaled)
-    : e(e), w(w), scaled(scaled) {
+Decoder::Decoder(Emit &e, const NarrowWeights &w) : e(e), w(w) {
   if (w.kind == Kind::FP4) {
-    tables[0] = dense<int16_t>(e, tableE2M1(scaled));
+    tables[0] = dense<int16_t>(e, tableE2M1());
     // Lane g of 128 bits is a group of 32 weights; its scale becomes the high
     // byte of every word.
     SmallVector<int8_t> from;
@@ -120,17 +118,14 @@ Decoder::Decoder(Emit &e, const NarrowWeights &w, bool scaled)
 void Decoder::startGroup(Value k) {
   if (w.kind != Kind::FP8)
     return;
-  Value shift;
-  if (scaled) {
-    Value block = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.group()));
-    Value code = e.load(w.scales, {e.index(0), block}, 1);
-    code = arith::BitcastOp::create(e.b, e.loc, e.b.getI8Type(), code);
-    Type word = e.b.getI16Type();
-    code = arith::ExtUIOp::create(e.b, e.loc, word, code);
-    code = arith::SubIOp::create(e.b, e.loc, code, e.constant(word, 127));
-    code = arith::ShLIOp::create(e.b, e.loc, code, e.constant(word, 7));
-    shift = e.splat(code, 32);
-  }
+  Value block = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.group()));
+  Value code = e.load(w.scales, {e.index(0), block}, 1);
+  code = arith::BitcastOp::create(e.b, e.loc, e.b.getI8Type(), code);
+  Type word = e.b.getI16Type();
+  code = arith::ExtUIOp::create(e.b, e.loc, word, code);
+  code = arith::SubIOp::create(e.b, e.loc, code, e.constant(word, 127));
+  code = arith::ShLIOp::create(e.b, e.loc, code, e.constant(word, 7));
+  Value shift = e.splat(code, 32);
   Value words[4];
   for (int part = 0; part < 4; ++part) {
     SmallVector<int16_t> values, mask;
@@ -140,10 +135,9 @@ void Decoder::startGroup(Value k) {
       mask.push_back(code == 0 || code == 0x7F ? 0 : -1); // zero and NaN stay
     }
     Value v = dense<int16_t>(e, values);
-    if (scaled)
-      v = arith::AddIOp::create(
-          e.b, e.loc, v,
-          arith::AndIOp::create(e.b, e.loc, shift, dense<int16_t>(e, mask)));
+    v = arith::AddIOp::create(
+        e.b, e.loc, v,
+        arith::AndIOp::create(e.b, e.loc, shift, dense<int16_t>(e, mask)));
     words[part] = bits(e, v, 64, 8);
   }
   for (int byte = 0; byte < 2; ++byte)
@@ -166,21 +160,6 @@ Value Decoder::scaleWords(Value row, Value k) const {
   return bits(e, high, 32, 16);
 }
 
-Value Decoder::laneScales(Value row, Value k) const {
-  if (w.kind == Kind::FP8) {
-    Value block = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.group()));
-    return e.splat(e.toF32(e.load(w.scales, {e.index(0), block}, 1)), 16);
-  }
-  // Four lanes of a sum belong to each group of 32. One scale after another:
-  // NaN and 2^-127 are extended as everywhere.
-  Value block = arith::DivUIOp::create(e.b, e.loc, k, e.index(32));
-  Value four = e.toF32(e.load(w.scales, {row, block}, 4));
-  SmallVector<int64_t> lanes;
-  for (int64_t i = 0; i < 16; ++i)
-    lanes.push_back(i / 4);
-  return shuffle(e, four, four, lanes);
-}
-
 Emit::Values Decoder::decode(Value row, Value k) const {
   Emit::Values result;
   auto words = VectorType::get({32}, e.b.getI16Type());
@@ -190,16 +169,13 @@ Emit::Values Decoder::decode(Value row, Value k) const {
   if (w.kind == Kind::FP4) {
     Value byte = arith::DivUIOp::create(e.b, e.loc, k, e.index(2));
     Value codes = bits(e, e.load(w.codes, {row, byte}, 64), 32, 16);
-    Value shift;
-    if (scaled)
-      shift = arith::AddIOp::create(e.b, e.loc,
-                                    shiftRight(e, scaleWords(row, k), 1),
-                                    e.constant(words, -((127 + kRaised) << 7)));
+    Value shift =
+        arith::AddIOp::create(e.b, e.loc, shiftRight(e, scaleWords(row, k), 1),
+                              e.constant(words, -((127 + kRaised) << 7)));
     for (int n = 0; n < 4; ++n) {
       Value word = call(e, words, "llvm.x86.avx512.permvar.hi.512",
                         ValueRange{tables[0], shiftRight(e, codes, 4 * n)});
-      if (scaled)
-        word = LLVM::SAddSat::create(e.b, e.loc, words, word, shift);
+      word = LLVM::SAddSat::create(e.b, e.loc, words, word, shift);
       result.push_back(asBF16(e, word));
     }
     return result;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Weights as bf16 operands of the 512-bit levels: FP4 and FP8 are decoded in
+// Weights as bf16 operands: FP4 and FP8 are decoded, with their scales, in
 // registers into vectors of 32, in whatever order of k the decoding yields
 // cheaply; activations are permuted to match, once per tile.
 #pragma once
@@ -39,18 +39,14 @@ struct NarrowWeights {
 struct Decoder {
   Emit &e;
   const NarrowWeights &w;
-  /// Scales go into the exponents of the weights (else they are left out).
-  bool scaled;
   mlir::Value tables[4]; // FP4: words; FP8: low bytes, high bytes, of 2 x 64
   mlir::Value spread;    // FP4: where the bytes of four scales go
 
-  Decoder(Emit &e, const NarrowWeights &w, bool scaled);
+  Decoder(Emit &e, const NarrowWeights &w);
   /// FP8: makes the tables for the group that starts at column k.
   void startGroup(mlir::Value k);
   /// vectors() x vector<32xbf16> of `row` from column k on.
   Emit::Values decode(mlir::Value row, mlir::Value k) const;
-  /// Scales as a vector of 16 f32, for the lanes of a sum over a unit.
-  mlir::Value laneScales(mlir::Value row, mlir::Value k) const;
 
 private:
   mlir::Value scaleWords(mlir::Value row, mlir::Value k) const;

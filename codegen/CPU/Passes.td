@@ -3,6 +3,15 @@
 #define FATHOM_CODEGEN_CPU_PASSES
 include "mlir/Pass/PassBase.td"
 
+def ChooseTokensPass : Pass<"fathom-cpu-choose-tokens", "::mlir::ModuleOp"> {
+  let summary = "leave out tiles of tokens that a level has no use for";
+  let description = [{Loops over tokens with smaller and smaller tiles
+    (dialects/Tile/IR/TokenLoops.h): what one covers that is left out goes to
+    the next, or to the one before if it is the last.}];
+  let options = [Option<"isa", "isa", "std::string", "\"x86-64-v3\"",
+                        "instruction-set level">];
+}
+
 def LowerKernelsPass : Pass<"fathom-cpu-lower-kernels", "::mlir::ModuleOp"> {
   let summary = "turn tile.kernel into func.func";
   let description = [{The program's place in the grid becomes three trailing

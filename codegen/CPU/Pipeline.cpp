@@ -26,6 +26,9 @@ using namespace fathom;
 
 void cpu::buildCPUPipeline(OpPassManager &pm, StringRef isa) {
   // Tiles.
+  ChooseTokensPassOptions choose;
+  choose.isa = isa.str();
+  pm.addPass(createChooseTokensPass(choose));
   pm.addPass(createLowerKernelsPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createTileToLinalgPass());

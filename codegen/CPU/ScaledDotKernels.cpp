@@ -2,7 +2,8 @@
 //
 // tile.dot_scaled: weights are decoded in registers for few tokens, once into
 // scratch rows for many. Both take the exact product weight x scale into the
-// sums of `dot nt`, so a token's result does not know its company.
+// sums of `dot nt`, so a token's result does not know its company. With 512
+// bits: WideScaledKernels.cpp.
 #include "codegen/CPU/NarrowWeights.h"
 
 using namespace mlir;
@@ -30,12 +31,11 @@ namespace {
 struct ScaledWeights {
   Value codes, scales;
   bool packed;
-  bool wide; // tables of 16 floats, words by 32
   int64_t rows, k, rowBlock, columnBlock, lanes;
   int64_t step; // weights that decode() yields: one or two vectors of `lanes`
 
-  static FailureOr<ScaledWeights> of(Emit &e, tile::DotScaledOp op,
-                                     Target target, Value codes, Value scales) {
+  static FailureOr<ScaledWeights> of(Emit &e, tile::DotScaledOp op, Value codes,
+                                     Value scales) {
     auto codeType = cast<MemRefType>(codes.getType());
     auto scaleType = cast<MemRefType>(scales.getType());
     ScaledWeights w{};
@@ -47,8 +47,7 @@ struct ScaledWeights {
     w.rowBlock = w.rows / scaleType.getDimSize(0);
     w.columnBlock = w.k / scaleType.getDimSize(1);
     w.lanes = std::min(w.columnBlock, kLanes);
-    w.wide = target.wide() && w.columnBlock % 32 == 0;
-    w.step = w.columnBlock % 32 == 0 && (w.packed || w.wide) ? 32 : w.lanes;
+    w.step = w.packed && w.columnBlock % 32 == 0 ? 32 : w.lanes;
     if (std::min(w.k, kLanes) != w.lanes || (w.packed && w.lanes < 2))
       return op.emitError("a scale covers ")
              << w.columnBlock << " weights of " << w.k
@@ -70,15 +69,13 @@ struct ScaledWeights {
     Emit::Values weights;
     if (packed) {
       Value byte = arith::ShRUIOp::create(e.b, e.loc, k, e.index(1));
-      if (wide)
-        return lookUp(e, row, byte, scale);
       if (step == lanes)
         weights = {decodeFP4(e, e.load(codes, {row, byte}, lanes / 2))};
       else
         std::tie(weights.emplace_back(), weights.emplace_back()) =
             decodeFP4x32(e, e.load(codes, {row, byte}, 16));
     } else {
-      weights = decodeE4M3(e, row, k);
+      weights = {decodeE4M3(e, row, k)};
     }
     for (Value &weight : weights)
       weight = arith::MulFOp::create(e.b, e.loc, weight, scale);
@@ -86,49 +83,13 @@ struct ScaledWeights {
   }
 
 private:
-  /// 32 weights of e2m1 from a table of all 16 that has the scale already: each
-  /// lane looks at the lowest four bits of a number. Eight lanes get the same
-  /// four bytes, shifted to their place.
-  Emit::Values lookUp(Emit &e, Value row, Value byte, Value scale) const {
-    SmallVector<float> values;
-    for (float sign : {1.0f, -1.0f})
-      for (float magnitude : {0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f})
-        values.push_back(sign * magnitude);
-    auto floats = cast<VectorType>(e.vec(16, e.b.getF32Type())),
-         ints = cast<VectorType>(e.vec(16, e.b.getI32Type()));
-    Value table = arith::ConstantOp::create(
-        e.b, e.loc, DenseElementsAttr::get(floats, ArrayRef<float>(values)));
-    table = arith::MulFOp::create(e.b, e.loc, table, scale);
-    SmallVector<int32_t> places;
-    for (int32_t lane = 0; lane < 16; ++lane)
-      places.push_back(lane % 8 * 4);
-    Value shifts = arith::ConstantOp::create(
-        e.b, e.loc, DenseElementsAttr::get(ints, ArrayRef<int32_t>(places)));
-    Value bytes = vector::BitCastOp::create(
-        e.b, e.loc, cast<VectorType>(e.vec(4, e.b.getI32Type())),
-        e.load(codes, {row, byte}, 16));
-    Emit::Values weights;
-    for (int64_t half = 0; half < 2; ++half) {
-      SmallVector<int64_t> words(8, 2 * half);
-      words.append(8, 2 * half + 1);
-      Value index = vector::ShuffleOp::create(e.b, e.loc, bytes, bytes, words);
-      index = arith::ShRUIOp::create(e.b, e.loc, index, shifts);
-      weights.push_back(LLVM::CallIntrinsicOp::create(
-                            e.b, e.loc, floats,
-                            e.b.getStringAttr("llvm.x86.avx512.permvar.sf.512"),
-                            ValueRange{table, index})
-                            .getResult(0));
-    }
-    return weights;
-  }
-
-  /// `step` weights of e4m3, by way of f16.
-  Emit::Values decodeE4M3(Emit &e, Value row, Value k) const {
+  /// `lanes` weights of e4m3, by way of f16.
+  Value decodeE4M3(Emit &e, Value row, Value k) const {
     OpBuilder &b = e.b;
-    Type words = e.vec(step, b.getI16Type()),
-         bytes = e.vec(step, b.getI8Type());
+    Type words = e.vec(lanes, b.getI16Type()),
+         bytes = e.vec(lanes, b.getI8Type());
     Value code = arith::BitcastOp::create(b, e.loc, bytes,
-                                          e.load(codes, {row, k}, step));
+                                          e.load(codes, {row, k}, lanes));
     Value bits = arith::ExtSIOp::create(b, e.loc, words, code);
     bits = arith::ShLIOp::create(b, e.loc, bits, e.constant(words, 7));
     bits = arith::AndIOp::create(b, e.loc, bits, e.constant(words, -0x4001));
@@ -137,30 +98,15 @@ private:
         arith::OrIOp::create(b, e.loc, code, e.constant(bytes, -0x80));
     Value isNaN = arith::CmpIOp::create(b, e.loc, arith::CmpIPredicate::eq,
                                         negative, e.constant(bytes, -1));
-    if (wide) {
-      bits = arith::SelectOp::create(b, e.loc, isNaN, e.constant(words, 0x7E00),
-                                     bits);
-    } else {
-      Value mask = arith::ExtSIOp::create(b, e.loc, words, isNaN);
-      mask = arith::AndIOp::create(b, e.loc, mask, e.constant(words, 0x7E00));
-      bits = arith::OrIOp::create(b, e.loc, bits, mask);
-    }
-    Emit::Values weights;
-    for (int64_t at = 0; at < step; at += lanes) {
-      Value half = bits;
-      if (step > lanes)
-        half = vector::ExtractStridedSliceOp::create(
-            b, e.loc, bits, ArrayRef<int64_t>{at}, ArrayRef<int64_t>{lanes},
-            ArrayRef<int64_t>{1});
-      half = arith::BitcastOp::create(b, e.loc, e.vec(lanes, b.getF16Type()),
-                                      half);
-      // One step to the left in an f16 the bits mean a 256th.
-      Type floats = e.vec(lanes, b.getF32Type());
-      Value value = arith::ExtFOp::create(b, e.loc, floats, half);
-      weights.push_back(
-          arith::MulFOp::create(b, e.loc, value, e.constant(floats, 256)));
-    }
-    return weights;
+    Value mask = arith::ExtSIOp::create(b, e.loc, words, isNaN);
+    mask = arith::AndIOp::create(b, e.loc, mask, e.constant(words, 0x7E00));
+    bits = arith::OrIOp::create(b, e.loc, bits, mask);
+    bits =
+        arith::BitcastOp::create(b, e.loc, e.vec(lanes, b.getF16Type()), bits);
+    // One step to the left in an f16 the bits mean a 256th.
+    Type floats = e.vec(lanes, b.getF32Type());
+    Value value = arith::ExtFOp::create(b, e.loc, floats, bits);
+    return arith::MulFOp::create(b, e.loc, value, e.constant(floats, 256));
   }
 };
 } // namespace
@@ -220,8 +166,7 @@ static void fewTokens(Emit &e, const ScaledWeights &w, Value x, Value acc,
 }
 
 /// Many tokens: a few rows are decoded into scratch, then multiplied.
-static void manyTokens(Emit &e, Target target, const ScaledWeights &w, Value x,
-                       Value acc) {
+static void manyTokens(Emit &e, const ScaledWeights &w, Value x, Value acc) {
   int64_t blockM = std::min<int64_t>(w.rows, 4);
   Value rows = e.alloc({blockM, w.k}, e.b.getF32Type());
   e.loop(0, w.rows, blockM, [&](Value m) {
@@ -238,16 +183,16 @@ static void manyTokens(Emit &e, Target target, const ScaledWeights &w, Value x,
         });
       });
     });
-    emitDotNT(e, target, rows, x, acc, m, blockM);
+    emitDotNT(e, Target{}, rows, x, acc, m, blockM);
   });
 }
 
-/// The f32 kernels, which every level has. `seldom`: little code rather than
-/// speed.
-static LogicalResult inFloats(Emit &e, tile::DotScaledOp op, Target target,
-                              Buffers operands, bool seldom = false) {
+/// The f32 kernels of AVX2, which every level has. `seldom`: little code rather
+/// than speed.
+static LogicalResult inFloats(Emit &e, tile::DotScaledOp op, Buffers operands,
+                              bool seldom = false) {
   FailureOr<ScaledWeights> weights =
-      ScaledWeights::of(e, op, target, operands[0], operands[1]);
+      ScaledWeights::of(e, op, operands[0], operands[1]);
   if (failed(weights))
     return failure();
   Value x = operands[2], acc = operands[3];
@@ -255,11 +200,11 @@ static LogicalResult inFloats(Emit &e, tile::DotScaledOp op, Target target,
   if (weights->rows >= 8)
     x = inF32(e, x);
   // Decoding e2m1 takes more registers than e4m3.
-  int64_t rowTokens = target.wide() ? 8 : weights->packed ? 2 : 4;
+  int64_t rowTokens = weights->packed ? 2 : 4;
   if (seldom)
     rowTokens = 1;
   if (tokens > 4)
-    manyTokens(e, target, *weights, x, acc);
+    manyTokens(e, *weights, x, acc);
   else
     fewTokens(
         e, *weights, x, acc,
@@ -272,17 +217,18 @@ static LogicalResult expandBlock(Emit &e, tile::DotScaledOp op, Target target,
                                  Buffers operands) {
   Value x = operands[2], acc = operands[3];
   auto narrow = NarrowWeights::of(operands[0], operands[1], x);
-  if (narrow && target.dotBF16())
-    return emitDotBF16(e, *narrow, x, acc), success();
-  if (!narrow || !target.amx())
-    return inFloats(e, op, target, operands);
+  if (!narrow || !target.amx()) {
+    if (!target.wide() || !suitsWide(operands[0], operands[1]))
+      return inFloats(e, op, operands);
+    return emitDotWide(e, target, operands[0], operands[1], x, acc), success();
+  }
   // Scales that would leave the normal numbers of bf16 are for f32: a matter
   // of the weights, so again the same for every token.
   LogicalResult result = success();
   packForAMX(e, *narrow, x); // where the next dot of x finds it, too
   e.ifElse(
       scalesAreModerate(e, *narrow), [&] { emitDotAMX(e, *narrow, x, acc); },
-      [&] { result = inFloats(e, op, Target{}, operands, /*seldom=*/true); });
+      [&] { result = inFloats(e, op, operands, /*seldom=*/true); });
   return result;
 }
 

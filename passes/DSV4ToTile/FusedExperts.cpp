@@ -5,6 +5,7 @@
 // again from the scores; down of all, their sum and what follows. For more, the
 // choices and their grouping come first, and the sum last, so that a program
 // reads its part of an expert once for all tokens.
+#include "dialects/Tile/IR/TokenLoops.h"
 #include "passes/DSV4ToTile/MoE.h"
 #include "passes/DSV4ToTile/Streams.h"
 
@@ -47,19 +48,24 @@ struct FusedExperts {
   void run();
 
 private:
-  /// Covers first .. end-1: the larger tiles as long as more than the smaller
-  /// one would be left.
+  /// Covers first .. end-1: the larger tiles as long as more than the next
+  /// smaller one would be left.
   void forTiles(KernelBuilder &k, Value first, Value end,
                 function_ref<void(Value, int64_t)> body) {
     for (auto [i, size] : llvm::enumerate(tiles)) {
       Value stop = end;
       if (i + 1 < tiles.size()) {
         Value n = k.subi(end, first);
+        if (i > 0)
+          n = k.maxi(n, k.ci(0));
         n = k.addi(n, k.ci(size - tiles[i + 1] - 1));
         stop = k.addi(first, k.muli(k.divi(n, size), size));
       }
       k.loop(first, stop, k.ci(size),
              [&, size = size](Value t) { body(t, size); });
+      if (l.shapes.pairsByLevel && tiles.size() > 1)
+        std::prev(k.b.getInsertionPoint())
+            ->setAttr(tile::kTokensAttr, k.b.getI64IntegerAttr(size));
       first = stop;
     }
   }
@@ -559,9 +565,11 @@ void FusedExperts::run() {
   if (one()) {
     tiles = {1};
   } else {
-    auto &pairs = l.maxTokens > 16 ? l.shapes.manyPairs : l.shapes.fewPairs;
-    tiles.assign(std::begin(pairs), std::end(pairs));
-    tiles.erase(std::unique(tiles.begin(), tiles.end()), tiles.end());
+    ArrayRef<int64_t> pairs(l.shapes.fewPairs);
+    if (l.maxTokens > 16)
+      pairs = l.shapes.manyPairs;
+    llvm::copy_if(pairs, std::back_inserter(tiles),
+                  [](int64_t tokens) { return tokens > 0; });
   }
   ids = l.flat(l.result(router->ids, x));
   if (!one()) {

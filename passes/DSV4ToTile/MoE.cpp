@@ -308,6 +308,11 @@ static void collect(Experts &x) {
   l.launch(kernel, grid, operands);
 }
 
+/// The second of some numbers of tokens, or the only one.
+static int64_t smaller(ArrayRef<int64_t> pairs) {
+  return pairs[1] ? pairs[1] : pairs[0];
+}
+
 void lowerExperts(Lowering &l, dsv4::ExpertsOp op) {
   auto xType = cast<RankedTensorType>(op.getX().getType());
   Experts x{l,  op, 0,  0,  0,  0,  0,  xType.getElementType(),
@@ -318,8 +323,8 @@ void lowerExperts(Lowering &l, dsv4::ExpertsOp op) {
   x.hidden = xType.getDimSize(1);
   x.chosen = cast<RankedTensorType>(op.getIds().getType()).getDimSize(1);
   x.tokens = l.maxTokens == 1    ? 1
-             : l.maxTokens <= 16 ? l.shapes.fewPairs[1]
-                                 : l.shapes.manyPairs[1];
+             : l.maxTokens <= 16 ? smaller(l.shapes.fewPairs)
+                                 : smaller(l.shapes.manyPairs);
   x.x = l.activation(op.getX());
   x.ids = l.flat(l.buffer(op.getIds()));
   x.pairWeights = l.flat(l.buffer(op.getWeights()));

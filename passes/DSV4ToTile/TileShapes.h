@@ -33,9 +33,11 @@ struct TileShapes {
   int64_t routerRows;
   /// Tokens that a program takes of up to 16 and of more.
   int64_t fewTokens, manyTokens;
-  /// Tokens of an expert taken at once, likewise: the second number, and as
-  /// long as there are more the first.
-  int64_t fewPairs[2], manyPairs[2];
+  /// Tokens of an expert taken at once, likewise: every number as long as more
+  /// than the next are left; 0 is none.
+  int64_t fewPairs[4], manyPairs[2];
+  /// Whether levels of the target leave some of `fewPairs` out (TokenLoops.h).
+  bool pairsByLevel;
   /// A program of an expert reads as many rows as make this many bytes, if they
   /// are no more than expertRows: enough to hide what it does before and after,
   /// few enough for every thread to have several programs.

@@ -62,20 +62,12 @@ struct Order {
     return acc;
   }
 
-  /// `scale(k)` of the weights w without scales.
-  template <typename Scale>
-  float inPairs(const float *w, const float *x, float acc, Scale scale) const {
-    float lanes[16] = {}, part[16] = {};
-    int vectors = kind == Weights::FP4 ? 4 : kind == Weights::FP8 ? 2 : 1;
+  float inPairs(const float *w, const float *x, float acc) const {
+    float lanes[16] = {};
     for (int v = 0; v < k / 32; ++v)
       for (int p = 0; p < 16; ++p) {
         auto [a, b] = pair(v, p);
-        float &sum = kind == Weights::BF16 ? lanes[p] : part[p];
-        sum = std::fma(w[a], x[a], std::fma(w[b], x[b], sum));
-        if (kind != Weights::BF16 && v % vectors == vectors - 1) {
-          lanes[p] = std::fma(sum, scale(a), lanes[p]);
-          sum = 0;
-        }
+        lanes[p] = std::fma(w[a], x[a], std::fma(w[b], x[b], lanes[p]));
       }
     for (int n = 8; n; n /= 2)
       for (int i = 0; i < n; ++i)
@@ -90,8 +82,6 @@ protected:
     if (!runsHere(GetParam()))
       GTEST_SKIP() << "this CPU has no " << GetParam();
   }
-  bool amx() const { return GetParam() == "x86-64-v4-amx"; }
-  bool pairs() const { return GetParam() == "x86-64-v4-bf16"; }
 };
 
 std::string nameOf(const testing::TestParamInfo<std::string> &info) {
@@ -151,8 +141,7 @@ static void checkDot(const std::string &level, const std::string &form, int m,
       if (words && level == "x86-64-v4-amx")
         expected = order.onTiles(&x[i * k], &y[j * k], expected);
       else if (words && level == "x86-64-v4-bf16")
-        expected = order.inPairs(&x[i * k], &y[j * k], expected,
-                                 [](int) { return 1.0f; });
+        expected = order.inPairs(&x[i * k], &y[j * k], expected);
       else if (nt)
         expected += laneSum(&x[i * k], &y[j * k], k);
       else if (columns && level == "x86-64-v4-amx") {
@@ -258,15 +247,10 @@ struct ScaledCase {
 
   float expected(int i, int j) const {
     Order order{level, fp4 ? Weights::FP4 : Weights::FP8, k};
-    std::vector<float> plain(k), scaled(k);
-    for (int l = 0; l < k; ++l) {
-      plain[l] = weight(i, l);
-      scaled[l] = plain[l] * scale(i, l);
-    }
+    std::vector<float> scaled(k);
+    for (int l = 0; l < k; ++l)
+      scaled[l] = weight(i, l) * scale(i, l);
     const float *token = &x[j * k];
-    if (narrow() && level == "x86-64-v4-bf16")
-      return order.inPairs(plain.data(), token, 0,
-                           [&](int l) { return scale(i, l); });
     if (narrow() && level == "x86-64-v4-amx" && moderate())
       return order.onTiles(scaled.data(), token, 0);
     return 0.0f + laneSum(scaled.data(), token, k);
