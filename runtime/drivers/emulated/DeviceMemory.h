@@ -21,10 +21,18 @@
 
 namespace fathom::rt {
 
-/// When something used a buffer: operation number `time` of a stream.
+/// When something used a part of a buffer: operation number `time` of a stream.
 struct Access {
   uint32_t stream = 0;
   uint64_t time = 0;
+  uint64_t begin = 0, end = 0; // addresses
+
+  bool meets(const Access &other) const {
+    return begin < other.end && other.begin < end;
+  }
+  bool covers(const Access &other) const {
+    return begin <= other.begin && other.end <= end;
+  }
 };
 
 struct DeviceBuffer {
@@ -32,8 +40,8 @@ struct DeviceBuffer {
   uint64_t start = 0, bytes = 0;
   uint64_t pages = 0, pageBytes = 0; // that it lies in
   bool released = false;
-  Access lastWrite;
-  std::vector<Access> reads; // since then, one a stream
+  /// Of every part the last write, and what each stream has read since then.
+  std::vector<Access> writes, reads;
 };
 
 class DeviceMemory {

@@ -195,9 +195,9 @@ Status EmulatedDriver::copy(CopyKind kind, void *to, const void *from,
   const bool toDevice = kind != CopyKind::ToHost,
              fromDevice = kind != CopyKind::ToDevice;
   if (fromDevice)
-    operation.uses.push_back({address(from), false});
+    operation.uses.push_back({address(from), false, bytes});
   if (toDevice)
-    operation.uses.push_back({address(to), true});
+    operation.uses.push_back({address(to), true, bytes});
   operation.run = [=, name = operation.name]() -> Status {
     DeviceBuffer *buffer = nullptr;
     const void *source = from;
@@ -225,7 +225,7 @@ Status EmulatedDriver::fill(void *to, uint8_t value, uint64_t bytes,
     return Status();
   Operation operation;
   operation.name = "a fill of " + std::to_string(bytes) + " bytes";
-  operation.uses.push_back({address(to), true});
+  operation.uses.push_back({address(to), true, bytes});
   operation.run = [=, name = operation.name]() -> Status {
     DeviceBuffer *buffer = nullptr;
     if (Status s = memory.find(name, address(to), bytes, &buffer); s.failed())

@@ -61,7 +61,6 @@ bool Queues::isBefore(const Access &access, const Clock &now) const {
 /// Holds an operation's buffers against those of other streams.
 Status Queues::order(uint32_t stream, const Operation &operation) {
   const Clock &now = clocks[stream];
-  const Access here{stream, now[stream]};
   for (const Use &use : operation.uses) {
     DeviceBuffer *buffer = nullptr;
     if (Status s = memory.find(operation.name, use.address, 0, &buffer);
@@ -74,23 +73,39 @@ Status Queues::order(uint32_t stream, const Operation &operation) {
                         "', which stream " + std::to_string(other.stream) +
                         " may still be " + what + ": no event orders them");
     };
-    if (!isBefore(buffer->lastWrite, now))
-      return clash(buffer->lastWrite, "writing");
-    if (use.writes) {
-      for (const Access &read : buffer->reads)
-        if (!isBefore(read, now))
-          return clash(read, "reading");
-      buffer->lastWrite = here;
-      buffer->reads.clear();
-      continue;
+    Access here{stream, now[stream], buffer->start,
+                buffer->start + std::max<uint64_t>(buffer->bytes, 1)};
+    if (use.bytes) {
+      here.begin = use.address;
+      here.end = use.address + use.bytes;
     }
-    auto mine =
-        std::find_if(buffer->reads.begin(), buffer->reads.end(),
-                     [&](const Access &read) { return read.stream == stream; });
-    if (mine == buffer->reads.end())
+    auto notBefore = [&](const std::vector<Access> &others) {
+      auto found =
+          std::find_if(others.begin(), others.end(), [&](const Access &other) {
+            return other.meets(here) && !isBefore(other, now);
+          });
+      return found == others.end() ? nullptr : &*found;
+    };
+    if (const Access *write = notBefore(buffer->writes))
+      return clash(*write, "writing");
+    auto forget = [&](std::vector<Access> &others, bool ofAll) {
+      others.erase(std::remove_if(others.begin(), others.end(),
+                                  [&](const Access &other) {
+                                    return here.covers(other) &&
+                                           (ofAll || other.stream == stream);
+                                  }),
+                   others.end());
+    };
+    if (use.writes) {
+      if (const Access *read = notBefore(buffer->reads))
+        return clash(*read, "reading");
+      forget(buffer->writes, /*ofAll=*/true);
+      forget(buffer->reads, /*ofAll=*/true);
+      buffer->writes.push_back(here);
+    } else {
+      forget(buffer->reads, /*ofAll=*/false);
       buffer->reads.push_back(here);
-    else
-      *mine = here;
+    }
   }
   return Status();
 }

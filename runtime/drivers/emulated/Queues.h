@@ -15,10 +15,12 @@
 
 namespace fathom::rt {
 
-/// What an operation does to a buffer, found by an address within it.
+/// What an operation does to a buffer, found by an address within it: to so
+/// many bytes from there on, or to whatever part of it (0).
 struct Use {
   uint64_t address;
   bool writes;
+  uint64_t bytes = 0;
 };
 
 struct Operation {

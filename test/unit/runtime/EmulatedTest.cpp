@@ -209,6 +209,46 @@ TEST_F(Emulated, WritesWhileAnotherStreamReads) {
       "writes 'shared', which stream 2 may still be reading");
 }
 
+/// As large weights are uploaded: in pieces, two at a time.
+TEST_F(Emulated, PartsOfABufferNeedNoOrder) {
+  uint8_t *memory = buffer("shared", 64);
+  const std::vector<uint8_t> value(64, 1);
+  void *other = newStream(), *third = newStream(), *event = newEvent();
+  std::vector<uint8_t> read(64);
+  ok(toDevice(memory, value.data(), 32, stream));
+  ok(toDevice(memory + 32, value.data(), 32, other));
+  ok(toDevice(memory, value.data(), 32, stream));
+  // Half of what is read is ordered.
+  ok(device.table->recordEvent(device.self, event, stream));
+  ok(device.table->waitEvent(device.self, third, event));
+  ok(toHost(read.data(), memory, 32, third));
+  bad(toHost(read.data(), memory, 33, third),
+      "reads 'shared', which stream 2 may still be writing");
+}
+
+TEST_F(Emulated, WritesOfAPartThatIsRead) {
+  uint8_t *memory = buffer("shared", 64);
+  const uint8_t value = 1;
+  uint8_t read[32];
+  void *other = newStream();
+  ok(toHost(read, memory + 16, 32, other));
+  ok(toDevice(memory + 15, &value, 1, stream));
+  ok(toDevice(memory + 48, &value, 1, stream));
+  bad(toDevice(memory + 47, &value, 1, stream),
+      "writes 'shared', which stream 2 may still be reading");
+}
+
+/// A kernel may use all of what it is given an address of.
+TEST_F(Emulated, KernelsUseWholeBuffers) {
+  uint8_t *state = buffer("state", 64), *streams = buffer("streams", 64),
+          *count = buffer("count", 4);
+  const uint8_t value = 1;
+  set(count, 1);
+  ok(toDevice(state + 60, &value, 1, stream));
+  bad(launchStreams(state, streams, count, newStream()),
+      "writes 'state', which stream 1 may still be writing");
+}
+
 TEST_F(Emulated, EventsOrderStreams) {
   uint8_t *memory = buffer("shared", 64);
   void *other = newStream(), *third = newStream(), *event = newEvent(),
