@@ -117,8 +117,10 @@ def interrupted(env):
                                         ': >"$TMPDIR/mlir-kernels-1"; wait')
             place, out = env.temporary("tmp"), env.temporary("out")
             os.makedirs(place)
+            # Who runs the tests in the background may have it ignored.
             process = subprocess.Popen(
                 [env.need("fathomc"), *command, "-o", out, *TARGET, folder],
+                preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
                 stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 env=environment(env, TMPDIR=place))
             noted = os.path.join(folder, "tileiras.children")
