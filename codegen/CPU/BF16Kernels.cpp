@@ -10,11 +10,8 @@ using namespace fathom;
 using namespace fathom::cpu;
 
 static Value multiply(Emit &e, Value a, Value b, Value sum) {
-  return LLVM::CallIntrinsicOp::create(
-             e.b, e.loc, sum.getType(),
-             e.b.getStringAttr("llvm.x86.avx512bf16.dpbf16ps.512"),
-             ValueRange{sum, a, b})
-      .getResult(0);
+  return e.intrinsic(sum.getType(), "llvm.x86.avx512bf16.dpbf16ps.512",
+                     ValueRange{sum, a, b});
 }
 
 void fathom::cpu::emitDotBF16(Emit &e, const NarrowWeights &w, Value x,

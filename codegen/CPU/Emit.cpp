@@ -165,6 +165,12 @@ Value Emit::fma(Value a, Value c, Value d) {
   return math::FmaOp::create(b, loc, a, c, d);
 }
 
+Value Emit::intrinsic(Type result, StringRef name, ValueRange operands) {
+  return LLVM::CallIntrinsicOp::create(b, loc, result, b.getStringAttr(name),
+                                       operands)
+      .getResult(0);
+}
+
 Value Emit::tree(Value vector, function_ref<Value(Value, Value)> combine) {
   for (int64_t n = lanesOf(vector.getType()); n > 1; n /= 2) {
     if (n == 2) {

@@ -62,6 +62,9 @@ struct Emit {
   /// Extends bf16 and narrower floats; f32 stays.
   mlir::Value toF32(mlir::Value value);
   mlir::Value fma(mlir::Value a, mlir::Value b, mlir::Value c);
+  /// An instruction of x86 by LLVM's name: "llvm.x86.avx2.pshuf.b".
+  mlir::Value intrinsic(mlir::Type result, llvm::StringRef name,
+                        mlir::ValueRange operands);
   /// Halving tree over the lanes: lane i with lane i + n/2, then n/4, ...
   mlir::Value
   tree(mlir::Value vector,

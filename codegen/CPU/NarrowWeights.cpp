@@ -36,12 +36,6 @@ std::optional<NarrowWeights> NarrowWeights::of(Value codes, Value scales,
 
 // ---- Small vocabulary -------------------------------------------------------
 
-static Value call(Emit &e, Type result, StringRef name, ValueRange operands) {
-  return LLVM::CallIntrinsicOp::create(e.b, e.loc, result,
-                                       e.b.getStringAttr(name), operands)
-      .getResult(0);
-}
-
 static Value bits(Emit &e, Value v, int64_t lanes, unsigned width) {
   auto from = cast<VectorType>(v.getType());
   Type element = e.b.getIntegerType(from.getElementTypeBitWidth());
@@ -155,8 +149,8 @@ Value Decoder::scaleWords(Value row, Value k) const {
   Value four = bits(e, e.load(w.scales, {row, block}, 4), 1, 32);
   Value one = vector::ExtractOp::create(e.b, e.loc, four, ArrayRef<int64_t>{0});
   Value all = bits(e, e.splat(one, 16), 64, 8);
-  Value high = call(e, all.getType(), "llvm.x86.avx512.pshuf.b.512",
-                    ValueRange{all, spread});
+  Value high = e.intrinsic(all.getType(), "llvm.x86.avx512.pshuf.b.512",
+                           ValueRange{all, spread});
   return bits(e, high, 32, 16);
 }
 
@@ -173,8 +167,9 @@ Emit::Values Decoder::decode(Value row, Value k) const {
         arith::AddIOp::create(e.b, e.loc, shiftRight(e, scaleWords(row, k), 1),
                               e.constant(words, -((127 + kRaised) << 7)));
     for (int n = 0; n < 4; ++n) {
-      Value word = call(e, words, "llvm.x86.avx512.permvar.hi.512",
-                        ValueRange{tables[0], shiftRight(e, codes, 4 * n)});
+      Value word =
+          e.intrinsic(words, "llvm.x86.avx512.permvar.hi.512",
+                      ValueRange{tables[0], shiftRight(e, codes, 4 * n)});
       word = LLVM::SAddSat::create(e.b, e.loc, words, word, shift);
       result.push_back(asBF16(e, word));
     }
@@ -182,8 +177,9 @@ Emit::Values Decoder::decode(Value row, Value k) const {
   }
   Value codes = bits(e, e.load(w.codes, {row, k}, 64), 64, 8);
   auto lookUp = [&](int byte) {
-    return call(e, bytes, "llvm.x86.avx512.vpermi2var.qi.512",
-                ValueRange{tables[2 * byte], codes, tables[2 * byte + 1]});
+    return e.intrinsic(
+        bytes, "llvm.x86.avx512.vpermi2var.qi.512",
+        ValueRange{tables[2 * byte], codes, tables[2 * byte + 1]});
   };
   Value low = lookUp(0), high = lookUp(1);
   Value sign =
@@ -212,8 +208,9 @@ std::pair<Value, Value> fathom::cpu::decodeE4M3x64(Emit &e, Value codes) {
         values.push_back(int8_t(magnitudeE4M3(64 * half + i) >> 8 * byte));
       tables[half] = dense<int8_t>(e, values);
     }
-    looked[byte] = call(e, codes.getType(), "llvm.x86.avx512.vpermi2var.qi.512",
-                        ValueRange{tables[0], codes, tables[1]});
+    looked[byte] =
+        e.intrinsic(codes.getType(), "llvm.x86.avx512.vpermi2var.qi.512",
+                    ValueRange{tables[0], codes, tables[1]});
   }
   Value sign = arith::AndIOp::create(e.b, e.loc, codes,
                                      e.constant(codes.getType(), -128));

@@ -201,11 +201,8 @@ Value fathom::cpu::decodeFP4(Emit &e, Value bytes) {
     auto type = VectorType::get({16}, b.getI8Type());
     Value values = arith::ConstantOp::create(
         b, e.loc, DenseElementsAttr::get(type, ArrayRef<int8_t>(table, 16)));
-    Value upper =
-        LLVM::CallIntrinsicOp::create(
-            b, e.loc, type, b.getStringAttr("llvm.x86.ssse3.pshuf.b.128"),
-            ValueRange{values, codes})
-            .getResult(0);
+    Value upper = e.intrinsic(type, "llvm.x86.ssse3.pshuf.b.128",
+                              ValueRange{values, codes});
     half = arith::ExtUIOp::create(b, e.loc, words, upper);
     half = arith::ShLIOp::create(b, e.loc, half, e.constant(words, 8));
     Type halves = VectorType::get({n}, b.getF16Type());
@@ -238,11 +235,8 @@ static Value byteTable(Emit &e, ArrayRef<int8_t> table) {
 }
 
 static Value shuffleBytes(Emit &e, Value bytes, Value control) {
-  return LLVM::CallIntrinsicOp::create(
-             e.b, e.loc, bytes.getType(),
-             e.b.getStringAttr("llvm.x86.avx2.pshuf.b"),
-             ValueRange{bytes, control})
-      .getResult(0);
+  return e.intrinsic(bytes.getType(), "llvm.x86.avx2.pshuf.b",
+                     ValueRange{bytes, control});
 }
 
 /// Interleaves the lower (or upper) parts of each 128-bit half.

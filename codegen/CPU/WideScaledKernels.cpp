@@ -15,12 +15,6 @@ static MemRefType typeOf(Value buffer) {
   return cast<MemRefType>(buffer.getType());
 }
 
-static Value call(Emit &e, Type result, StringRef name, ValueRange operands) {
-  return LLVM::CallIntrinsicOp::create(e.b, e.loc, result,
-                                       e.b.getStringAttr(name), operands)
-      .getResult(0);
-}
-
 namespace {
 struct WideDot {
   Emit &e;
@@ -109,8 +103,9 @@ struct WideDot {
     Value all = e.constant(e.b.getI16Type(), -1),
           asSet = e.constant(e.b.getI32Type(), 4); // the mode of rounding
     for (Value &weight : weights)
-      weight = call(e, weight.getType(), "llvm.x86.avx512.mask.scalef.ps.512",
-                    ValueRange{weight, scale, weight, all, asSet});
+      weight =
+          e.intrinsic(weight.getType(), "llvm.x86.avx512.mask.scalef.ps.512",
+                      ValueRange{weight, scale, weight, all, asSet});
     return weights;
   }
 
@@ -150,8 +145,8 @@ struct WideDot {
       Value index =
           arith::ShRUIOp::create(e.b, e.loc, e.splat(word, 8), shifts);
       weights.push_back(
-          call(e, floats, "llvm.x86.avx512.permvar.sf.512",
-               ValueRange{table, bits(index, 16, e.b.getI32Type())}));
+          e.intrinsic(floats, "llvm.x86.avx512.permvar.sf.512",
+                      ValueRange{table, bits(index, 16, e.b.getI32Type())}));
     }
     return weights;
   }

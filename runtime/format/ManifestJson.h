@@ -216,9 +216,14 @@ inline std::string dump(const nlohmann::json &json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-inline std::string contentText(nlohmann::json json) {
+/// Takes away what contentBlake3 does not cover.
+inline void dropUncovered(nlohmann::json &json) {
   json.erase("contentBlake3");
   json.erase("checkpointDirectory");
+}
+
+inline std::string contentText(nlohmann::json json) {
+  dropUncovered(json);
   return dump(json);
 }
 
@@ -239,8 +244,7 @@ inline std::string manifestText(const Manifest &manifest) {
 /// large, is made once for both.
 inline std::string sealedText(Manifest &manifest) {
   nlohmann::json json = detail::toJson(manifest);
-  json.erase("contentBlake3");
-  json.erase("checkpointDirectory");
+  detail::dropUncovered(json);
   const std::string content = detail::dump(json);
   manifest.contentBlake3 = blake3Hex(content.data(), content.size());
   json["contentBlake3"] = manifest.contentBlake3;

@@ -45,6 +45,9 @@ struct KernelRequest {
   int64_t mostPrograms;
 };
 
+/// Of a kernel; merged ones have some dozens.
+constexpr uint32_t kMostArguments = 512;
+
 /// A kernel with its arguments, in the order of the package's record.
 struct LaunchRecord {
   void *kernel;

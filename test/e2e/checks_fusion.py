@@ -6,16 +6,16 @@ import os
 
 import numpy as np
 
-from harness import NANO, check, require
+from harness import check, require
 
 FUSIONS = ["attention_input", "compressed_attention", "sparse_attention",
            "experts", "hyper_connection", "head", "merge_launches"]
 LENGTHS = [150, 37, 1, 90]
 
 
-def table(env, checkpoint=NANO, *options):
-    done = env.run("fathomc", "explain", checkpoint, "--json", "-q", *options,
-                   check=True)
+def table(env, *what):
+    """What explain says of a checkpoint or a preset, with options."""
+    done = env.run("fathomc", "explain", *what, "--json", "-q", check=True)
     return json.loads(done.out)
 
 
@@ -85,81 +85,73 @@ def all_fusions(env):
     return compare(env, "mixed", "all", False, True)
 
 
+SMALL = ["mixed", "csa", "hca", "window", "mixed-fp8"]
+PUBLISHED = ["v4-flash", "v4-pro"]
+
+
+def kernels_per_layer(found, limit):
+    """Kinds of layers with their kernels of a decoded token, each at most
+    limit(kind)."""
+    layers = [(row["kind"], row["kernels"]) for row in found["layers"]
+              if row["kind"] != "outside of layers"]
+    require(layers, "no layers")
+    for kind, kernels in layers:
+        require(kernels <= limit(kind),
+                f"{found['model']}, {found['numerics']}: {kernels} kernels in a "
+                f"layer of kind {kind}, at most {limit(kind)} are allowed")
+    return layers
+
+
+def most_of(counts):
+    most = {}
+    for layers in counts:
+        for kind, kernels in layers:
+            most[kind] = max(most.get(kind, 0), kernels)
+    return ", ".join(f"{kind}: {n}" for kind, n in sorted(most.items()))
+
+
+def on_cpu(kind):
+    """At most 12 kernels in a layer with an indexer, 9 in every other one."""
+    return 12 if "ratio 4)" in kind else 9
+
+
+def both_numerics(env, *what):
+    return [table(env, *what, "--numerics", numerics)
+            for numerics in ("bf16", "published")]
+
+
 @check("fusion/kernels-per-layer")
 def budget(env):
-    """A decoded token: at most 12 kernels in a layer with an indexer, 9 in
-    every other one; fusion also writes less."""
-    most = {}
-    for name in ("mixed", "csa", "hca", "window", "mixed-fp8"):
-        for numerics in ("bf16", "published"):
-            found = table(env, env.checkpoint(name), "--numerics", numerics)
-            for row in found["layers"]:
-                kind = row["kind"]
-                if kind == "outside of layers":
-                    continue
-                limit = 12 if "ratio 4)" in kind else 9
-                require(row["kernels"] <= limit,
-                        f"{name}, {numerics}: {row['kernels']} kernels in a "
-                        f"layer of kind {kind}, at most {limit} are allowed")
-                most[kind] = max(most.get(kind, 0), row["kernels"])
+    """Fusion also writes less."""
+    counts = []
+    for name in SMALL:
+        for found in both_numerics(env, env.checkpoint(name)):
+            counts.append(kernels_per_layer(found, on_cpu))
             require(found["bytes_written_per_token"] <
                     found["bytes_written_per_token_unfused"],
-                    f"{name}, {numerics}: fusion writes more")
-    return ", ".join(f"{kind}: {n}" for kind, n in sorted(most.items()))
+                    f"{name}, {found['numerics']}: fusion writes more")
+    return most_of(counts)
 
 
 @check("fusion/kernels-per-layer/published")
 def budget_of_published(env):
-    """The same of the published sizes."""
-    most = {}
-    for preset in ("v4-flash", "v4-pro"):
-        for numerics in ("bf16", "published"):
-            done = env.run("fathomc", "explain", "--preset", preset, "--json",
-                           "-q", "--numerics", numerics, check=True)
-            layers = [row for row in json.loads(done.out)["layers"]
-                      if row["kind"] != "outside of layers"]
-            require(layers, "no layers")
-            for row in layers:
-                limit = 12 if "ratio 4)" in row["kind"] else 9
-                require(row["kernels"] <= limit,
-                        f"{preset}, {numerics}: {row['kernels']} kernels in a "
-                        f"layer of kind {row['kind']}, at most {limit} are "
-                        f"allowed")
-                most[row["kind"]] = max(most.get(row["kind"], 0),
-                                        row["kernels"])
-    return ", ".join(f"{kind}: {n}" for kind, n in sorted(most.items()))
+    return most_of(kernels_per_layer(found, on_cpu) for preset in PUBLISHED
+                   for found in both_numerics(env, "--preset", preset))
 
 
-def on_device(what):
-    """A decoded token on a device: at most 12 launches in any layer."""
-    found = {}
-    for numerics in ("bf16", "published"):
-        for row in what("--numerics", numerics, "--target", "cuda"):
-            kind = row["kind"]
-            if kind != "outside of layers":
-                found[kind] = max(found.get(kind, 0), row["kernels"])
-    require(found, "no layers")
-    for kind, n in found.items():
-        require(n <= 12, f"{n} launches in a layer of kind {kind}, at most 12 "
-                         f"are allowed")
-    return ", ".join(f"{kind}: {n}" for kind, n in sorted(found.items()))
+def on_device(env, *what):
+    """At most 12 launches in any layer."""
+    return most_of(kernels_per_layer(found, lambda kind: 12)
+                   for found in both_numerics(env, *what, "--target", "cuda"))
 
 
 @check("fusion/launches-per-layer/cuda/nano")
 def launches_of_small(env):
-    said = set()
-    for name in ("mixed", "csa", "hca", "window", "mixed-fp8"):
-        checkpoint = env.checkpoint(name)
-        said.add(on_device(lambda *more: table(env, checkpoint,
-                                               *more)["layers"]))
-    return "; ".join(sorted(said))
+    return "; ".join(sorted({on_device(env, env.checkpoint(name))
+                             for name in SMALL}))
 
 
-for preset in ("v4-flash", "v4-pro"):
-    @check(f"fusion/launches-per-layer/cuda/{preset}")
-    def launches_of_published(env, preset=preset):
-        def layers(*more):
-            done = env.run("fathomc", "explain", "--preset", preset, "--json",
-                           "-q", *more, check=True)
-            return json.loads(done.out)["layers"]
-        return on_device(layers)
+for _preset in PUBLISHED:
+    @check(f"fusion/launches-per-layer/cuda/{_preset}")
+    def launches_of_published(env, preset=_preset):
+        return on_device(env, "--preset", preset)

@@ -81,7 +81,8 @@ def indexer_parts(env):
     of many tokens are not."""
     package = env.package(NANO, "bf16", "--max-context", 8192)
     rng = np.random.default_rng(9)
-    line = [rng.integers(0, env.config_of(NANO)["vocab_size"], 4500)]
+    config = json.load(open(os.path.join(NANO, "config.json")))
+    line = [rng.integers(0, config["vocab_size"], 4500)]
     whole = open(env.logits_file(package, line), "rb").read()
     # One by one from where there is one part to where there are several.
     alone = open(env.logits_file(package, line, "--chunk", 1), "rb").read()

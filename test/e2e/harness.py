@@ -124,12 +124,7 @@ class Env:
     # Checkpoints.
 
     def config(self, name):
-        return self.config_of(os.path.join(CONFIGS, name), ".json")
-
-    @staticmethod
-    def config_of(directory, file="/config.json"):
-        with open(directory + file) as f:
-            return json.load(f)
+        return json.load(open(os.path.join(CONFIGS, name + ".json")))
 
     def checkpoint(self, config, seed=1, shard_mb=2048):
         """The directory of the random checkpoint for a configuration, given by

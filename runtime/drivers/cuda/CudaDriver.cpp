@@ -14,8 +14,6 @@ constexpr int kLeastVersion = 13000;
 constexpr uint64_t kAlignment = 256;
 /// 1: no graphs, and every launch is waited for.
 constexpr const char *kWait = "FATHOM_CUDA_WAIT";
-/// Merged kernels have some dozens.
-constexpr uint32_t kMaxArgs = 512;
 
 CudaDriver &of(void *self) { return *static_cast<CudaDriver *>(self); }
 
@@ -364,14 +362,14 @@ Status CudaDriver::bring(CuKernel kernel, const std::string &who) const {
 
 Status CudaDriver::launch(const LaunchRecord &record, void *where) const {
   auto kernel = [&] { return std::string("kernel '") + record.name + "'"; };
-  void *arguments[kMaxArgs];
-  if (record.argCount > kMaxArgs)
+  void *arguments[kMostArguments];
+  if (record.argCount > kMostArguments)
     return Status(FATHOM_UNSUPPORTED, kernel() + " has " +
                                           std::to_string(record.argCount) +
                                           " arguments");
   // libcuda reads as many as the kernel has: those that a record lacks are 0.
   static uint64_t none = 0;
-  std::fill(arguments + record.argCount, arguments + kMaxArgs, &none);
+  std::fill(arguments + record.argCount, arguments + kMostArguments, &none);
   for (uint32_t i = 0; i < record.argCount; ++i)
     arguments[i] = const_cast<uint64_t *>(&record.args[i]);
   for (int axis = 0; axis < 3; ++axis)

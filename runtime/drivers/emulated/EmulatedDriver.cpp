@@ -12,8 +12,6 @@ namespace {
 /// What kernels for a GPU assume of every address (the compiler states it to
 /// the assembler).
 constexpr uint64_t kPointerAlignment = 16;
-/// Merged kernels have some dozens.
-constexpr size_t kMostArgs = 512;
 
 EmulatedDriver &of(void *self) { return *static_cast<EmulatedDriver *>(self); }
 
@@ -305,7 +303,8 @@ Status EmulatedDriver::translate(const std::string &who, Arguments &a) {
     a.translated.push_back(address(a.tables.back().data()));
   }
   // A kernel may take more than its record has.
-  a.translated.resize(std::max(a.args.size(), kMostArgs), memory.nowhere());
+  a.translated.resize(std::max<size_t>(a.args.size(), kMostArguments),
+                      memory.nowhere());
   return Status();
 }
 
