@@ -42,7 +42,7 @@ static json::Value toJSON(const Assembly &job) {
                                {"spillStores", r.spillStores},
                                {"loopSpillStores", r.loopSpillStores},
                                {"tmaInstructions", r.tmaInstructions},
-                               {"operandLoadsPastTMA", r.wideLoads},
+                               {"loadsPastTMA", r.wideLoads},
                                {"threads", r.threads},
                                {"computingRegisters", r.computingRegisters},
                                {"loadingRegisters", r.loadingRegisters},
@@ -67,7 +67,7 @@ static bool readReport(const json::Value &value, format::KernelReport &report,
          map.map("spillStores", report.spillStores) &&
          map.map("loopSpillStores", report.loopSpillStores) &&
          map.map("tmaInstructions", report.tmaInstructions) &&
-         map.map("operandLoadsPastTMA", report.wideLoads) &&
+         map.map("loadsPastTMA", report.wideLoads) &&
          map.map("threads", report.threads) &&
          map.map("computingRegisters", report.computingRegisters) &&
          map.map("loadingRegisters", report.loadingRegisters) &&

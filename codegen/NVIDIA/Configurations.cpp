@@ -19,14 +19,15 @@ static constexpr const char kBuiltIn[] =
 SmallVector<Configuration, 0> configurationSpace(const Target &target,
                                                  bool readsTables) {
   // 8 warps halve what each must hold, and keep the warps that drive memory and
-  // tensor cores busy; two CTAs share what they load where the hardware can,
-  // but one that found its operands by a table gave an H200 misaligned
-  // descriptors.
+  // tensor cores busy; two programs of 4 each on a multiprocessor do not wait
+  // for each other; two CTAs share what they load where the hardware can, but
+  // one that found its operands by a table gave an H200 misaligned descriptors.
   SmallVector<Configuration, 0> space;
   for (int warps : {8, 16, 4, 0})
     space.push_back({warps, 1, 0});
   for (int occupancy : {1, 2})
     space.push_back({8, 1, occupancy});
+  space.push_back({4, 1, 2});
   if (target.hasTMA && !readsTables)
     for (int warps : {8, 16, 4})
       space.push_back({warps, 2, 0});

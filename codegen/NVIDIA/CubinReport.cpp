@@ -251,23 +251,34 @@ void parseListing(StringRef text, KernelReport &report) {
   auto within = [](const std::vector<size_t> &places, const BitVector &loop) {
     return size_t(count_if(places, [&](size_t i) { return loop[i]; }));
   };
-  // Of kernels without products every loop counts.
-  BitVector main, any(all.size());
+  // The loops of products count: of each product the smallest one around it,
+  // unless that is around another such loop, as where first or last turns stand
+  // beside their loop in a loop over programs. Of kernels without products
+  // every loop counts.
+  std::vector<BitVector> smallest(tensor.size());
+  BitVector any(all.size());
   for (auto [i, instruction] : enumerate(all)) {
     std::optional<size_t> header = targetOf(instruction);
     if (instruction.opcode != "BRA" || !header || *header > i)
       continue;
     BitVector loop = loopOf(before, *header, i);
     any |= loop;
-    size_t least = std::max<size_t>(1, tensor.size() / 4);
-    if (within(tensor, loop) >= least &&
-        (main.empty() || loop.count() < main.count()))
-      main = loop;
+    const size_t size = loop.count();
+    for (auto [product, around] : zip(tensor, smallest))
+      if (loop[product] && (around.empty() || size < around.count()))
+        around = loop;
   }
+  auto isAround = [](const BitVector &loop, const BitVector &other) {
+    return !other.empty() && other != loop && !other.test(loop);
+  };
+  BitVector main(all.size());
+  for (const BitVector &loop : smallest)
+    if (!loop.empty() && none_of(smallest, [&](const BitVector &other) {
+          return isAround(loop, other);
+        }))
+      main |= loop;
   auto inside = [&](const std::vector<size_t> &places) -> uint64_t {
-    if (!main.empty())
-      return within(places, main);
-    return tensor.empty() ? within(places, any) : 0;
+    return within(places, tensor.empty() ? any : main);
   };
   report.loopSpillStores = inside(stores);
   report.wideLoads = inside(wide);

@@ -10,8 +10,8 @@ namespace fathom::nvidia {
 
 /// Resource usage as cuobjdump prints it.
 bool parseResources(llvm::StringRef text, format::KernelReport &report);
-/// A listing of nvdisasm -c. The main loop is the smallest one that holds at
-/// least a quarter of the tensor instructions; where there are none, any loop.
+/// A listing of nvdisasm -c. Main loops are the innermost ones with tensor
+/// instructions; where there are none, all loops.
 /// Wide loads are those of operands: pointers, of tables, do not count.
 void parseListing(llvm::StringRef text, format::KernelReport &report);
 

@@ -209,19 +209,14 @@ static bool isSummand(Operation *user) {
                       [](Operation *o) { return isa<arith::AddFOp>(o); });
 }
 
-/// Few rows where TMA takes them one by one, for a product with weights, of
-/// which they are a small part of what is read, or for a sum: the thread that
-/// would ask for each of them spills.
+/// Few rows of a sum where TMA takes them one by one: the thread that would ask
+/// for each of them spills.
 bool Translator::readsByPointers(Operation *gather) const {
   constexpr int64_t kFewRows = 32;
   auto type = cast<RankedTensorType>(gather->getResult(0).getType());
   return target.hasTMA && target.number < 100 &&
          type.getDimSize(0) <= kFewRows &&
-         llvm::all_of(
-             gather->getUsers(),
-             [](Operation *user) {
-               return isa<tile::DotScaledOp>(user) || isSummand(user);
-             });
+         llvm::all_of(gather->getUsers(), isSummand);
 }
 
 FailureOr<Value> Translator::gatherRows(Operation *gather, mlir::Value memref,

@@ -71,8 +71,29 @@ private:
   }
   void launch(StringRef name, std::string params, int64_t programs,
               ValueRange operands, function_ref<void(KernelBuilder &)> write);
+  /// Programs of the shared experts for the same rows of weights, each with its
+  /// tokens.
+  int64_t sharedParts() const {
+    return llvm::divideCeil(l.maxTokens, sharedTokens());
+  }
+  int64_t sharedTokens() const {
+    return std::min(l.maxTokens, l.shapes.sharedTokens);
+  }
+  /// Block and tokens of a program of the shared experts; parts are apart by
+  /// all blocks, so that programs beside each other read the same tokens.
+  struct SharedProgram {
+    Value block, first, end;
+  };
+  SharedProgram sharedProgram(KernelBuilder &k, Value program, int64_t blocks,
+                              Value count) const {
+    if (sharedParts() == 1)
+      return {program, k.ci(0), count};
+    Value first = k.muli(k.divi(program, blocks), sharedTokens());
+    return {k.remi(program, blocks), first,
+            k.mini(count, k.addi(first, k.ci(sharedTokens())))};
+  }
   void up();
-  void sharedUp(KernelBuilder &k, ArrayRef<Part> parts, Value block);
+  void sharedUp(KernelBuilder &k, ArrayRef<Part> parts, Value program);
   void routedUp(KernelBuilder &k, ArrayRef<Part> parts, Value program);
   void down();
   void downAndSum();
@@ -268,13 +289,15 @@ void FusedExperts::launch(StringRef name, std::string params, int64_t programs,
   l.launch(kernel, g, operands);
 }
 
-/// The shared experts' activation, one block of rows, all tokens.
+/// The shared experts' activation, one block of rows, all tokens of a program.
 void FusedExperts::sharedUp(KernelBuilder &k, ArrayRef<Part> parts,
-                            Value block) {
+                            Value program) {
   const Part &p = parts[0];
   WeightOperand both[2] = {operandOf(k, p, {}), operandOf(k, parts[1], {})};
   double limit = act.getLimit().convertToDouble();
-  Value row = k.muli(block, p.tile.rows);
+  SharedProgram s = sharedProgram(k, program, p.programs(),
+                                  one() ? k.ci(1) : k.arg(countArg));
+  Value row = k.muli(s.block, p.tile.rows);
   auto at = [&](Value t, Value end, int64_t tokens) {
     auto x = rowsOf(k, sharedXArg, t, end, tokens);
     Value a = k.to(swiglu(k,
@@ -289,10 +312,9 @@ void FusedExperts::sharedUp(KernelBuilder &k, ArrayRef<Part> parts,
                     tokens);
   };
   if (one())
-    return at(k.ci(0), k.ci(1), 1);
-  Value count = k.arg(countArg);
-  forTiles(k, k.ci(0), count,
-           [&](Value t, int64_t tokens) { at(t, count, tokens); });
+    return at(s.first, s.end, 1);
+  forTiles(k, s.first, s.end,
+           [&](Value t, int64_t tokens) { at(t, s.end, tokens); });
 }
 
 /// activation[pair] of one expert, or of the token's choice at one place.
@@ -337,12 +359,17 @@ void FusedExperts::routedUp(KernelBuilder &k, ArrayRef<Part> parts,
     };
     Value pair = k.load(k.arg(first + 2), at, list, end);
     Value none = k.fullI32(-1, list);
-    Value token =
-        arith::DivSIOp::create(k.b, k.loc, pair, k.fullI32(chosen, list));
-    token = k.select(real(), token, none);
-    auto x = [&](Value k0, int64_t width) {
-      return xArg.gather(k, token, k0, {tokens, width});
-    };
+    std::function<XTile(Value, int64_t)> x;
+    if (groups.rows.rows) {
+      x = rowsOf(k, xArg, at, end, tokens);
+    } else {
+      Value token =
+          arith::DivSIOp::create(k.b, k.loc, pair, k.fullI32(chosen, list));
+      token = k.select(real(), token, none);
+      x = [=, &k](Value k0, int64_t width) {
+        return xArg.gather(k, token, k0, {tokens, width});
+      };
+    }
     Value weight =
         k.gather(k.arg(first), k.select(real(), pair, none), {}, list);
     finish(gateUp(k, l.shapes, p.tile, both, row, tokens, xArg.isCodes(), x),
@@ -352,7 +379,8 @@ void FusedExperts::routedUp(KernelBuilder &k, ArrayRef<Part> parts,
 
 void FusedExperts::up() {
   SmallVector<Value> operands;
-  xArg = ActivationArg(operands, l.activation(op.getX()));
+  xArg = ActivationArg(operands, groups.rows.rows ? groups.rows
+                                                  : l.activation(op.getX()));
   sharedXArg = ActivationArg(operands, l.activation(w1.getX()));
   activationArg = ActivationArg(operands, activation);
   sharedActivationArg = ActivationArg(operands, sharedActivation);
@@ -375,7 +403,7 @@ void FusedExperts::up() {
                          l.shapes.expertBytes),
                     part(l, operands, w3.getWeight(), w3.getScale(), sharedRows,
                          l.shapes.expertBytes)};
-  int64_t split = shared[0].programs();
+  int64_t split = shared[0].programs() * sharedParts();
   std::string params = "t" + std::to_string(tiles.front()) + "_" +
                        number(op.getLimit().convertToDouble()) + "_" +
                        number(act.getLimit().convertToDouble()) + "_" +
@@ -403,7 +431,7 @@ void FusedExperts::down() {
            part(l, operands, op.getW2(), op.getS2(), 0, l.shapes.expertBytes),
        shared = part(l, operands, w2.getWeight(), w2.getScale(), 0,
                      l.shapes.expertBytes);
-  int64_t split = shared.programs();
+  int64_t split = shared.programs() * sharedParts();
   auto rowsAt = [&](KernelBuilder &k, const Part &p, WeightOperand weight,
                     ActivationArg rows, unsigned to, Value first, Value end,
                     Value block) {
@@ -421,8 +449,10 @@ void FusedExperts::down() {
            k.when(
                k.cmpi(arith::CmpIPredicate::ult, p, k.ci(split)),
                [&] {
+                 SharedProgram s =
+                     sharedProgram(k, p, shared.programs(), k.arg(offsets + 3));
                  rowsAt(k, shared, operandOf(k, shared, {}), sharedFrom,
-                        offsets + 2, k.ci(0), k.arg(offsets + 3), p);
+                        offsets + 2, s.first, s.end, s.block);
                },
                [&] {
                  Value q = k.subi(p, k.ci(split));

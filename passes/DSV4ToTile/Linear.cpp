@@ -93,16 +93,22 @@ XTile ActivationArg::gather(KernelBuilder &k, Value which, Value column,
                       {shape[0], shape[1] / n})};
 }
 
+void ActivationArg::store(KernelBuilder &k, XTile x, ArrayRef<Value> at,
+                          ArrayRef<Value> bounds) const {
+  k.store(x.x, k.arg(rows), at, bounds);
+  if (!scales)
+    return;
+  int64_t n = block(k);
+  k.store(x.scale, k.arg(scales), inBlocks(k, at, n), inBlocks(k, bounds, n));
+}
+
 void ActivationArg::store(KernelBuilder &k, Value x, int64_t block,
                           Type carrier, ArrayRef<Value> at,
                           ArrayRef<Value> bounds) const {
   if (!scales)
     return k.store(quantiseBlocks(k, x, block, carrier), k.arg(rows), at,
                    bounds);
-  XTile codes = encoded(k, x, block);
-  k.store(codes.x, k.arg(rows), at, bounds);
-  k.store(codes.scale, k.arg(scales), inBlocks(k, at, block),
-          inBlocks(k, bounds, block));
+  store(k, encoded(k, x, block), at, bounds);
 }
 
 XTile encoded(KernelBuilder &k, Value x, int64_t block) {

@@ -19,6 +19,7 @@ struct Experts {
   Lowering::Activation x;
   Value ids, pairWeights;      // flat [pairs]
   Value order, offsets, place; // [pairs], [experts+1], [pairs]; null: one token
+  Lowering::Activation inOrder;    // x [pairs, hidden] in that order, or null
   Lowering::Activation activation; // [pairs, inner]
   Value output;                    // [pairs, hidden]
 
@@ -50,6 +51,50 @@ struct Experts {
   }
 };
 } // namespace
+
+/// The rows of the tokens of `order`'s pairs behind each other. A program
+/// takes few of them, as many as are read by pointers, and a piece of each.
+static Lowering::Activation rowsInOrder(Lowering &l, Value like, Value order,
+                                        int64_t chosen) {
+  constexpr int64_t kRows = 8, kColumns = 1024;
+  Lowering::Activation x = l.activation(like);
+  auto space = [&](Value of) -> Value {
+    if (!of)
+      return {};
+    auto type = cast<MemRefType>(of.getType());
+    return l.workspace(like, chosen, type.getShape().drop_front(),
+                       type.getElementType());
+  };
+  Lowering::Activation rows{space(x.rows), space(x.scales)};
+  SmallVector<Value> operands{order, l.count(like)};
+  ActivationArg from(operands, x), to(operands, rows);
+  const int64_t hidden = cast<MemRefType>(x.rows.getType()).getShape().back(),
+                width = pow2Divisor(hidden, kColumns);
+  auto kernel = l.kernels.get(
+      "moe_rows", std::to_string(chosen), ValueRange(operands).getTypes(),
+      [&](KernelBuilder &k) {
+        SmallVector<int64_t> list{kRows};
+        Value c = k.muli(k.pid(0), width), at = k.muli(k.pid(1), kRows),
+              end = k.muli(k.arg(1), chosen);
+        Value place = k.iadd(k.splat(k.toI32(at), list), k.iota(kRows));
+        Value real = k.icmp(arith::CmpIPredicate::slt, place,
+                            k.splat(k.toI32(end), list));
+        Value pair = k.load(k.arg(0), at, list, end);
+        Value token =
+            arith::DivSIOp::create(k.b, k.loc, pair, k.fullI32(chosen, list));
+        token = k.select(real, token, k.fullI32(-1, list));
+        to.store(k, from.gather(k, token, c, {kRows, width}), {at, c},
+                 {end, k.ci(hidden)});
+      });
+  Lowering::Grid grid; // kRows tokens have as many pairs as `chosen` programs
+  grid.like = like;
+  grid.tokenAxis = 1;
+  grid.perProgram = kRows;
+  grid.multiply = chosen;
+  grid.others[0] = hidden / width;
+  l.launch(kernel, grid, operands);
+  return rows;
+}
 
 /// order: pairs by expert, within an expert as they come; offsets: where each
 /// expert's begin; place: the inverse of order. Program e writes e's part.
@@ -106,6 +151,8 @@ Groups groupPairs(Lowering &l, Value like, Value ids, int64_t experts,
   grid.perProgram = l.maxTokens;
   grid.others[0] = experts;
   l.launch(kernel, grid, operands);
+  if (l.shapes.rowsByExpert)
+    g.rows = rowsInOrder(l, like, g.order, chosen);
   return g;
 }
 
@@ -160,7 +207,7 @@ static void gateUp(Experts &x) {
   WeightTile w = stackedTile(l.shapes, op.getW1());
   bool scaled = bool(op.getS1());
   SmallVector<Value> operands;
-  ActivationArg input(operands, x.x);
+  ActivationArg input(operands, x.inOrder.rows ? x.inOrder : x.x);
   unsigned rest = operands.size();
   operands.append({x.ids, x.pairWeights, l.buffer(op.getW1()),
                    l.buffer(op.getW3()), x.activation.rows});
@@ -195,6 +242,9 @@ static void gateUp(Experts &x) {
                                                  k.fullI32(x.chosen, list));
             token = k.select(real, token, none);
             auto loadX = [&](Value k0, int64_t width) {
+              if (x.inOrder.rows)
+                return input.load(k, {at, k0}, {x.tokens, width},
+                                  {end, k.ci(w.k)});
               return input.gather(k, token, k0, {x.tokens, width});
             };
             auto gu = walkK(k, w, up, row, x.tokens, loadX);
@@ -315,8 +365,8 @@ static int64_t smaller(ArrayRef<int64_t> pairs) {
 
 void lowerExperts(Lowering &l, dsv4::ExpertsOp op) {
   auto xType = cast<RankedTensorType>(op.getX().getType());
-  Experts x{l,  op, 0,  0,  0,  0,  0,  xType.getElementType(),
-            {}, {}, {}, {}, {}, {}, {}, {}};
+  Experts x{l,  op, 0,  0,  0,  0,  0, xType.getElementType(), {}, {},
+            {}, {}, {}, {}, {}, {}, {}};
   auto w1 = cast<RankedTensorType>(op.getW1().getType());
   x.experts = w1.getDimSize(0);
   x.inner = w1.getDimSize(1);
@@ -333,6 +383,7 @@ void lowerExperts(Lowering &l, dsv4::ExpertsOp op) {
     x.order = g.order;
     x.offsets = g.offsets;
     x.place = g.place;
+    x.inOrder = g.rows;
   }
   x.activation.rows = l.workspace(op.getX(), x.chosen, {x.inner}, x.carrier);
   gateUp(x);

@@ -51,8 +51,12 @@ private:
 /// Pairs of token and expert in the order of their experts.
 struct Groups {
   Value order, offsets, place; // [pairs], [experts+1], [pairs]
+  /// The tokens' rows in that order [pairs, *]; null where the target reads
+  /// them by their numbers.
+  Lowering::Activation rows;
 };
-Groups groupPairs(Lowering &l, Value like, Value ids, int64_t experts,
+/// Of tokens whose rows, for products, are x.
+Groups groupPairs(Lowering &l, Value x, Value ids, int64_t experts,
                   int64_t chosen);
 
 /// Buffer `index` of a table.

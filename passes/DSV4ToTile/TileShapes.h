@@ -44,6 +44,11 @@ struct TileShapes {
   int64_t expertBytes;
   /// Most rows of a program of an expert, whatever their bytes.
   int64_t expertRows;
+  /// Most tokens that a program of the shared experts takes, tile by tile.
+  int64_t sharedTokens;
+  /// Whether a launch copies the tokens' rows in the order of their experts,
+  /// who then find them behind each other.
+  bool rowsByExpert;
   /// Most tokens of values, not codes, whose products with an expert's gate and
   /// up are one walk rather than one after the other.
   int64_t togetherTokens;

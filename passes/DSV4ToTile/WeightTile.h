@@ -28,6 +28,9 @@ struct ActivationArg {
   XTile load(KernelBuilder &k, llvm::ArrayRef<Value> at, Shape shape,
              llvm::ArrayRef<Value> bounds) const;
   XTile gather(KernelBuilder &k, Value which, Value column, Shape shape) const;
+  /// Rows as `load` and `gather` give them.
+  void store(KernelBuilder &k, XTile x, llvm::ArrayRef<Value> at,
+             llvm::ArrayRef<Value> bounds) const;
   /// Quantises x [n, channels] in blocks. `carrier` rounds what are values.
   void store(KernelBuilder &k, Value x, int64_t block, Type carrier,
              llvm::ArrayRef<Value> at, llvm::ArrayRef<Value> bounds) const;

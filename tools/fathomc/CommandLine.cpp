@@ -259,7 +259,8 @@ static void addKernels(CLI::App &app, CompileOptions &options) {
   kernels->footer(
       "Of kernels for a GPU everything comes from NVIDIA's disassemblers, as "
       "far as they were there\nwhen the package was compiled. Spills in the "
-      "loop are stores of registers to memory inside the\nmain loop; they and "
+      "loop are stores of registers to memory inside\nloops of products; they "
+      "and "
       "a stack cost time. Of kernels for a CPU only the names are known.\n\n"
       "Examples:\n"
       "  fathomc kernels flash.fathom\n"

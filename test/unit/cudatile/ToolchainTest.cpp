@@ -429,7 +429,7 @@ TEST(CubinReport, Resources) {
   EXPECT_FALSE(parseResources("nothing", report));
 }
 
-TEST(CubinReport, SpillsInsideTheMainLoop) {
+TEST(CubinReport, SpillsInsideTheLoopOfProducts) {
   format::KernelReport report;
   parseListing(R"(.text.t:
         /*0000*/                   LDC R1, c[0x0][0x37c] ;
@@ -455,6 +455,33 @@ TEST(CubinReport, SpillsInsideTheMainLoop) {
   EXPECT_EQ(report.tmaInstructions, 1);
   EXPECT_EQ(report.tensorInstructions,
             (std::map<std::string, uint64_t>{{"HGMMA", 1}}));
+}
+
+/// Loops beside each other, as of shared and routed experts, all count, however
+/// few products one has; what is around them does not, although a product stands
+/// there, too.
+TEST(CubinReport, EveryLoopOfProductsCounts) {
+  format::KernelReport report;
+  parseListing(R"(.L_x_1:
+        /*0010*/                   LDG.E.128 R8, desc[UR6][R2.64] ;
+        /*0020*/                   HGMMA.64x16x16.F32.BF16 R24, gdesc[UR4], R24 ;
+.L_x_2:
+        /*0030*/                   HGMMA.64x16x16.F32.BF16 R24, gdesc[UR4], R24 ;
+        /*0040*/                   HGMMA.64x16x16.F32.BF16 R24, gdesc[UR4], R24 ;
+        /*0050*/                   HGMMA.64x16x16.F32.BF16 R24, gdesc[UR4], R24 ;
+        /*0060*/                   HGMMA.64x16x16.F32.BF16 R24, gdesc[UR4], R24 ;
+        /*0070*/               @P0 BRA `(.L_x_2) ;
+.L_x_3:
+        /*0080*/                   LDGSTS.E.64 [R8], desc[UR6][R2.64] ;
+        /*0090*/                   STL [R1], R4 ;
+        /*00a0*/                   QGMMA.64x16x32.F32.E4M3.E4M3 R24, gdesc[UR4], R24 ;
+        /*00b0*/               @P1 BRA `(.L_x_3) ;
+        /*00c0*/               @P2 BRA `(.L_x_1) ;
+        /*00d0*/                   EXIT ;
+)",
+               report);
+  EXPECT_EQ(report.wideLoads, 1u);
+  EXPECT_EQ(report.loopSpillStores, 1u);
 }
 
 /// Rare code, such as waiting once more, lies behind all other and branches
