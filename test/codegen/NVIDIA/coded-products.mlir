@@ -82,11 +82,11 @@ tile.kernel @fp4(%w: memref<256x256xi8>, %s: memref<256x16xf8E8M0FNU>, %x: memre
   tile.return
 }
 
-// Tokens that are gathered for a product come through pointers on sm_90, where TMA
-// would take them one by one.
+// Tokens that are gathered for a product come by TMA, also on sm_90, where it takes
+// them one by one.
 // HOPPER-LABEL: entry @gathered(
-// HOPPER-NOT: gather_scatter_view
-// HOPPER: load_ptr_tko {{.*}} -> tile<16x128xbf16>
+// HOPPER: gather_scatter_view
+// HOPPER-NOT: load_ptr_tko
 // HOPPER: mmaf
 
 // BLACKWELL-LABEL: entry @gathered(
@@ -111,7 +111,7 @@ tile.kernel @gathered(%w: memref<256x512xf8E4M3FN>, %s: memref<2x4xf8E8M0FNU>, %
   tile.return
 }
 
-// So do those of a sum.
+// Those of a sum come through pointers there.
 // HOPPER-LABEL: entry @summed(
 // HOPPER-NOT: gather_scatter_view
 // HOPPER: load_ptr_tko {{.*}} -> tile<32x64xbf16>
