@@ -79,6 +79,13 @@ private:
   int64_t sharedTokens() const {
     return std::min(l.maxTokens, l.shapes.sharedTokens);
   }
+  /// What a kernel's name says of them.
+  std::string tokensParam() const {
+    std::string text = "t" + std::to_string(tiles.front());
+    if (sharedParts() > 1)
+      text += "x" + std::to_string(sharedParts());
+    return text;
+  }
   /// Block and tokens of a program of the shared experts; parts are apart by
   /// all blocks, so that programs beside each other read the same tokens.
   struct SharedProgram {
@@ -404,7 +411,7 @@ void FusedExperts::up() {
                     part(l, operands, w3.getWeight(), w3.getScale(), sharedRows,
                          l.shapes.expertBytes)};
   int64_t split = shared[0].programs() * sharedParts();
-  std::string params = "t" + std::to_string(tiles.front()) + "_" +
+  std::string params = tokensParam() + "_" +
                        number(op.getLimit().convertToDouble()) + "_" +
                        number(act.getLimit().convertToDouble()) + "_" +
                        std::to_string(rows) + "_" + std::to_string(sharedRows) +
@@ -443,8 +450,8 @@ void FusedExperts::down() {
                 tokens);
     });
   };
-  launch("moe_down", "t" + std::to_string(tiles.front()),
-         split + routed.programs() * experts, operands, [&](KernelBuilder &k) {
+  launch("moe_down", tokensParam(), split + routed.programs() * experts,
+         operands, [&](KernelBuilder &k) {
            Value p = k.pid(0);
            k.when(
                k.cmpi(arith::CmpIPredicate::ult, p, k.ci(split)),
