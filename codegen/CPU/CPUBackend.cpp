@@ -132,6 +132,9 @@ static void prepare(llvm::Module &module, llvm::TargetMachine &machine,
     if (!specOf(options).features.empty())
       function.addFnAttr("target-features", specOf(options).features);
     function.addFnAttr(llvm::Attribute::NoUnwind);
+    // Loops that fill or copy stay loops: tiles are a few lines long, and a
+    // call loses the configuration of AMX, which then is loaded anew.
+    function.addFnAttr("no-builtins");
     if (options.isa != "x86-64-v3")
       function.addFnAttr("prefer-vector-width", "512");
   }
