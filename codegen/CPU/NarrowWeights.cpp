@@ -356,26 +356,40 @@ static int64_t pairRow(const NarrowWeights &w, int64_t piece, int64_t c) {
   llvm_unreachable("all kinds are above");
 }
 
-/// 16 tokens from `token` on, the 8 words of a piece at column `k`, to rows
-/// from `row` on as pairRow says for `piece`.
-static void packSixteen(Emit &e, const NarrowWeights &w, Value x, Value token,
-                        Value column, int64_t piece, Value out, Value row) {
+/// `width` tokens from `token` on, 8 or 16, of which each vector takes those of
+/// one or two pieces of 8 words: `pieces` that lie from column k on, to rows
+/// from `row` on as pairRow says.
+static void packWide(Emit &e, const NarrowWeights &w, Value x, Value token,
+                     Value k, int64_t width, ArrayRef<int64_t> pieces,
+                     Value out, Value row) {
   Value v[4];
   auto words = VectorType::get({32}, e.b.getBF16Type());
+  int64_t lanes = width / 4; // of 128 bits that a piece takes
   for (int64_t j = 0; j < 4; ++j) {
     Value all = e.zero(words);
-    for (int64_t i = 0; i < 4; ++i)
+    for (int64_t i = 0; i < 4; ++i) {
+      Value from = e.add(token, 4 * (i % lanes) + j),
+            column = e.add(k, 8 * pieces[i / lanes]);
       all = vector::InsertStridedSliceOp::create(
-          e.b, e.loc, e.load(x, {e.add(token, 4 * i + j), column}, 8), all,
+          e.b, e.loc, e.load(x, {from, column}, 8), all,
           ArrayRef<int64_t>{8 * i}, ArrayRef<int64_t>{1});
+    }
     if (w.kind == Kind::FP4)
       all = pairNibbles(e, bits(e, all, 32, 16));
     v[j] = bits(e, all, 16, 32);
   }
   transpose4(e, v);
-  for (int64_t c = 0; c < 4; ++c)
-    e.store(asBF16(e, bits(e, v[c], 32, 16)), out,
-            {e.add(row, pairRow(w, piece, c)), e.index(0)});
+  for (int64_t c = 0; c < 4; ++c) {
+    Value rows = asBF16(e, bits(e, v[c], 32, 16));
+    for (auto [i, piece] : llvm::enumerate(pieces)) {
+      Value part = rows;
+      if (pieces.size() > 1)
+        part = vector::ExtractStridedSliceOp::create(
+            e.b, e.loc, rows, ArrayRef<int64_t>{int64_t(i) * 2 * width},
+            ArrayRef<int64_t>{2 * width}, ArrayRef<int64_t>{1});
+      e.store(part, out, {e.add(row, pairRow(w, piece, c)), e.index(0)});
+    }
+  }
 }
 
 /// Four tokens, 32 words of each, to parts of rows from `column` on.
@@ -433,9 +447,11 @@ Value fathom::cpu::packTokens(Emit &e, const NarrowWeights &w, Value x,
           Value column =
               e.add(k, arith::MulIOp::create(e.b, e.loc, first, e.index(8)));
           for (int64_t piece = 0; piece < pieces; ++piece)
-            packSixteen(e, w, x, token, e.add(column, 8 * piece), piece, out,
-                        at);
+            packWide(e, w, x, token, column, width, piece, out, at);
         });
+      } else if (width == 8) {
+        for (int64_t piece = 0; piece < w.unit() / 8; piece += 2)
+          packWide(e, w, x, token, k, width, {piece, piece + 1}, out, row);
       } else {
         for (int64_t t = 0; t < width; t += 4)
           for (int64_t part = 0; part < w.vectors(); ++part)
