@@ -55,20 +55,21 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
                                                          : 2);
   Type vector = e.vec(lanes, e.b.getF32Type());
   // Weights from memory are met once, by a single block of columns.
-  std::optional<Prefetch> prefetch;
+  std::optional<Strips> strips;
   if (n == blockN && lanes == kLanes)
-    prefetch.emplace(e, lhs);
-  int64_t ahead = Prefetch::rowsAhead(lhs, blockM);
+    strips.emplace(e, lhs, blockM, /*bytes=*/16384, /*streams=*/1, k / lanes);
   e.loop(0, rows, blockM, [&](Value m) {
+    if (strips)
+      strips->start(m);
     e.loop(0, n, blockN, [&](Value column) {
       Emit::Values init(blockM * blockN, e.zero(vector));
       auto step = [&](Value at, Emit::Range sums) {
         Emit::Values next(sums), right;
+        if (strips)
+          strips->touch(arith::DivUIOp::create(e.b, e.loc, at, e.index(lanes)));
         for (int64_t j = 0; j < blockN; ++j)
           right.push_back(e.toF32(e.load(rhs, {e.add(column, j), at}, lanes)));
         for (int64_t i = 0; i < blockM; ++i) {
-          if (prefetch)
-            prefetch->touchRows(e.add(m, i), at, ahead);
           Value left = e.toF32(e.load(lhs, {e.add(m, i), at}, lanes));
           for (int64_t j = 0; j < blockN; ++j)
             next[i * blockN + j] = e.fma(left, right[j], next[i * blockN + j]);

@@ -561,12 +561,11 @@ Prefetch::Prefetch(Emit &e, Value tile) : e(e) {
     ofTable = {};
 }
 
-int64_t Prefetch::rowsAhead(Value tile, int64_t step) {
+int64_t Prefetch::rowsOf(Value tile, int64_t bytes, int64_t step) {
   MemRefType type = typeOf(tile);
   int64_t rows = type.getDimSize(0);
-  int64_t bytes = type.getDimSize(1) * type.getElementTypeBitWidth() / 8;
-  return std::clamp(kAheadBytes / bytes / step * step, std::min(step, rows),
-                    rows);
+  int64_t row = type.getDimSize(1) * type.getElementTypeBitWidth() / 8;
+  return std::clamp(bytes / row / step * step, std::min(step, rows), rows);
 }
 
 std::pair<Value, Value> Prefetch::place(Value row) {
@@ -657,4 +656,17 @@ void Prefetch::touchNext(Value step, int64_t steps, Value stream,
     prefetch(nextMatrix, e.add(nextRow, r), e.add(nextColumn, c),
              /*locality=*/2);
   }
+}
+
+Strips::Strips(Emit &e, Value tile, int64_t height, int64_t bytes,
+               int64_t streams, int64_t steps)
+    : e(e), prefetch(e, tile), height(height),
+      distance(Prefetch::rowsOf(tile, bytes, height)),
+      streams(std::min(streams, steps)), steps(steps) {}
+
+void Strips::touch(Value step) {
+  Value of = e.index(streams);
+  prefetch.touchNext(arith::DivUIOp::create(e.b, e.loc, step, of),
+                     steps / streams,
+                     arith::RemUIOp::create(e.b, e.loc, step, of), streams);
 }

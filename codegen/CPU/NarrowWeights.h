@@ -77,8 +77,12 @@ public:
 
   /// Bytes between a touch and the use.
   static constexpr int64_t kAheadBytes = 4096;
-  /// How many rows of `tile` that is, a multiple of `step`, and all at most.
-  static int64_t rowsAhead(mlir::Value tile, int64_t step);
+  /// How many rows of `tile` so many bytes are, a multiple of `step`, and all
+  /// at most.
+  static int64_t rowsOf(mlir::Value tile, int64_t bytes, int64_t step);
+  static int64_t rowsAhead(mlir::Value tile, int64_t step) {
+    return rowsOf(tile, kAheadBytes, step);
+  }
   /// Touches what lies `rows` rows (at most as many as the tile has) after
   /// (row, column) of the tile.
   void touchRows(mlir::Value row, mlir::Value column, int64_t rows);
@@ -114,6 +118,23 @@ private:
   int64_t tileRows = 0, tileColumns = 0, matrixColumns = 0;
   int64_t height = 0;
   mlir::Value strip, nextMatrix, nextRow, nextColumn;
+};
+
+/// What a walk over strips of a few rows, along all of k, touches: the strip
+/// some bytes further on, a part of it with each of `steps` steps, so that
+/// touches do not wait for line buffers, from each of its `streams` equal parts
+/// in turn.
+class Strips {
+public:
+  Strips(Emit &e, mlir::Value tile, int64_t height, int64_t bytes,
+         int64_t streams, int64_t steps);
+  void start(mlir::Value row) { prefetch.startStrip(row, height, distance); }
+  void touch(mlir::Value step);
+
+private:
+  Emit &e;
+  Prefetch prefetch;
+  int64_t height, distance, streams, steps;
 };
 
 } // namespace fathom::cpu

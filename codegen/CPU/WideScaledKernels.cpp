@@ -198,26 +198,14 @@ struct WideDot {
     return x;
   }
 
-  /// What is touched while a strip of rows is walked: a line of the strip
-  /// `distance` rows further on with every step, so that touches do not wait
-  /// for line buffers, from each of its equal parts in turn.
-  struct Strips {
-    Prefetch prefetch;
-    int64_t distance, streams, steps;
-    void touch(Emit &e, Value number) {
-      auto of = e.index(streams);
-      prefetch.touchNext(
-          arith::DivUIOp::create(e.b, e.loc, number, of), steps / streams,
-          arith::RemUIOp::create(e.b, e.loc, number, of), streams);
-    }
-  };
   Strips strips(int64_t height, int64_t tokens) {
     bool near = packed && tokens == 1;
-    int64_t bytes = packed ? near ? 4096 : 8192 : 16384,
-            rowBytes = typeOf(codes).getDimSize(1);
-    return {Prefetch(e, codes),
-            std::clamp(bytes / rowBytes / height * height, height, rows),
-            near ? 1 : std::min<int64_t>(k / step, 4), k / step};
+    return {e,
+            codes,
+            height,
+            packed ? near ? 4096 : 8192 : 16384,
+            near ? 1 : 4,
+            k / step};
   }
 
   void few(Value tokens, Value acc) {
@@ -229,7 +217,7 @@ struct WideDot {
     if (!packed)
       stageScales(e.index(0), rows / rowBlock);
     e.loop(0, rows, blockM, [&](Value m) {
-      next.prefetch.startStrip(m, blockM, next.distance);
+      next.start(m);
       if (packed) {
         nextScales.startStrip(m, blockM, rows);
         nextScales.touchNext(e.index(0), 1);
@@ -258,7 +246,7 @@ struct WideDot {
         0, columnBlock, step, sums, [&](Value offset, Emit::Range inner) {
           Emit::Values next(inner);
           Value at = e.add(start, offset);
-          strips.touch(e, over(at, step));
+          strips.touch(over(at, step));
           SmallVector<Emit::Values> left;
           for (int64_t i = 0; i < blockM; ++i)
             left.push_back(decode(e.add(m, i), at, scales[i]));
