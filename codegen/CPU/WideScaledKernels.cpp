@@ -199,13 +199,9 @@ struct WideDot {
   }
 
   Strips strips(int64_t height, int64_t tokens) {
-    bool near = packed && tokens == 1;
-    return {e,
-            codes,
-            height,
-            packed ? near ? 4096 : 8192 : 16384,
-            near ? 1 : 4,
-            k / step};
+    if (packed && tokens == 1)
+      return {e, codes, height, /*bytes=*/4096, /*streams=*/1, k / step};
+    return {e, codes, height, packed ? 8192 : 16384, packed ? 2 : 1, k / step};
   }
 
   void few(Value tokens, Value acc) {
