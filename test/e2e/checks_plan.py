@@ -56,6 +56,33 @@ def names_in(path):
 # ---- Presets ---------------------------------------------------------------------
 
 
+@check("plan/skeleton-of-a-configuration")
+def skeleton_of_configuration(env):
+    """What is made of a preset's config.json is what is made of the preset."""
+    known, made = skeleton(env, "v4-flash"), os.path.join(env.tmp, "of-config")
+    env.run("fathomc", "skeleton", "--config",
+            os.path.join(known, "config.json"), "-o", made, "-q", check=True)
+    require(sorted(os.listdir(known)) == sorted(os.listdir(made)),
+            "other files than the preset's")
+    files = [f for f in sorted(os.listdir(known)) if f.endswith(".safetensors")]
+    for name in ["config.json", "model.safetensors.index.json", *files]:
+        a, b = (os.path.join(path, name) for path in (known, made))
+        require(os.path.getsize(a) == os.path.getsize(b), f"{name}: other size")
+        with open(a, "rb") as f, open(b, "rb") as g:
+            header = f.read(8)
+            size = 1 << 26
+            if name in files:
+                size = int.from_bytes(header, "little")
+            require(header + f.read(size) == g.read(8 + size),
+                    f"{name}: other bytes")
+    refuse(env, 2, ["preset"], "fathomc", "skeleton", "-o", made)
+    refuse(env, 2, ["config"], "fathomc", "skeleton", "--preset", "v4-flash",
+            "--config", os.path.join(known, "config.json"), "-o", made)
+    refuse(env, 5, ["none.json"], "fathomc", "skeleton", "--config",
+            os.path.join(env.tmp, "none.json"), "-o", made)
+    return f"{len(files)} files"
+
+
 @check("plan/presets")
 def presets(env):
     listed = {p["name"]: p for p in answer(env, "list")["presets"]}

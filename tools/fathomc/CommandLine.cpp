@@ -237,12 +237,16 @@ static void addPresets(CLI::App &app, CompileOptions &options) {
       "skeleton", "write a checkpoint of true headers and no weights: "
                   "terabytes that occupy megabytes, to compile and plan with");
   skeleton->footer("Example:\n"
-                   "  fathomc skeleton --preset v4-flash -o flash");
-  skeleton
-      ->add_option("--preset", options.preset,
-                   "the configuration; fathomc list shows them")
-      ->type_name("NAME")
-      ->required();
+                   "  fathomc skeleton --preset v4-flash -o flash\n"
+                   "  fathomc skeleton --config smaller/config.json -o small");
+  CLI::Option_group *what =
+      skeleton->add_option_group("of which configuration");
+  what->add_option("--preset", options.preset,
+                   "a known one; fathomc list shows them")
+      ->type_name("NAME");
+  what->add_option("--config", options.config, "a config.json")
+      ->type_name("FILE");
+  what->require_option(1);
   skeleton
       ->add_option("-o,--output", options.output,
                    "the directory; made if it is not there")

@@ -28,6 +28,7 @@ struct CompileOptions {
   Command command = Command::Compile;
   std::string checkpoint; // a directory; empty with a preset
   std::string preset;     // its name, or empty
+  std::string config;     // of a skeleton without a preset: its config.json
   std::string output;     // the package; with stopAfter a file of IR, or empty
   std::string target = "cpu";   // NAME or NAME:LEVEL,LEVEL
   std::string assembler;        // of the target; empty: it is looked for

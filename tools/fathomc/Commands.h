@@ -12,7 +12,8 @@ namespace fathom {
 /// The presets with their sizes and sources.
 int listPresets(const CompileOptions &options);
 
-/// config.json, index and safetensors of a preset: true headers over holes.
+/// config.json, index and safetensors of a preset or a config.json: true
+/// headers over holes.
 int writePresetSkeleton(const CompileOptions &options);
 
 /// What the kernels of a package became.

@@ -6,6 +6,7 @@
 #include "frontends/Checkpoint/Layout.h"
 #include "frontends/Presets/Presets.h"
 #include "frontends/Support/FrontendError.h"
+#include "frontends/Support/InputFile.h"
 #include "runtime/format/MemoryPlan.h"
 
 #include "llvm/Support/FormatVariadic.h"
@@ -35,16 +36,16 @@ int listPresets(const CompileOptions &options) {
       return report(config.takeError());
     Skeleton skeleton = layoutOf(*config);
     if (options.json) {
-      list.push_back(json::Object{
-          {"name", preset.name},
-          {"summary", preset.summary},
-          {"source", preset.source},
-          {"published", preset.published},
-          {"notice", preset.notice},
-          {"weight_bytes", int64_t(skeleton.dataBytes())},
-          {"tensors", int64_t(skeleton.tensors.size())},
-          {"files", int64_t(skeleton.files.size())},
-          {"layers", config->layers}});
+      list.push_back(
+          json::Object{{"name", preset.name},
+                       {"summary", preset.summary},
+                       {"source", preset.source},
+                       {"published", preset.published},
+                       {"notice", preset.notice},
+                       {"weight_bytes", int64_t(skeleton.dataBytes())},
+                       {"tensors", int64_t(skeleton.tensors.size())},
+                       {"files", int64_t(skeleton.files.size())},
+                       {"layers", config->layers}});
       continue;
     }
     outs() << formatv("{0,-20} {1,9} {2,8} {3,7}  {4}\n", preset.name,
@@ -55,27 +56,38 @@ int listPresets(const CompileOptions &options) {
       outs() << formatv("{0,-20} NOT PUBLISHED: {1}\n", "", preset.notice);
   }
   if (options.json)
-    outs() << formatv("{0:2}\n", json::Value(json::Object{
-                                     {"schema_version", 1},
-                                     {"presets", std::move(list)}}));
+    outs() << formatv("{0:2}\n",
+                      json::Value(json::Object{{"schema_version", 1},
+                                               {"presets", std::move(list)}}));
   outs().flush();
   return 0;
 }
 
 int writePresetSkeleton(const CompileOptions &options) {
-  Expected<Preset> preset = findPreset(options.preset);
-  if (!preset)
-    return report(preset.takeError());
-  std::string text = preset->configText();
-  Expected<ModelConfig> config =
-      parseModelConfig(text, "preset " + preset->name);
+  constexpr uint64_t kLargestConfig = 16 << 20;
+  std::string name = options.config, where = name, text, notice;
+  if (options.preset.empty()) {
+    Expected<std::string> read = readTextFile(name, kLargestConfig);
+    if (!read)
+      return report(read.takeError());
+    text = std::move(*read);
+  } else {
+    Expected<Preset> preset = findPreset(options.preset);
+    if (!preset)
+      return report(preset.takeError());
+    name = preset->name;
+    where = "preset " + name;
+    text = preset->configText();
+    notice = preset->notice;
+  }
+  Expected<ModelConfig> config = parseModelConfig(text, where);
   if (!config)
     return report(config.takeError());
   Skeleton skeleton = layoutOf(*config);
   if (Error error = writeSkeleton(skeleton, text, options.output))
     return report(std::move(error));
-  if (!preset->notice.empty())
-    errs() << "fathomc: note: " << preset->notice << "\n";
+  if (!notice.empty())
+    errs() << "fathomc: note: " << notice << "\n";
   uint64_t headers = 0;
   for (const SafetensorsFile &file : skeleton.files)
     headers += file.headerBytes;
@@ -83,7 +95,7 @@ int writePresetSkeleton(const CompileOptions &options) {
     errs() << formatv("fathomc: skeleton {0}: {1} tensors of {2} in {3} files, "
                       "{4} of headers; the weights are holes that read as "
                       "zeros\n",
-                      preset->name, skeleton.tensors.size(),
+                      name, skeleton.tensors.size(),
                       format::sizeText(skeleton.dataBytes()),
                       skeleton.files.size(), format::sizeText(headers));
   return 0;
