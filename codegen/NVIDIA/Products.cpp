@@ -188,6 +188,9 @@ Value Translator::zeroExtendK(const Value &x, unsigned dim) {
 /// cuts it where somebody wants to see it.
 Value Translator::product(Value acc, Parts lhs, Parts rhs) {
   Shape shape = acc.type.shape;
+  // Their sums are of one block and begin with zero, so that adding them to it
+  // in f32, as the assembler otherwise does, changes nothing.
+  const bool codes = lhs[0].type.element == Element(S::F8E4M3FN);
   for (Value &part : lhs) {
     part = zeroExtendK(part, 1);
     part = repeat(part, {shape[0], part.type.shape[1]});
@@ -200,7 +203,7 @@ Value Translator::product(Value acc, Parts lhs, Parts rhs) {
   for (size_t order = 3; order-- > 0;)
     for (size_t i = 0; i < lhs.size() && i <= order; ++i)
       if (order - i < rhs.size())
-        acc = f.mma(lhs[i], rhs[order - i], acc);
+        acc = f.mma(lhs[i], rhs[order - i], acc, codes);
   return acc;
 }
 
@@ -235,33 +238,35 @@ static std::pair<int64_t, int64_t> blocksAlongK(tile::DotScaledOp op) {
 
 /// Of the operation alone, but for its number of tokens.
 Translator::Form Translator::formOf(tile::DotScaledOp op) const {
-  constexpr int64_t kNativeBlock = 32;
+  constexpr int64_t kInstruction = 32; // codes along K
   if (!op.getXScale())
     return Form::Decoded;
   auto [weights, tokens] = blocksAlongK(op);
-  int64_t k = sizesOf(op.getX())[1];
-  if (target.scaledM && weights % kNativeBlock == 0 &&
-      tokens % kNativeBlock == 0)
+  if (target.scaledM && weights % kInstruction == 0 &&
+      tokens % kInstruction == 0)
     return Form::Native;
-  return target.hasE4M3 && !isPacked(op) && weights == k && tokens == k
+  return target.hasE4M3 && weights % kInstruction == 0 && tokens % weights == 0
              ? Form::Codes
              : Form::Decoded;
 }
 
-Value Translator::addScaled(const Value &acc, const Value &sums,
-                            tile::DotScaledOp op) {
-  Shape shape = acc.type.shape;
-  Value scale = decodeE8M0(get(op.getScale()), S::F32);
-  int64_t rows = scale.type.shape[0], m = sizesOf(op.getWeight())[0];
+/// [rows or 1, 1] of the m rows of weights in the shape of a product.
+Value Translator::rowScale(const Value &codes, int64_t m, Shape shape,
+                           double unit) {
+  Value scale = decodeE8M0(codes, S::F32);
+  if (unit != 1)
+    scale =
+        f.binary(Op::MulF, scale, f.splatFloat(S::F32, unit, scale.type.shape));
+  const int64_t rows = scale.type.shape[0];
   scale = f.broadcast(f.reshape(scale, {rows, 1, 1}), {rows, m / rows, 1});
-  scale = f.broadcast(repeat(f.reshape(scale, {m, 1}), {shape[0], 1}), shape);
-  if (mlir::Value xScale = op.getXScale()) {
-    Value tokens = decodeE8M0(get(xScale), S::F32);
-    tokens = f.reshape(tokens, {1, tokens.type.shape[0]});
-    tokens = f.broadcast(repeat(tokens, {1, shape[1]}), shape);
-    scale = f.binary(Op::MulF, scale, tokens);
-  }
-  return f.one(Op::Fma, acc.type, {sums, scale, acc});
+  return f.broadcast(repeat(f.reshape(scale, {m, 1}), {shape[0], 1}), shape);
+}
+
+/// [tokens, 1] likewise.
+Value Translator::tokenScale(const Value &codes, Shape shape) {
+  Value scale = decodeE8M0(codes, S::F32);
+  scale = f.reshape(scale, {1, scale.type.shape[0]});
+  return f.broadcast(repeat(scale, {1, shape[1]}), shape);
 }
 
 /// Packed e2m1 as e4m3, which holds every value.
@@ -271,6 +276,36 @@ Value Translator::codesOfE2M1(const Value &bytes) {
   Value codes = f.one(Op::Unpack, Type::tile(S::F4E2M1FN, {2 * flat[0]}),
                       {f.reshape(bytes, flat)});
   return f.convertFloat(f.reshape(codes, wide), S::F8E4M3FN);
+}
+
+/// Packed e2m1 [m, bytes] as e4m3 of the values times 2^-6: fields moved to
+/// their places, which e4m3 holds, being subnormal where the value is small. Of
+/// each `block` codes those at even places come first: so a thread of the
+/// product makes of the word that it loads all that it multiplies of the block,
+/// and no code is moved to another thread.
+Value Translator::shiftedCodesOfE2M1(const Value &bytes, int64_t block) {
+  const int64_t m = bytes.type.shape[0], count = m * bytes.type.shape[1];
+  Value w = f.one(Op::Unpack, Type::tile(S::I32, {count / 4}),
+                  {f.reshape(bytes, Dims{count})});
+  w = f.reshape(w, Dims{m, 2 * bytes.type.shape[1] / block, 1, block / 8});
+  auto fields = [&](const Value &magnitude, const Value &sign) {
+    return f.binary(Op::OrI, masked(magnitude, 0x1C1C1C1C),
+                    masked(sign, 0x80808080));
+  };
+  Value even = fields(shifted(Op::ShLI, w, 2), shifted(Op::ShLI, w, 4));
+  Value odd = fields(shifted(Op::ShRI, w, 2), w);
+  Value words = f.cat(even, odd, 2);
+  Value stored = f.one(Op::Pack, Type::tile(S::I8, {2 * count}),
+                       {f.reshape(words, Dims{count / 2})});
+  return f.bitcast(f.reshape(stored, Dims{m, 2 * bytes.type.shape[1]}),
+                   S::F8E4M3FN);
+}
+
+/// The columns of x in the order of shiftedCodesOfE2M1.
+Value Translator::evenFirst(const Value &x, int64_t block) {
+  const int64_t t = x.type.shape[0], k = x.type.shape[1];
+  Value pairs = f.reshape(x, Dims{t, k / block, block / 2, 2});
+  return f.reshape(f.permute(pairs, {0, 1, 3, 2}), Dims{t, k});
 }
 
 /// The scales of [rows, columns] blocks, one for each 32 of K of every row.
@@ -296,11 +331,39 @@ Value Translator::nativeProduct(tile::DotScaledOp op, const Value &acc) {
                 f.bitcast(xScale, S::F8E8M0FNU)});
 }
 
+/// Blocks of K with a scale each are products by themselves, whose sums are
+/// scaled.
 Value Translator::codeProduct(tile::DotScaledOp op, const Value &acc) {
-  Value zero = f.splatFloat(S::F32, 0, acc.type.shape);
-  Value sums =
-      product(zero, {get(op.getWeight())}, {f.permute(get(op.getX()), {1, 0})});
-  return addScaled(acc, sums, op);
+  Value weight = get(op.getWeight()), x = get(op.getX());
+  Value scale = get(op.getScale()), xScale = get(op.getXScale());
+  auto [block, xBlock] = blocksAlongK(op);
+  const double unit = isPacked(op) ? 0x1p6 : 1;
+  if (isPacked(op)) {
+    weight = shiftedCodesOfE2M1(weight, block);
+    x = evenFirst(x, block);
+  }
+  x = f.permute(x, {1, 0});
+  const int64_t m = weight.type.shape[0], k = x.type.shape[0];
+  auto part = [&](const Value &tile, unsigned dim, int64_t at, int64_t size) {
+    Dims shape(tile.type.shape), slice(shape.size(), 0);
+    if (shape[dim] == size)
+      return tile;
+    shape[dim] = size;
+    slice[dim] = at;
+    return f.extract(tile, ArrayRef<int64_t>(slice), shape);
+  };
+  Shape shape = acc.type.shape;
+  const Value zero = f.splatFloat(S::F32, 0, shape);
+  Value all = acc;
+  for (int64_t i = 0; i < k / block; ++i) {
+    Value sums =
+        product(zero, {part(weight, 1, i, block)}, {part(x, 0, i, block)});
+    Value rows = rowScale(part(scale, 1, i, 1), m, shape, unit);
+    Value tokens = tokenScale(part(xScale, 1, i * block / xBlock, 1), shape);
+    all =
+        f.one(Op::Fma, acc.type, {sums, f.binary(Op::MulF, rows, tokens), all});
+  }
+  return all;
 }
 
 /// A scale for all of K waits for the partial sums, which are few.
@@ -334,7 +397,12 @@ Value Translator::decodedProduct(tile::DotScaledOp op, const Value &acc) {
   if (!late)
     return product(acc, {weight}, x);
   Value zero = f.splatFloat(S::F32, 0, acc.type.shape);
-  return addScaled(acc, product(zero, {weight}, x), op);
+  Value factor =
+      rowScale(get(op.getScale()), weight.type.shape[0], acc.type.shape, 1);
+  if (mlir::Value xScale = op.getXScale())
+    factor =
+        f.binary(Op::MulF, factor, tokenScale(get(xScale), acc.type.shape));
+  return f.one(Op::Fma, acc.type, {product(zero, {weight}, x), factor, acc});
 }
 
 LogicalResult Translator::dotScaled(tile::DotScaledOp op) {

@@ -121,10 +121,11 @@ private:
   Value nativeProduct(tile::DotScaledOp op, const Value &acc);
   Value codeProduct(tile::DotScaledOp op, const Value &acc);
   Value decodedProduct(tile::DotScaledOp op, const Value &acc);
-  /// acc + sums * scales: of all of K, [rows or 1] of weights and, if there
-  /// are, [tokens] of x.
-  Value addScaled(const Value &acc, const Value &sums, tile::DotScaledOp op);
+  Value rowScale(const Value &codes, int64_t m, Shape shape, double unit);
+  Value tokenScale(const Value &codes, Shape shape);
   Value codesOfE2M1(const Value &bytes);
+  Value shiftedCodesOfE2M1(const Value &bytes, int64_t block);
+  Value evenFirst(const Value &x, int64_t block);
   /// Shape of the accumulator that a dot or dot_scaled works on.
   Dims paddedShape(mlir::Operation *product) const;
   /// The operation's accumulator in that shape.

@@ -200,13 +200,13 @@ def narrow_sums(env):
     random = np.random.default_rng(1)
     x, w = (random.integers(-8, 9, (n, 300)).astype(np.float32)
             for n in (21, 5))
-    require((published.narrow_product(x, w, 40) == x @ w.T).all(),
+    require((published.narrow_product(x, w, 128, 40) == x @ w.T).all(),
             "wide sums are not exact")
     # 1 beside what is a half of the last bit that is kept: cut off within a group
     # of 32 and in the next one, kept by the sum in f32 of another block.
     one = np.zeros((1, 160), np.float32)
     one[0, 0], one[0, [1, 40]], one[0, 130] = 1, 2.0 ** -14, 2.0 ** -14
-    found = published.narrow_product(one, np.ones_like(one), 13)
+    found = published.narrow_product(one, np.ones_like(one), 128, 13)
     require(found[0, 0] == 1 + 2.0 ** -14, found)
 
     checkpoint, golden = env.checkpoint("window"), env.golden("window")

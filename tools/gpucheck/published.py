@@ -17,7 +17,8 @@ import rules
 # By compute capability; the others' sums are taken for f32's.
 KEPT_BITS = {"8.9": 13, "9.0": 13}
 _TERMS = 32     # products added at once
-_BLOCK = 128    # of K, after which a sum in f32 takes over: the weights' blocks
+_BLOCKS = {"F8_E4M3": 128, "I8": 32}    # of K, after which a sum in f32 takes over:
+                                        # those of the weights, by their format
 _ROWS = 16      # of tokens at a time, for the memory's sake
 
 
@@ -25,16 +26,16 @@ def _cut(values, unit):
     return np.trunc(values / unit) * unit
 
 
-def narrow_product(x, w, bits):
+def narrow_product(x, w, length, bits):
     """x [T, K] times w [N, K] transposed, both with values of FP8 codes times powers
-    of two; sums of a block of K are kept as the module's comment says."""
+    of two; sums of a block of K, `length` long, are kept as the module's comment says."""
     tokens, depth = x.shape
     out = np.zeros((tokens, w.shape[0]), np.float32)
     for t in range(0, tokens, _ROWS):
         rows = x[t:t + _ROWS].astype(np.float64)
-        for block in range(0, depth, _BLOCK):
+        for block in range(0, depth, length):
             total = np.zeros((len(rows), w.shape[0]))
-            for k in range(block, min(block + _BLOCK, depth), _TERMS):
+            for k in range(block, min(block + length, depth), _TERMS):
                 terms = rows[:, None, k:k + _TERMS] * w[None, :, k:k + _TERMS]
                 largest = np.maximum(np.abs(terms).max(-1), np.abs(total))
                 unit = np.ldexp(1.0, np.frexp(largest)[1] - 1 - bits)
@@ -53,11 +54,12 @@ class NarrowModel(ref_numpy.Model):
 
     def lin(self, x, name):
         key = name + ".weight"
-        if self.k.t[key][0] != "F8_E4M3":   # FP4 meets bf16 on these cards
+        length = _BLOCKS.get(self.k.t[key][0])
+        if length is None:
             return super().lin(x, name)
         codes = ref_numpy.fq8(x, 128)
         found = narrow_product(codes.reshape(-1, codes.shape[-1]), self.w(key),
-                               self.bits)
+                               length, self.bits)
         return self.R(found.reshape(*codes.shape[:-1], -1))
 
 

@@ -269,8 +269,11 @@ Value Function::offset(const Value &pointers, const Value &elements) {
 
 //===-- Products, reductions, control flow -------------------------------===//
 
-Value Function::mma(const Value &a, const Value &b, const Value &acc) {
-  return one(Op::MmaF, acc.type, {a, b, acc});
+Value Function::mma(const Value &a, const Value &b, const Value &acc,
+                    bool fastAccumulation) {
+  Attributes attributes;
+  attributes.fastAccumulation = fastAccumulation;
+  return one(Op::MmaF, acc.type, {a, b, acc}, attributes);
 }
 
 /// The region of a reduction or scan over one tile.

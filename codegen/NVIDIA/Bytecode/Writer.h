@@ -170,7 +170,9 @@ public:
   Value storePtr(const Value &pointers, const Value &tile,
                  const Attributes &a = {});
   Value offset(const Value &pointers, const Value &elements);
-  Value mma(const Value &a, const Value &b, const Value &acc);
+  /// `fastAccumulation`: the tensor core's own sums, never added up apart.
+  Value mma(const Value &a, const Value &b, const Value &acc,
+            bool fastAccumulation = false);
   using Combiner = llvm::function_ref<Value(const Value &, const Value &)>;
   /// combine(element, accumulator).
   Value reduce(const Value &x, uint32_t dim, Identity identity,

@@ -1,7 +1,7 @@
 // Activations that come as codes. From sm_100 on one instruction, whose tiles have
 // at least 128 rows and 32 columns and a scale for each 32 of K; on sm_90 a product
-// of codes with the scales on its sums, and of e2m1 a product of bf16; on sm_80
-// decoding.
+// of codes for each block of K that has a scale, with the scales on its sums, and of
+// e2m1 as e4m3; on sm_80 decoding.
 // REQUIRES: tileirdisasm, fathom-tile-to-cudatile
 // RUN: fathom-tile-to-cudatile %s sm_80 %t && tileirdisasm %t | FileCheck %s --check-prefix=AMPERE
 // RUN: fathom-tile-to-cudatile %s sm_90 %t && tileirdisasm %t | FileCheck %s --check-prefix=HOPPER
@@ -49,7 +49,11 @@ tile.kernel @fp8(%w: memref<256x512xf8E4M3FN>, %s: memref<2x4xf8E8M0FNU>, %x: me
 // AMPERE: mmaf {{.*}} : tile<128x128xbf16>, tile<128x16xbf16>, tile<128x16xf32>
 
 // HOPPER-LABEL: entry @fp4(
-// HOPPER: mmaf {{.*}} : tile<128x128xbf16>, tile<128x16xbf16>, tile<128x16xf32>
+// HOPPER: unpack {{.*}} : tile<8192xi8> -> tile<2048xi32>
+// HOPPER: cat {{.*}} dim = 2 : tile<128x4x1x4xi32>, tile<128x4x1x4xi32> -> tile<128x4x2x4xi32>
+// HOPPER: permute {{.*}} [0, 1, 3, 2] : tile<16x4x16x2xf8E4M3FN> -> tile<16x4x2x16xf8E4M3FN>
+// HOPPER-COUNT-4: mmaf {{.*}} fast_acc : tile<128x32xf8E4M3FN>, tile<32x16xf8E4M3FN>, tile<128x16xf32>
+// HOPPER-NOT: mmaf
 
 // BLACKWELL-LABEL: entry @fp4(
 // BLACKWELL: unpack {{.*}} : tile<8192xi8> -> tile<16384xf4E2M1FN>
