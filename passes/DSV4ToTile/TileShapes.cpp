@@ -84,7 +84,7 @@ static constexpr TileShapes kCUDA = {
     /*fewTokens=*/16,
     /*manyTokens=*/64,
     /*fewPairs=*/{16},
-    /*manyPairs=*/{32},
+    /*manyPairs=*/{16},
     /*pairsByLevel=*/false,
     /*expertBytes=*/1 << 20,
     /*expertRows=*/128,
@@ -131,7 +131,7 @@ static constexpr TileShapes kCUDA = {
     /*manyCandidates=*/4096,
     /*selectionTile=*/4096,
     /*rowPiece=*/1024,
-    /*rowHeads=*/4,
+    /*rowHeads=*/16,
     /*poolChannels=*/64,
     /*elements=*/1024,
 };
