@@ -328,7 +328,7 @@ def tune_measured(env):
     done = env.run("fathomc", "tune", "--measure", checkpoint, "-o", chosen,
                    "--target", "cuda:sm_90", "--driver", "emulated", *more,
                    check=True, timeout=900, env=environ)
-    require("the best of 6 ways" in done.out, done.out)
+    require("the best of 7 ways" in done.out, done.out)
     choices = json.load(open(chosen))["kernels"]
     require(choices and all(list(c) == ["example", "sm_90"]
                             for c in choices.values()), str(choices))
