@@ -198,10 +198,12 @@ struct WideDot {
     return x;
   }
 
+  /// How far ahead and from how many places, as measured: PERFORMANCE.md.
   Strips strips(int64_t height, int64_t tokens) {
-    if (packed && tokens == 1)
-      return {e, codes, height, /*bytes=*/4096, /*streams=*/1, k / step};
-    return {e, codes, height, packed ? 8192 : 16384, packed ? 2 : 1, k / step};
+    const bool one = tokens == 1;
+    int64_t bytes = packed ? one ? 4096 : 8192 : 16384;
+    int64_t streams = packed ? one ? 1 : 2 : one ? 4 : 1;
+    return {e, codes, height, bytes, streams, k / step};
   }
 
   void few(Value tokens, Value acc) {
