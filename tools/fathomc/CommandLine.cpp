@@ -264,8 +264,7 @@ static void addKernels(CLI::App &app, CompileOptions &options) {
       "Of kernels for a GPU everything comes from NVIDIA's disassemblers, as "
       "far as they were there\nwhen the package was compiled. Spills in the "
       "loop are stores of registers to memory inside\nloops of products; they "
-      "and "
-      "a stack cost time. Of kernels for a CPU only the names are known.\n\n"
+      "and a stack cost time. Of kernels for a CPU only the names are known.\n\n"
       "Examples:\n"
       "  fathomc kernels flash.fathom\n"
       "  fathomc kernels flash.fathom --json");
