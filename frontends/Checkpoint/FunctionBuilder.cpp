@@ -9,6 +9,7 @@ using namespace llvm;
 using namespace mlir;
 
 namespace fathom {
+using mlir::Type; // not LLVM's
 
 FunctionBuilder::FunctionBuilder(ModuleOp module, const ModelConfig &config,
                                  const ImportOptions &options, Weights &weights)

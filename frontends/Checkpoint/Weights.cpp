@@ -10,6 +10,7 @@ using namespace llvm;
 using namespace mlir;
 
 namespace fathom {
+using mlir::Type; // not LLVM's
 
 static std::string describe(ArrayRef<DType> types, ArrayRef<int64_t> shape) {
   std::string text;

@@ -12,6 +12,18 @@ include_directories(SYSTEM ${LLVM_INCLUDE_DIRS} ${MLIR_INCLUDE_DIRS})
 separate_arguments(llvm_definitions NATIVE_COMMAND "${LLVM_DEFINITIONS}")
 add_definitions(${llvm_definitions})
 
+# The headers of MLIR, compiled once. Who uses them has to link it: what is in
+# line there is compiled along.
+add_library(FathomMLIRHeaders OBJECT ${CMAKE_CURRENT_LIST_DIR}/MLIRHeaders.cpp)
+llvm_update_compile_flags(FathomMLIRHeaders)
+fathom_precompile(FathomMLIRHeaders ${CMAKE_CURRENT_LIST_DIR}/MLIRHeaders.h)
+function(fathom_use_mlir_headers name)
+  llvm_update_compile_flags(${name})
+  if(FATHOM_PCH)
+    target_precompile_headers(${name} REUSE_FROM FathomMLIRHeaders)
+  endif()
+endfunction()
+
 # fathom_add_library(NAME SRCS ... [DEPENDS ...] [PROJECT_LIBS ...] [MLIR_LIBS ...])
 #
 # A static library of ours. All MLIR libraries go through here, as static
@@ -23,7 +35,11 @@ function(fathom_add_library name)
     add_dependencies(${name} ${ARG_DEPENDS})
   endif()
   target_link_libraries(${name} PUBLIC ${ARG_PROJECT_LIBS} ${ARG_MLIR_LIBS})
-  llvm_update_compile_flags(${name})
+  if("${ARG_MLIR_LIBS}" MATCHES MLIR)
+    fathom_use_mlir_headers(${name})
+  else()
+    llvm_update_compile_flags(${name})
+  endif()
 endfunction()
 
 # fathom_tablegen_dialect(FILE.td NAME): ops, types, attributes, enums and the
@@ -57,7 +73,7 @@ function(fathom_add_tool name)
     endif()
   endforeach()
   target_link_libraries(${name} PRIVATE ${ARG_PROJECT_LIBS} ${ARG_MLIR_LIBS})
-  llvm_update_compile_flags(${name})
+  fathom_use_mlir_headers(${name})
 endfunction()
 
 # The upstream dialects that our IR uses, or is lowered to: what
