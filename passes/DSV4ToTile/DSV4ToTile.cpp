@@ -41,7 +41,7 @@ public:
     SmallVector<int64_t> sizes(buckets.begin(), buckets.end());
     if (sizes.empty())
       sizes = defaultBuckets(module);
-    KernelCache kernels(module);
+    KernelCache kernels(module, checkKernels);
     for (func::FuncOp func : functions) {
       for (int64_t size : sizes)
         if (failed(specialise(func, size, kernels)))
@@ -49,6 +49,8 @@ public:
     }
     if (auto step = module.lookupSymbol<func::FuncOp>("step"))
       addGreedy(step, sizes.back(), kernels);
+    if (!kernels.consistent())
+      return signalPassFailure();
     for (func::FuncOp func : functions)
       func.erase();
     addCount(*this, "kernels", kernels.size());

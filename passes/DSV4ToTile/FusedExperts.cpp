@@ -370,9 +370,7 @@ void FusedExperts::routedUp(KernelBuilder &k, ArrayRef<Part> parts,
     if (groups.rows.rows) {
       x = rowsOf(k, xArg, at, end, tokens);
     } else {
-      Value token =
-          arith::DivSIOp::create(k.b, k.loc, pair, k.fullI32(chosen, list));
-      token = k.select(real(), token, none);
+      Value token = tokensOfPairs(k, pair, real(), chosen);
       x = [=, &k](Value k0, int64_t width) {
         return xArg.gather(k, token, k0, {tokens, width});
       };

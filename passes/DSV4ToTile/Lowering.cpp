@@ -12,7 +12,8 @@ std::string number(double v) {
   return std::to_string(llvm::bit_cast<uint64_t>(v));
 }
 
-KernelCache::KernelCache(ModuleOp module) : module(module) {
+KernelCache::KernelCache(ModuleOp module, bool check)
+    : module(module), check(check) {
   for (auto kernel : module.getOps<tile::KernelOp>())
     ++names[kernel.getSymName()];
 }
@@ -24,23 +25,37 @@ tile::KernelOp KernelCache::get(StringRef base, const std::string &params,
   llvm::raw_string_ostream os(key);
   for (Type t : arguments)
     os << t << ",";
+  auto body = [&](OpBuilder &builder, StringRef name) {
+    auto kernel =
+        tile::KernelOp::create(builder, module.getLoc(), name,
+                               builder.getFunctionType(arguments, TypeRange()));
+    KernelBuilder k(kernel);
+    write(k);
+    tile::ReturnOp::create(k.b, k.loc);
+    return kernel;
+  };
   auto [it, fresh] = kernels.try_emplace(key);
-  if (!fresh)
+  if (!fresh) {
+    if (check) {
+      OpBuilder detached(module.getContext());
+      OwningOpRef<tile::KernelOp> again =
+          body(detached, it->second.getSymName());
+      if (!OperationEquivalence::isEquivalentTo(
+              it->second, *again, OperationEquivalence::IgnoreLocations)) {
+        inconsistent = true;
+        module.emitError() << "kernel '" << it->second.getSymName()
+                           << "' has two bodies under one name";
+      }
+    }
     return it->second;
+  }
   std::string name = base.str();
   if (!params.empty())
     name += "_" + params;
   if (unsigned n = names[name]++)
     name += "_v" + std::to_string(n);
   auto builder = OpBuilder::atBlockBegin(module.getBody());
-  auto kernel =
-      tile::KernelOp::create(builder, module.getLoc(), name,
-                             builder.getFunctionType(arguments, TypeRange()));
-  it->second = kernel;
-  KernelBuilder k(kernel);
-  write(k);
-  tile::ReturnOp::create(k.b, k.loc);
-  return kernel;
+  return it->second = body(builder, name);
 }
 
 /// Weights become buffers where they are first used.

@@ -14,7 +14,8 @@ namespace fathom {
 /// Kernels of a module, one for every key; schedules share them.
 class KernelCache {
 public:
-  explicit KernelCache(mlir::ModuleOp module);
+  /// `check`: kernels asked for again are written again and compared.
+  explicit KernelCache(mlir::ModuleOp module, bool check = false);
   /// The kernel for these argument types and parameters; `write` fills a new
   /// one. `params` tells apart what argument types do not, and is part of the
   /// name: letters, digits and underscores.
@@ -22,9 +23,12 @@ public:
                      mlir::TypeRange arguments,
                      llvm::function_ref<void(KernelBuilder &)> write);
   unsigned size() const { return kernels.size(); }
+  /// False after a check that failed; the error has been reported.
+  bool consistent() const { return !inconsistent; }
 
 private:
   mlir::ModuleOp module;
+  bool check, inconsistent = false;
   llvm::StringMap<tile::KernelOp> kernels;
   llvm::StringMap<unsigned> names;
 };

@@ -52,6 +52,13 @@ struct Experts {
 };
 } // namespace
 
+Value tokensOfPairs(KernelBuilder &k, Value pairs, Value real, int64_t chosen) {
+  Shape list = k.type(pairs).getShape();
+  Value token =
+      arith::DivSIOp::create(k.b, k.loc, pairs, k.fullI32(chosen, list));
+  return k.select(real, token, k.fullI32(-1, list));
+}
+
 /// The rows of the tokens of `order`'s pairs behind each other. A program
 /// takes few of them, as many as are read by pointers, and a piece of each.
 static Lowering::Activation rowsInOrder(Lowering &l, Value like, Value order,
@@ -80,9 +87,7 @@ static Lowering::Activation rowsInOrder(Lowering &l, Value like, Value order,
         Value real = k.icmp(arith::CmpIPredicate::slt, place,
                             k.splat(k.toI32(end), list));
         Value pair = k.load(k.arg(0), at, list, end);
-        Value token =
-            arith::DivSIOp::create(k.b, k.loc, pair, k.fullI32(chosen, list));
-        token = k.select(real, token, k.fullI32(-1, list));
+        Value token = tokensOfPairs(k, pair, real, chosen);
         to.store(k, from.gather(k, token, c, {kRows, width}), {at, c},
                  {end, k.ci(hidden)});
       });
@@ -237,10 +242,8 @@ static void gateUp(Experts &x) {
             Value real = k.icmp(P::slt, p, k.splat(k.toI32(end), list));
             if (x.grouped())
               p = k.load(k.arg(group + 1), at, list, end);
-            Value none = k.fullI32(-1, list);
-            Value token = arith::DivSIOp::create(k.b, k.loc, p,
-                                                 k.fullI32(x.chosen, list));
-            token = k.select(real, token, none);
+            Value token = tokensOfPairs(k, p, real, x.chosen),
+                  none = k.fullI32(-1, list);
             auto loadX = [&](Value k0, int64_t width) {
               if (x.inOrder.rows)
                 return input.load(k, {at, k0}, {x.tokens, width},

@@ -59,6 +59,10 @@ struct Groups {
 Groups groupPairs(Lowering &l, Value x, Value ids, int64_t experts,
                   int64_t chosen);
 
+/// The tokens of pairs i32 [n], of which a token has `chosen`; -1, which no
+/// gather reads, where `real` does not hold.
+Value tokensOfPairs(KernelBuilder &k, Value pairs, Value real, int64_t chosen);
+
 /// Buffer `index` of a table.
 Value tableEntry(KernelBuilder &k, Value table, Value index);
 /// The walk over one matrix of a stack.
