@@ -119,12 +119,23 @@ static void dropAlignment(llvm::Module &module) {
       }
 }
 
+/// Tables of one name are the same in all parts: the linker keeps one.
+static void shareTables(llvm::Module &module) {
+  for (llvm::GlobalVariable &global : module.globals())
+    if (global.getName().starts_with("fathom_")) {
+      global.setLinkage(llvm::GlobalValue::LinkOnceODRLinkage);
+      global.setVisibility(llvm::GlobalValue::HiddenVisibility);
+      global.setComdat(module.getOrInsertComdat(global.getName()));
+    }
+}
+
 static void prepare(llvm::Module &module, llvm::TargetMachine &machine,
                     const CPUOptions &options) {
   // Before optimisation: without them zero fills become byte loops.
   module.setTargetTriple(machine.getTargetTriple());
   module.setDataLayout(machine.createDataLayout());
   dropAlignment(module);
+  shareTables(module);
   for (llvm::Function &function : module) {
     if (function.isDeclaration())
       continue;

@@ -32,9 +32,7 @@ struct Target {
   /// many. A vector kernel multiplies all that the tile could hold, so small
   /// ones pay; a register of AMX has one shape in a whole function, so that
   /// there are no more than two.
-  bool takesTokens(int64_t tokens) const {
-    return (wide() && !amx()) || tokens >= 4;
-  }
+  bool takesTokens(int64_t tokens) const { return !amx() || tokens >= 4; }
   /// Bytes of two registers by number.
   bool byteTables() const { return level >= Level::V4BF16; }
 };
@@ -89,11 +87,13 @@ void emitDotAMX(Emit &e, const NarrowWeights &w, mlir::Value x,
 void emitDotBF16(Emit &e, const NarrowWeights &w, mlir::Value x,
                  mlir::Value acc);
 
-/// tile.dot_scaled in f32 with 512 bits; whether the operands suit it depends
-/// on their types and how many weights share a scale.
-bool suitsWide(mlir::Value codes, mlir::Value scales);
-void emitDotWide(Emit &e, Target target, mlir::Value codes, mlir::Value scales,
-                 mlir::Value x, mlir::Value acc);
+/// tile.dot_scaled in f32, fast; whether the operands suit it depends on their
+/// types and how many weights share a scale. `otherwise` writes what takes
+/// scales that it does not.
+bool suitsBlockScaled(mlir::Value codes, mlir::Value scales);
+void emitDotBlockScaled(Emit &e, Target target, mlir::Value codes,
+                        mlir::Value scales, mlir::Value x, mlir::Value acc,
+                        llvm::function_ref<void()> otherwise);
 
 /// tn of bf16 on tiles: acc (MxN) += lhs (KxM)^T x rhs (KxN); whether the
 /// operands suit it depends on their types, K and N alone.

@@ -241,8 +241,12 @@ static Value asOneRow(Emit &e, Value tile) {
 Value fathom::cpu::scalesAreModerate(Emit &e, const NarrowWeights &w) {
   // Weights lie in 2^-9 .. 448 (e4m3) or 0.5 .. 6 (e2m1).
   bool packed = w.kind == Kind::FP4;
-  int64_t low = packed ? 2 : 10, high = packed ? 252 : 246;
-  Value scales = asOneRow(e, w.scales);
+  return scalesAreWithin(e, w.scales, packed ? 2 : 10, packed ? 252 : 246);
+}
+
+Value fathom::cpu::scalesAreWithin(Emit &e, Value scales, int64_t low,
+                                   int64_t high) {
+  scales = asOneRow(e, scales);
   MemRefType type = typeOf(scales);
   int64_t rows = type.getDimSize(0), columns = type.getDimSize(1);
   int64_t lanes = std::min<int64_t>(columns, 64);

@@ -52,7 +52,10 @@ private:
   mlir::Value scaleWords(mlir::Value row, mlir::Value k) const;
 };
 
-/// i1: all scales leave every weight within the normal numbers of bf16, which
+/// i1: all codes of scales [rows, columns] lie within low .. high.
+mlir::Value scalesAreWithin(Emit &e, mlir::Value scales, int64_t low,
+                            int64_t high);
+/// They leave every weight within the normal numbers of bf16, which
 /// Decoder::scaled needs.
 mlir::Value scalesAreModerate(Emit &e, const NarrowWeights &w);
 

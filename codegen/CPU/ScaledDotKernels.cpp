@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // tile.dot_scaled: weights are decoded in registers for few tokens, once into
-// scratch rows for many. Both take the exact product weight x scale into the
-// sums of `dot nt`, so a token's result does not know its company. With 512
-// bits: WideScaledKernels.cpp.
+// scratch rows for many. All ways take the exact product weight x scale into
+// the sums of `dot nt`, so a token's result does not know its company. Here is
+// what takes any scales; what is fast: BlockScaledDot.cpp, and on AMX.
 #include "codegen/CPU/NarrowWeights.h"
 
 using namespace mlir;
@@ -31,8 +31,8 @@ namespace {
 struct ScaledWeights {
   Value codes, scales;
   bool packed;
-  int64_t rows, k, rowBlock, columnBlock, lanes;
-  int64_t step; // weights that decode() yields: one or two vectors of `lanes`
+  int64_t rows, k, rowBlock, columnBlock;
+  int64_t lanes; // weights that decode() yields
 
   static FailureOr<ScaledWeights> of(Emit &e, tile::DotScaledOp op, Value codes,
                                      Value scales) {
@@ -47,7 +47,6 @@ struct ScaledWeights {
     w.rowBlock = w.rows / scaleType.getDimSize(0);
     w.columnBlock = w.k / scaleType.getDimSize(1);
     w.lanes = std::min(w.columnBlock, kLanes);
-    w.step = w.packed && w.columnBlock % 32 == 0 ? 32 : w.lanes;
     if (std::min(w.k, kLanes) != w.lanes || (w.packed && w.lanes < 2))
       return op.emitError("a scale covers ")
              << w.columnBlock << " weights of " << w.k
@@ -64,22 +63,16 @@ struct ScaledWeights {
     return e.splat(e.toF32(e.load(scales, {row, block}, 1)), lanes);
   }
 
-  /// `step` weights from column k on, times their scale.
-  Emit::Values decode(Emit &e, Value row, Value k, Value scale) const {
-    Emit::Values weights;
+  /// `lanes` weights from column k on, times their scale.
+  Value decode(Emit &e, Value row, Value k, Value scale) const {
+    Value weights;
     if (packed) {
       Value byte = arith::ShRUIOp::create(e.b, e.loc, k, e.index(1));
-      if (step == lanes)
-        weights = {decodeFP4(e, e.load(codes, {row, byte}, lanes / 2))};
-      else
-        std::tie(weights.emplace_back(), weights.emplace_back()) =
-            decodeFP4x32(e, e.load(codes, {row, byte}, 16));
+      weights = decodeFP4(e, e.load(codes, {row, byte}, lanes / 2));
     } else {
-      weights = {decodeE4M3(e, row, k)};
+      weights = decodeE4M3(e, row, k);
     }
-    for (Value &weight : weights)
-      weight = arith::MulFOp::create(e.b, e.loc, weight, scale);
-    return weights;
+    return arith::MulFOp::create(e.b, e.loc, weights, scale);
   }
 
 private:
@@ -111,62 +104,17 @@ private:
 };
 } // namespace
 
-/// At most four tokens: rows x tokens accumulators, each weight decoded once.
-static void fewTokens(Emit &e, const ScaledWeights &w, Value x, Value acc,
-                      int64_t blockM) {
-  int64_t tokens = cast<MemRefType>(x.getType()).getDimSize(0);
-  Type vector = e.vec(w.lanes, e.b.getF32Type());
-  Prefetch prefetch(e, w.codes);
-  int64_t ahead = Prefetch::rowsAhead(w.codes, blockM);
-  e.loop(0, w.rows, blockM, [&](Value m) {
-    Emit::Values init(blockM * tokens, e.zero(vector));
-    auto block = [&](Value index, Emit::Range sums) {
-      Emit::Values scales;
-      for (int64_t i = 0; i < blockM; ++i)
-        scales.push_back(i > 0 && w.rowBlock % blockM == 0
-                             ? scales[0]
-                             : w.scale(e, e.add(m, i), index));
-      Value start =
-          arith::MulIOp::create(e.b, e.loc, index, e.index(w.columnBlock));
-      auto step = [&](Value offset, Emit::Range inner) {
-        Emit::Values next(inner);
-        Value k = e.add(start, offset);
-        SmallVector<Emit::Values> left;
-        for (int64_t i = 0; i < blockM; ++i) {
-          Value column = k;
-          if (w.packed)
-            column = arith::ShRUIOp::create(e.b, e.loc, k, e.index(1));
-          prefetch.touchRows(e.add(m, i), column, ahead);
-          left.push_back(w.decode(e, e.add(m, i), k, scales[i]));
-        }
-        for (int64_t part = 0; part < w.step / w.lanes; ++part) {
-          Value at = e.add(k, part * w.lanes);
-          Emit::Values right;
-          for (int64_t j = 0; j < tokens; ++j)
-            right.push_back(e.toF32(e.load(x, {e.index(j), at}, w.lanes)));
-          for (int64_t i = 0; i < blockM; ++i) {
-            for (int64_t j = 0; j < tokens; ++j)
-              next[i * tokens + j] =
-                  e.fma(left[i][part], right[j], next[i * tokens + j]);
-          }
-        }
-        return next;
-      };
-      return e.loop(0, w.columnBlock, w.step, sums, step);
-    };
-    Emit::Values sums = e.loop(0, w.k / w.columnBlock, 1, init, block);
-    for (int64_t i = 0; i < blockM; ++i)
-      for (int64_t j = 0; j < tokens; ++j) {
-        Emit::Values at{e.add(m, i), e.index(j)};
-        Value total = e.treeAdd(sums[i * tokens + j]);
-        e.store(arith::AddFOp::create(e.b, e.loc, e.load(acc, at, 1), total),
-                acc, at);
-      }
-  });
-}
-
-/// Many tokens: a few rows are decoded into scratch, then multiplied.
-static void manyTokens(Emit &e, const ScaledWeights &w, Value x, Value acc) {
+/// Any scales: a few rows are decoded into scratch, then multiplied. Little
+/// code rather than speed.
+static LogicalResult inFloats(Emit &e, tile::DotScaledOp op, Buffers operands) {
+  FailureOr<ScaledWeights> weights =
+      ScaledWeights::of(e, op, operands[0], operands[1]);
+  if (failed(weights))
+    return failure();
+  const ScaledWeights &w = *weights;
+  Value x = operands[2], acc = operands[3];
+  if (w.rows >= 8)
+    x = inF32(e, x);
   int64_t blockM = std::min<int64_t>(w.rows, 4);
   Value rows = e.alloc({blockM, w.k}, e.b.getF32Type());
   e.loop(0, w.rows, blockM, [&](Value m) {
@@ -175,40 +123,14 @@ static void manyTokens(Emit &e, const ScaledWeights &w, Value x, Value acc) {
         Value row = e.add(m, i), scale = w.scale(e, row, block);
         Value start =
             arith::MulIOp::create(e.b, e.loc, block, e.index(w.columnBlock));
-        e.loop(0, w.columnBlock, w.step, [&](Value offset) {
+        e.loop(0, w.columnBlock, w.lanes, [&](Value offset) {
           Value k = e.add(start, offset);
-          for (auto [part, weights] :
-               llvm::enumerate(w.decode(e, row, k, scale)))
-            e.store(weights, rows, {i, e.add(k, part * w.lanes)});
+          e.store(w.decode(e, row, k, scale), rows, {i, k});
         });
       });
     });
     emitDotNT(e, Target{}, rows, x, acc, m, blockM);
   });
-}
-
-/// The f32 kernels of AVX2, which every level has. `seldom`: little code rather
-/// than speed.
-static LogicalResult inFloats(Emit &e, tile::DotScaledOp op, Buffers operands,
-                              bool seldom = false) {
-  FailureOr<ScaledWeights> weights =
-      ScaledWeights::of(e, op, operands[0], operands[1]);
-  if (failed(weights))
-    return failure();
-  Value x = operands[2], acc = operands[3];
-  int64_t tokens = cast<MemRefType>(x.getType()).getDimSize(0);
-  if (weights->rows >= 8)
-    x = inF32(e, x);
-  // Decoding e2m1 takes more registers than e4m3.
-  int64_t rowTokens = weights->packed ? 2 : 4;
-  if (seldom)
-    rowTokens = 1;
-  if (tokens > 4)
-    manyTokens(e, *weights, x, acc);
-  else
-    fewTokens(
-        e, *weights, x, acc,
-        std::min(weights->rows, std::max<int64_t>(1, rowTokens / tokens)));
   return success();
 }
 
@@ -217,18 +139,22 @@ static LogicalResult expandBlock(Emit &e, tile::DotScaledOp op, Target target,
                                  Buffers operands) {
   Value x = operands[2], acc = operands[3];
   auto narrow = NarrowWeights::of(operands[0], operands[1], x);
+  LogicalResult result = success();
+  auto otherwise = [&] { result = inFloats(e, op, operands); };
   if (!narrow || !target.amx()) {
-    if (!target.wide() || !suitsWide(operands[0], operands[1]))
-      return inFloats(e, op, operands);
-    return emitDotWide(e, target, operands[0], operands[1], x, acc), success();
+    if (suitsBlockScaled(operands[0], operands[1]))
+      emitDotBlockScaled(e, target, operands[0], operands[1], x, acc,
+                         otherwise);
+    else
+      otherwise();
+    return result;
   }
   // Scales that would leave the normal numbers of bf16 are for f32: a matter
   // of the weights, so again the same for every token.
-  LogicalResult result = success();
   packForAMX(e, *narrow, x); // where the next dot of x finds it, too
   e.ifElse(
       scalesAreModerate(e, *narrow), [&] { emitDotAMX(e, *narrow, x, acc); },
-      [&] { result = inFloats(e, op, operands, /*seldom=*/true); });
+      otherwise);
   return result;
 }
 

@@ -1,7 +1,7 @@
-// RUN: fathom-opt --fathom-cpu-choose-tokens=isa=x86-64-v4 %s | FileCheck %s --check-prefixes=CHECK,WIDE
-// RUN: fathom-opt --fathom-cpu-choose-tokens=isa=x86-64-v4-bf16 %s | FileCheck %s --check-prefixes=CHECK,WIDE
+// RUN: fathom-opt --fathom-cpu-choose-tokens=isa=x86-64-v4 %s | FileCheck %s --check-prefixes=CHECK,ALL
+// RUN: fathom-opt --fathom-cpu-choose-tokens=isa=x86-64-v4-bf16 %s | FileCheck %s --check-prefixes=CHECK,ALL
 // RUN: fathom-opt --fathom-cpu-choose-tokens=isa=x86-64-v4-amx %s | FileCheck %s --check-prefixes=CHECK,TWO
-// RUN: fathom-opt --fathom-cpu-choose-tokens=isa=x86-64-v3 %s | FileCheck %s --check-prefixes=CHECK,TWO
+// RUN: fathom-opt --fathom-cpu-choose-tokens=isa=x86-64-v3 %s | FileCheck %s --check-prefixes=CHECK,ALL
 
 // What a loop covers that is left out goes to the next; of the last, to the one
 // before.
@@ -14,11 +14,11 @@
 // TWO: scf.for %{{.*}} = %c0 to %[[S8]] step %c8
 // TWO: scf.for %{{.*}} = %[[S8]] to %[[END]] step %c4
 // TWO-NOT: scf.for
-// WIDE: scf.for %{{.*}} = %c0 to %[[S8]] step %c8
-// WIDE: scf.for %{{.*}} = %[[S8]] to %[[S4]] step %c4
-// WIDE: scf.for %{{.*}} = %[[S4]] to %[[S2]] step %c2
-// WIDE: scf.for %{{.*}} = %[[S2]] to %[[END]] step %c1
-// WIDE-NOT: scf.for
+// ALL: scf.for %{{.*}} = %c0 to %[[S8]] step %c8
+// ALL: scf.for %{{.*}} = %[[S8]] to %[[S4]] step %c4
+// ALL: scf.for %{{.*}} = %[[S4]] to %[[S2]] step %c2
+// ALL: scf.for %{{.*}} = %[[S2]] to %[[END]] step %c1
+// ALL-NOT: scf.for
 // CHECK: tile.return
 tile.kernel @four(%s: memref<4xindex>, %o: memref<64xindex>) {
   %c0 = arith.constant 0 : index

@@ -400,7 +400,7 @@ TEST_P(CpuLevel, AllCodesTimesAllScales) {
 }
 
 TEST_P(CpuLevel, NaNWeightShows) {
-  for (int n : {1, 16}) {
+  for (int n : {1, 4, 8, 16}) {
     auto kernels = CompiledKernels::compile(
         scaled(false, 16, n, 128, 1, 1, true), GetParam());
     ASSERT_TRUE(kernels);
