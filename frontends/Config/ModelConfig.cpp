@@ -24,7 +24,6 @@ constexpr int64_t kMaxLayers = 4096;
 constexpr int64_t kMaxToken = (int64_t(1) << 31) - 1;
 // A position must be exact in f32 and fit 32 bits (rope angles).
 constexpr int64_t kMaxPositions = int64_t(1) << 24;
-constexpr uint64_t kLargestFile = 16 << 20;
 constexpr double kLargest = 1e30;
 
 void readArchitecture(FieldReader &read, const json::Object &root,
@@ -364,7 +363,7 @@ Expected<ModelConfig> parseModelConfig(StringRef text, StringRef path) {
 
 Expected<ModelConfig> loadModelConfig(StringRef directory) {
   std::string path = directory.str() + "/config.json";
-  Expected<std::string> text = readTextFile(path, kLargestFile);
+  Expected<std::string> text = readTextFile(path, kLargestConfig);
   if (!text)
     return text.takeError();
   return parseModelConfig(*text, path);

@@ -84,6 +84,8 @@ struct ModelConfig {
 llvm::Expected<ModelConfig> parseModelConfig(llvm::StringRef text,
                                              llvm::StringRef where);
 
+/// Bytes that a config.json may have.
+constexpr uint64_t kLargestConfig = 16 << 20;
 /// Reads DIRECTORY/config.json.
 llvm::Expected<ModelConfig> loadModelConfig(llvm::StringRef directory);
 

@@ -4,6 +4,7 @@
 #include "tools/fathomc/Commands.h"
 
 #include "frontends/Checkpoint/Layout.h"
+#include "frontends/Config/ModelConfig.h"
 #include "frontends/Presets/Presets.h"
 #include "frontends/Support/FrontendError.h"
 #include "frontends/Support/InputFile.h"
@@ -64,7 +65,6 @@ int listPresets(const CompileOptions &options) {
 }
 
 int writePresetSkeleton(const CompileOptions &options) {
-  constexpr uint64_t kLargestConfig = 16 << 20;
   std::string name = options.config, where = name, text, notice;
   if (options.preset.empty()) {
     Expected<std::string> read = readTextFile(name, kLargestConfig);
