@@ -67,10 +67,10 @@ class Env:
     """Paths and tools of one run. Checkpoints are kept between runs by their
     configuration, packages by the bytes of fathomc."""
 
-    def __init__(self, build, full):
+    def __init__(self, build, full, folder="e2e"):
         self.build = os.path.abspath(build)
         self.full = full
-        self.work = os.path.join(self.build, "e2e")
+        self.work = os.path.join(self.build, folder)
         self.tmp = os.path.join(self.work, "tmp")
         shutil.rmtree(self.tmp, ignore_errors=True)
         os.makedirs(self.tmp)

@@ -3,11 +3,12 @@
 """End-to-end tests: checkpoints are compiled and run, and what comes out is
 compared with the published code's logits and with the numpy reference.
 
-usage: run.py BUILD_DIR [--full] [--only TEXT] [--list]
+usage: run.py BUILD_DIR [--full] [--only TEXT] [--half HALF] [--list]
 
 Prints a line for each check, `PASS name (remark)`, `FAIL name: why` or
 `SKIP name: why`; the exit code is 1 if any failed. Without --full it takes
-some minutes on two cores. Files go to BUILD_DIR/e2e."""
+some minutes on two cores. Files go to BUILD_DIR/e2e, those of the half for
+devices to BUILD_DIR/e2e-devices, so that both can run side by side."""
 import argparse
 import os
 import sys
@@ -32,6 +33,14 @@ import checks_product  # noqa: E402,F401
 import checks_shapes  # noqa: E402,F401
 import checks_text  # noqa: E402,F401
 import checks_drivers  # noqa: E402,F401
+
+
+# Checks that mostly wait for compilers of devices; the others for one process.
+DEVICE_GROUPS = {"ascend", "cuda", "emulated-cuda"}
+
+
+def is_of(half, name):
+    return not half or (name.split("/")[0] in DEVICE_GROUPS) == (half == "devices")
 
 
 def run_one(env, name, function):
@@ -61,16 +70,19 @@ def main():
     parser.add_argument("--full", action="store_true", help="the slow ones, too")
     parser.add_argument("--only", action="append", default=[], metavar="TEXT",
                         help="checks whose name contains TEXT")
+    parser.add_argument("--half", choices=["host", "devices"],
+                        help="those of devices' back ends only, or the others")
     parser.add_argument("--list", action="store_true", help="names only")
     options = parser.parse_args()
     chosen = [(name, function) for name, full, function in harness.CHECKS
-              if (options.full or not full)
+              if (options.full or not full) and is_of(options.half, name)
               and (not options.only or any(t in name for t in options.only))]
     if options.list:
         print("\n".join(name for name, _ in chosen))
         return 0
     started = time.time()
-    env = harness.Env(options.build, options.full)
+    env = harness.Env(options.build, options.full,
+                      "e2e-devices" if options.half == "devices" else "e2e")
     count = {"PASS": 0, "FAIL": 0, "SKIP": 0}
     for name, function in chosen:
         count[run_one(env, name, function)] += 1
