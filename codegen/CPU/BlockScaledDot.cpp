@@ -5,8 +5,6 @@
 #include "codegen/CPU/BlockScaledWeights.h"
 #include "codegen/CPU/NarrowWeights.h"
 
-#include <limits>
-
 using namespace mlir;
 using namespace fathom;
 using namespace fathom::cpu;
@@ -18,12 +16,6 @@ static MemRefType typeOf(Value buffer) {
 namespace {
 struct BlockScaledDot : BlockScaledWeights {
   using BlockScaledWeights::BlockScaledWeights;
-
-  Value nan() {
-    return arith::ConstantOp::create(
-        e.b, e.loc,
-        e.b.getF32FloatAttr(std::numeric_limits<float>::quiet_NaN()));
-  }
 
   // ---- Few tokens: each weight is decoded once ----
 

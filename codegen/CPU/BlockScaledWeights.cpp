@@ -34,21 +34,6 @@ static Value twice(Emit &e, Value bytes) {
   return shuffle(e, bytes, lanes);
 }
 
-/// Lanes of a and b in turn, of the lower or upper part of each half.
-static Value unpack(Emit &e, Value a, Value b, bool upper) {
-  int64_t n = lanesOf(a.getType()), part = n / 4;
-  SmallVector<int64_t> lanes;
-  for (int64_t i = 0; i < n; ++i)
-    lanes.push_back(i / (n / 2) * (n / 2) + (upper ? part : 0) +
-                    i % (n / 2) / 2 + i % 2 * n);
-  return vector::ShuffleOp::create(e.b, e.loc, a, b, lanes);
-}
-
-static Value nan(Emit &e) {
-  return arith::ConstantOp::create(
-      e.b, e.loc, e.b.getF32FloatAttr(std::numeric_limits<float>::quiet_NaN()));
-}
-
 /// e2m1 times each scale as bf16, exact, infinity and NaN included: a row has
 /// the lower bytes of the 16 codes, twice, then the upper ones, twice, as byte
 /// shuffles look them up within each half of a register. [256, 64] of a module.
@@ -98,6 +83,11 @@ Value BlockScaledWeights::over(Value v, int64_t divisor) {
   return arith::DivUIOp::create(e.b, e.loc, v, e.index(divisor));
 }
 
+Value BlockScaledWeights::nan() {
+  return arith::ConstantOp::create(
+      e.b, e.loc, e.b.getF32FloatAttr(std::numeric_limits<float>::quiet_NaN()));
+}
+
 // ---- Scales -----------------------------------------------------------------
 
 void BlockScaledWeights::allocFactors(int64_t count) {
@@ -138,7 +128,7 @@ Value BlockScaledWeights::exponents(Value codes) {
                                       e.constant(ints, 255));
   v = arith::SubIOp::create(e.b, e.loc, v, e.constant(ints, 127 - 8));
   v = arith::SIToFPOp::create(e.b, e.loc, floats, v);
-  return arith::SelectOp::create(e.b, e.loc, isNaN, e.splat(nan(e), lanes), v);
+  return arith::SelectOp::create(e.b, e.loc, isNaN, e.splat(nan(), lanes), v);
 }
 
 Emit::Values BlockScaledWeights::scaleOf(Value row, Value staged, Value block) {
@@ -242,8 +232,7 @@ Emit::Values BlockScaledWeights::lookUpBytes(Value row, Value byte,
       arith::AndIOp::create(e.b, e.loc, both, e.constant(both.getType(), 15));
   Value looked[2];
   for (int part = 0; part < 2; ++part)
-    looked[part] = e.intrinsic(both.getType(), "llvm.x86.avx2.pshuf.b",
-                               ValueRange{tables[part], both});
+    looked[part] = shuffleBytes(e, tables[part], both);
   auto pairs = cast<VectorType>(e.vec(8, e.b.getI32Type()));
   Emit::Values weights;
   for (bool upper : {false, true}) {

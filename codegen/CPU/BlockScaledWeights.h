@@ -59,6 +59,7 @@ struct BlockScaledWeights {
   /// Runs `body` if there is one in the row.
   void ifRowHasNaN(mlir::Value row, llvm::function_ref<void()> body);
 
+  mlir::Value nan(); // f32
   mlir::Value times(mlir::Value v, int64_t factor);
   mlir::Value over(mlir::Value v, int64_t divisor);
 

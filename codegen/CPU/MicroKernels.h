@@ -105,6 +105,11 @@ void emitDotColumnsAMX(Emit &e, mlir::Value lhs, mlir::Value rhs,
 /// (Target::byteTables).
 std::pair<mlir::Value, mlir::Value> decodeE4M3x64(Emit &e, mlir::Value codes);
 
+/// vpshufb: bytes of each half of 256 bits by number, and lanes of a and c in
+/// turn, of the lower or upper part of each half.
+mlir::Value shuffleBytes(Emit &e, mlir::Value bytes, mlir::Value control);
+mlir::Value unpack(Emit &e, mlir::Value a, mlir::Value c, bool upper);
+
 /// Packed e2m1 bytes (vector<n x i8>) to 2n f32, low nibble first.
 mlir::Value decodeFP4(Emit &e, mlir::Value bytes);
 

@@ -234,13 +234,12 @@ static Value byteTable(Emit &e, ArrayRef<int8_t> table) {
       e.b, e.loc, DenseElementsAttr::get(type, ArrayRef<int8_t>(twice)));
 }
 
-static Value shuffleBytes(Emit &e, Value bytes, Value control) {
+Value fathom::cpu::shuffleBytes(Emit &e, Value bytes, Value control) {
   return e.intrinsic(bytes.getType(), "llvm.x86.avx2.pshuf.b",
                      ValueRange{bytes, control});
 }
 
-/// Interleaves the lower (or upper) parts of each 128-bit half.
-static Value unpack(Emit &e, Value a, Value c, bool upper) {
+Value fathom::cpu::unpack(Emit &e, Value a, Value c, bool upper) {
   int64_t n = lanesOf(a.getType()), half = n / 2, part = n / 4;
   SmallVector<int64_t> order;
   for (int64_t base : {int64_t(0), half})
