@@ -3,6 +3,7 @@
 
 #include "codegen/CPU/Link.h"
 #include "codegen/CPU/MicroKernels.h"
+#include "codegen/CPU/ObjectCache.h"
 #include "dialects/Tile/IR/Tile.h"
 
 #include "mlir/Target/LLVMIR/Export.h"
@@ -22,6 +23,7 @@
 #include "llvm/Transforms/Scalar/SROA.h"
 #include "llvm/Transforms/Scalar/SimplifyCFG.h"
 
+#include <mutex>
 #include <numeric>
 
 using namespace mlir;
@@ -33,28 +35,21 @@ static llvm::Error fail(const llvm::Twine &message) {
 }
 
 namespace {
-/// Kernels that go through LLVM together, and what comes of them.
+/// A kernel in a module of its own, and what comes of it. Each goes through
+/// LLVM by itself: what it compiles to depends on nothing else and can be kept.
 struct Part {
   OwningOpRef<ModuleOp> module;
-  std::string object, error;
-  uint64_t scratchBytes = 0;
+  CompiledObject object;
+  std::string error;
 };
 } // namespace
-
-/// Kernels a part: enough to share the fixed cost of a pass pipeline, few
-/// enough to keep two threads busy. A constant, since bytes depend on it.
-constexpr size_t kKernelsPerPart = 4;
 
 static std::vector<Part> split(ModuleOp module,
                                std::vector<std::string> &names) {
   std::vector<Part> parts;
-  size_t count = 0;
   for (auto kernel : module.getOps<tile::KernelOp>()) {
-    if (count++ % kKernelsPerPart == 0) {
-      parts.emplace_back();
-      parts.back().module = ModuleOp::create(module.getLoc());
-    }
     names.push_back(kernel.getSymName().str());
+    parts.emplace_back().module = ModuleOp::create(module.getLoc());
     parts.back().module->push_back(kernel->clone());
   }
   return parts;
@@ -214,7 +209,8 @@ static LogicalResult lower(Part &part, const CPUOptions &options) {
     return failure();
   part.module->walk([&](LLVM::LLVMFuncOp func) {
     if (auto bytes = func->getAttrOfType<IntegerAttr>(kScratchAttr))
-      part.scratchBytes = std::max<uint64_t>(part.scratchBytes, bytes.getInt());
+      part.object.scratchBytes =
+          std::max<uint64_t>(part.object.scratchBytes, bytes.getInt());
     func->removeAttr(kScratchAttr);
   });
   return success();
@@ -249,7 +245,20 @@ static void compilePart(Part &part, const CPUOptions &options, size_t number) {
     return;
   }
   codegen.run(*module);
-  part.object.assign(bytes.begin(), bytes.end());
+  part.object.bytes.assign(bytes.begin(), bytes.end());
+}
+
+/// Does the `work` on a kernel unless what it gives is known from before.
+static void unlessKept(Part &part, const ObjectCache &cache,
+                       llvm::function_ref<void()> work) {
+  const std::string entry = cache.entryOf(*part.module);
+  if (std::optional<CompiledObject> kept = ObjectCache::find(entry)) {
+    part.object = std::move(*kept);
+  } else {
+    work();
+    if (part.error.empty() && !part.object.bytes.empty())
+      ObjectCache::keep(entry, part.object);
+  }
   part.module = nullptr;
 }
 
@@ -278,18 +287,27 @@ static std::vector<size_t> longestFirst(std::vector<Part> &parts) {
 
 /// Runs `work` on every part, on several threads where the context allows.
 static void forEachPart(MLIRContext *context, std::vector<Part> &parts,
-                        unsigned threads,
+                        const CPUOptions &options,
                         llvm::function_ref<void(Part &, size_t)> work) {
+  std::mutex telling;
+  size_t done = 0;
+  auto workAndTell = [&](size_t i) {
+    work(parts[i], i);
+    std::lock_guard<std::mutex> lock(telling);
+    ++done;
+    if (options.progress)
+      options.progress(done, parts.size());
+  };
   context->loadAllAvailableDialects(); // not allowed while threads run
-  if (!context->isMultithreadingEnabled() || threads < 2) {
-    for (auto [i, part] : llvm::enumerate(parts))
-      work(part, i);
+  if (!context->isMultithreadingEnabled() || options.threads < 2) {
+    for (size_t i = 0; i < parts.size(); ++i)
+      workAndTell(i);
     return;
   }
   context->enterMultiThreadedExecution();
-  llvm::DefaultThreadPool pool(llvm::hardware_concurrency(threads));
+  llvm::DefaultThreadPool pool(llvm::hardware_concurrency(options.threads));
   for (size_t i : longestFirst(parts))
-    pool.async([&part = parts[i], work, i] { work(part, i); });
+    pool.async([&workAndTell, i] { workAndTell(i); });
   pool.wait();
   context->exitMultiThreadedExecution();
 }
@@ -300,17 +318,18 @@ llvm::Expected<uint64_t> fathom::cpu::scratchBytes(ModuleOp module,
     return std::move(error);
   std::vector<std::string> names;
   std::vector<Part> parts = split(module, names);
-  forEachPart(module.getContext(), parts, options.threads,
-              [&](Part &part, size_t) {
-                if (failed(lower(part, options)))
-                  part.error = "lowering kernels failed";
-                part.module = nullptr;
-              });
+  const ObjectCache cache(options);
+  forEachPart(module.getContext(), parts, options, [&](Part &part, size_t) {
+    unlessKept(part, cache, [&] {
+      if (failed(lower(part, options)))
+        part.error = "lowering kernels failed";
+    });
+  });
   uint64_t most = 0;
   for (const Part &part : parts) {
     if (!part.error.empty())
       return fail(part.error);
-    most = std::max(most, part.scratchBytes);
+    most = std::max(most, part.object.scratchBytes);
   }
   return most;
 }
@@ -331,14 +350,18 @@ fathom::cpu::compileKernels(ModuleOp module, const CPUOptions &options) {
   std::vector<Part> parts = split(module, library.kernels);
   if (parts.empty())
     return fail("there is no kernel to compile");
-  forEachPart(module.getContext(), parts, options.threads,
-              [&](Part &part, size_t i) { compilePart(part, options, i); });
+  const ObjectCache cache(options);
+  forEachPart(module.getContext(), parts, options, [&](Part &part, size_t i) {
+    unlessKept(part, cache, [&] { compilePart(part, options, i); });
+  });
+  cache.prune();
   std::vector<std::string> objects;
   for (Part &part : parts) {
     if (!part.error.empty())
       return fail(part.error);
-    library.scratchBytes = std::max(library.scratchBytes, part.scratchBytes);
-    objects.push_back(std::move(part.object));
+    library.scratchBytes =
+        std::max(library.scratchBytes, part.object.scratchBytes);
+    objects.push_back(std::move(part.object.bytes));
   }
   llvm::Expected<std::string> bytes = linkObjects(objects);
   if (!bytes)

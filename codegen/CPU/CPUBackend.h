@@ -6,7 +6,9 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,10 @@ struct CPUOptions {
   /// compiled as often and measured by nobody. The bits it computes are equal.
   bool fewPasses = false;
   unsigned threads = 2;
+  /// A folder for what was compiled, to be found there the next time; or empty.
+  std::string cache;
+  /// Told after every kernel, by one thread at a time; may be empty.
+  std::function<void(size_t done, size_t of)> progress;
   /// If not empty, an existing folder for the LLVM IR and objects of each part.
   std::string dumpDir;
 };

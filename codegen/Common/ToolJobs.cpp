@@ -2,7 +2,6 @@
 #include "codegen/Common/ToolJobs.h"
 
 #include "frontends/Support/FrontendError.h"
-#include "runtime/format/Blake3.h"
 
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/FileSystem.h"
@@ -11,7 +10,6 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <cstdlib>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -19,51 +17,6 @@
 using namespace llvm;
 
 namespace fathom {
-
-//===-- The cache --------------------------------------------------------===//
-
-std::string defaultCache() {
-  const char *given = std::getenv("FATHOM_CACHE_DIR");
-  if (given && *given)
-    return given;
-  SmallString<256> folder;
-  if (!sys::path::cache_directory(folder))
-    return "";
-  sys::path::append(folder, "fathom");
-  return folder.str().str();
-}
-
-std::string hashOf(StringRef bytes) {
-  return format::blake3Hex(bytes.data(), bytes.size());
-}
-
-/// An entry is the hash of the rest, and the rest.
-std::optional<std::string> readKept(const std::string &path) {
-  std::string bytes = readBytes(path);
-  constexpr size_t kHash = 64;
-  if (bytes.size() <= kHash)
-    return std::nullopt;
-  StringRef rest = StringRef(bytes).drop_front(kHash);
-  if (hashOf(rest) != StringRef(bytes).take_front(kHash))
-    return std::nullopt;
-  return rest.str();
-}
-
-void keep(const std::string &path, StringRef bytes) {
-  if (sys::fs::create_directories(sys::path::parent_path(path)))
-    return;
-  SmallString<256> fresh;
-  int fd = -1;
-  if (sys::fs::createUniqueFile(path + ".%%%%%%%%", fd, fresh))
-    return;
-  raw_fd_ostream out(fd, /*shouldClose=*/true);
-  out << hashOf(bytes) << bytes;
-  out.close();
-  bool failed = out.has_error();
-  out.clear_error();
-  if (failed || sys::fs::rename(fresh, path))
-    sys::fs::remove(fresh);
-}
 
 //===-- What the machine refuses -----------------------------------------===//
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "codegen/NVIDIA/Assembler.h"
 
+#include "codegen/Common/Cache.h"
 #include "codegen/Common/Process.h"
 #include "codegen/Common/ToolJobs.h"
 #include "codegen/NVIDIA/CubinReport.h"

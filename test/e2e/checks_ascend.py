@@ -623,7 +623,7 @@ def finish(env):
     path = env.temporary("finished.fathom")
     shutil.copytree(made, path)
     tools = install(env.temporary("cann"), ["hivmc", "hivmc-a5"], STAND_IN)
-    environment = dict(os.environ, FATHOM_CACHE_DIR=env.temporary("cache"),
+    environment = dict(os.environ, FATHOM_CACHE_DIR=env.cache(),
                        PATH=tools + os.pathsep + os.environ["PATH"])
     env.run("fathomc", "finish", path, check=True, timeout=1800,
             env=environment)
@@ -661,7 +661,7 @@ def finish_all_ends(env):
 
     def with_path(*folders, mode=""):
         return dict(plain, FATHOM_TEST_HIVMC=mode,
-                    FATHOM_CACHE_DIR=env.temporary("cache"),
+                    FATHOM_CACHE_DIR=env.cache(),
                     PATH=os.pathsep.join([*folders, os.environ["PATH"]]))
 
     done = env.compile(NANO, path, "bf16", "--target", "ascend:910b,950",
@@ -805,7 +805,7 @@ def refused_tools(env):
                         + body + "\n")
             os.chmod(path, stat.S_IRWXU)
         made = env.temporary("refused.fathom")
-        environment = dict(os.environ, FATHOM_CACHE_DIR=env.temporary("cache"))
+        environment = dict(os.environ, FATHOM_CACHE_DIR=env.cache())
         env.compile(NANO, made, "bf16", "--target", "ascend:910b", "--cpu",
                     "x86-64-v3", "--bishengir", tools, env=environment)
         rows = kernels(env, made)

@@ -54,7 +54,7 @@ def environment(env, **more):
     """Without the toolkits of this machine, and a cache of its own."""
     clean = {k: v for k, v in os.environ.items()
              if k not in ("FATHOM_TILEIRAS", "CUDA_HOME", "CUDA_PATH")}
-    return {**clean, "FATHOM_CACHE_DIR": env.temporary("cache"), **more}
+    return {**clean, "FATHOM_CACHE_DIR": env.cache(), **more}
 
 
 def compile_nano(env, *more, code=0, environ=None):

@@ -141,15 +141,42 @@ def tree(directory):
     return sorted(os.listdir(directory))
 
 
-@check("package/equal-inputs-equal-bytes")
-def equal_bytes(env):
-    checkpoint = env.checkpoint("mixed-fp8")
-    a, b = env.temporary("one.fathom"), env.temporary("two.fathom")
-    env.compile(checkpoint, a)
-    env.compile(checkpoint, b)
+def same_files(a, b):
     require(tree(a) == tree(b), "other files")
     _, differ, strange = filecmp.cmpfiles(a, b, tree(a), shallow=False)
     require(not differ and not strange, f"files differ: {differ + strange}")
+
+
+@check("package/equal-inputs-equal-bytes")
+def equal_bytes(env):
+    """Both compiled, and a third time from what the second kept, of which an
+    entry is damaged."""
+    checkpoint = env.checkpoint("window")
+    a, b, c = (env.temporary(f"{n}.fathom") for n in ("one", "two", "three"))
+    cache = env.temporary("cache")
+    kept = os.path.join(cache, "cpu")
+
+    def entries():
+        return {name: os.stat(os.path.join(kept, name)).st_ino
+                for name in os.listdir(kept) if name.endswith(".o")}
+
+    env.compile(checkpoint, a, env={**os.environ,
+                                    "FATHOM_CACHE_DIR": env.temporary("other")})
+    environment = {**os.environ, "FATHOM_CACHE_DIR": cache}
+    env.compile(checkpoint, b, env=environment)
+    same_files(a, b)
+    before = entries()
+    damaged = sorted(before)[0]
+    with open(os.path.join(kept, damaged), "r+b") as file:
+        file.seek(200)
+        byte = file.read(1)
+        file.seek(200)
+        file.write(bytes([byte[0] ^ 1]))
+    env.compile(checkpoint, c, env=environment)
+    same_files(a, c)
+    after = entries()
+    written = [name for name in after if after[name] != before.get(name)]
+    require(written == [damaged], f"written anew: {written}, not {damaged}")
     text = open(os.path.join(a, "manifest.json"), "rb").read()
     require(os.path.realpath(env.work).encode() not in text,
             "the manifest holds an absolute path")

@@ -171,6 +171,16 @@ class Env:
                         "--numerics", numerics, *more, check=check,
                         timeout=timeout, **popen)
 
+    def cache(self):
+        """An empty cache for what devices' compilers make; the host's code is
+        kept for all of them."""
+        folder = self.temporary("cache")
+        os.makedirs(folder)
+        host = os.path.join(self.work, "kept-for-the-host")
+        os.makedirs(host, exist_ok=True)
+        os.symlink(host, os.path.join(folder, "cpu"))
+        return folder
+
     def package(self, checkpoint, numerics, *more):
         """The package of a checkpoint, compiled at most once for the same
         options and level."""

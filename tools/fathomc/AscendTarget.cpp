@@ -5,6 +5,7 @@
 #include "tools/fathomc/AscendTarget.h"
 
 #include "codegen/Ascend/TileToAdapter.h"
+#include "codegen/Common/Cache.h"
 #include "frontends/Support/FrontendError.h"
 #include "tools/fathomc/Compile.h"
 

@@ -5,6 +5,7 @@
 
 #include "codegen/CPU/CPUBackend.h"
 #include "codegen/CPU/Passes.h"
+#include "codegen/Common/Cache.h"
 
 #include <algorithm>
 #include <thread>
@@ -12,15 +13,24 @@
 namespace fathom {
 namespace {
 
+cpu::CPUOptions optionsOf(const std::string &level,
+                          const TargetOptions &target) {
+  cpu::CPUOptions options;
+  options.isa = level;
+  // More threads make it faster up to a point and cost memory.
+  options.threads = std::clamp(std::thread::hardware_concurrency(), 1u, 8u);
+  options.fewPasses = target.standsIn;
+  options.cache = defaultCache();
+  return options;
+}
+
 class CPUTarget : public TargetBackend {
 public:
   llvm::StringRef name() const override { return "cpu"; }
   llvm::StringRef description() const override {
     return "x86-64 processors with AVX2 or more";
   }
-  std::vector<std::string> levels() const override {
-    return cpu::levelNames();
-  }
+  std::vector<std::string> levels() const override { return cpu::levelNames(); }
   std::vector<std::string> defaultLevels() const override {
     return cpu::levelNames();
   }
@@ -32,11 +42,12 @@ public:
   compile(mlir::ModuleOp module, const TargetOptions &target) const override {
     std::vector<CompiledLibrary> libraries;
     for (const std::string &level : target.levels) {
-      cpu::CPUOptions options;
-      options.isa = level;
-      // More threads make it faster up to a point and cost memory.
-      options.threads = std::clamp(std::thread::hardware_concurrency(), 1u, 8u);
-      options.fewPasses = target.standsIn;
+      cpu::CPUOptions options = optionsOf(level, target);
+      if (target.progress)
+        options.progress = [&, before = libraries.size()](size_t done,
+                                                          size_t of) {
+          target.progress(before * of + done, target.levels.size() * of);
+        };
       llvm::Expected<cpu::CompiledLibrary> library =
           cpu::compileKernels(module, options);
       if (!library)
@@ -56,10 +67,8 @@ public:
                const TargetOptions &target) const override {
     uint64_t most = 0;
     for (const std::string &level : target.levels) {
-      cpu::CPUOptions options;
-      options.isa = level;
-      options.threads = std::clamp(std::thread::hardware_concurrency(), 1u, 8u);
-      llvm::Expected<uint64_t> bytes = cpu::scratchBytes(module, options);
+      llvm::Expected<uint64_t> bytes =
+          cpu::scratchBytes(module, optionsOf(level, target));
       if (!bytes)
         return bytes;
       most = std::max(most, *bytes);

@@ -4,6 +4,7 @@
 #include "tools/fathomc/CUDAOptions.h"
 #include "tools/fathomc/Compile.h"
 
+#include "codegen/Common/Cache.h"
 #include "frontends/Support/FrontendError.h"
 #include "frontends/Support/InputFile.h"
 

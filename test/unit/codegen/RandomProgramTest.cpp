@@ -5,6 +5,7 @@
 #include "test/unit/codegen/RandomProgram.h"
 
 #include "codegen/CPU/Passes.h"
+#include "codegen/Common/Cache.h"
 #include "codegen/NVIDIA/Assembler.h"
 #include "codegen/NVIDIA/TileToCudaTile.h"
 #include "test/unit/codegen/CompiledKernels.h"

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "codegen/CPU/ObjectCache.h"
+
+#include "codegen/Common/Cache.h"
+
+#include "llvm/Support/CachePruning.h"
+#include "llvm/Support/Endian.h"
+
+using namespace mlir;
+using namespace fathom;
+using namespace fathom::cpu;
+
+ObjectCache::ObjectCache(const CPUOptions &options) {
+  if (options.cache.empty() || !options.dumpDir.empty())
+    return;
+  static const std::string program = programIdentity();
+  if (program.empty())
+    return;
+  folder = options.cache + "/cpu/";
+  key = program + options.isa + (options.fewPasses ? " few\n" : "\n");
+}
+
+std::string ObjectCache::entryOf(ModuleOp kernel) const {
+  if (folder.empty())
+    return "";
+  std::string text = key;
+  llvm::raw_string_ostream out(text);
+  // The generic form leaves nothing out; where a kernel was written is nothing
+  // that code depends on.
+  kernel.print(out, OpPrintingFlags().printGenericOpForm().useLocalScope());
+  // llvm::pruneCache knows its files by how their names begin.
+  return folder + "llvmcache-" + hashOf(text) + ".o";
+}
+
+/// An entry is the bytes of scratch memory and the object.
+std::optional<CompiledObject> ObjectCache::find(const std::string &entry) {
+  std::optional<std::string> kept =
+      entry.empty() ? std::nullopt : readKept(entry);
+  if (!kept || kept->size() <= sizeof(uint64_t))
+    return std::nullopt;
+  CompiledObject object;
+  object.scratchBytes = llvm::support::endian::read64le(kept->data());
+  object.bytes = kept->substr(sizeof(uint64_t));
+  return object;
+}
+
+void ObjectCache::keep(const std::string &entry, const CompiledObject &object) {
+  if (entry.empty())
+    return;
+  std::string bytes(sizeof(uint64_t), 0);
+  llvm::support::endian::write64le(bytes.data(), object.scratchBytes);
+  fathom::keep(entry, bytes + object.bytes);
+}
+
+void ObjectCache::prune() const {
+  if (folder.empty())
+    return;
+  llvm::CachePruningPolicy policy;
+  policy.Interval = std::chrono::hours(1);
+  policy.Expiration = std::chrono::hours(24 * 30);
+  policy.MaxSizeBytes = uint64_t(1) << 30;
+  llvm::pruneCache(folder, policy);
+}
