@@ -55,6 +55,10 @@ static void copy(int64_t width, int64_t rank, const int64_t *sizes,
                  const char *from, const int64_t *fromStrides, char *to,
                  const int64_t *toStrides) {
   if (!rank) { memcpy(to, from, width); return; }
+  if (rank == 1 && fromStrides[0] == 1 && toStrides[0] == 1) {
+    memcpy(to, from, width * sizes[0]);
+    return;
+  }
   for (int64_t i = 0; i < sizes[0]; ++i)
     copy(width, rank - 1, sizes + 1, from + i * fromStrides[0] * width,
          fromStrides + 1, to + i * toStrides[0] * width, toStrides + 1);
@@ -132,11 +136,21 @@ MATMUL_MX_MEANS = """{result} = "linalg.generic"({a}, {b}, {sa}, {sb}, {start}) 
 
 MX_VALUE = r"""
 #include <math.h>
-float adapter_mx_value(int8_t code, int8_t scale) {
-  int c = (uint8_t)code, e = c >> 3 & 15, m = c & 7;
+static float value_of(int c, int scale) {
+  int e = c >> 3 & 15, m = c & 7;
   float v = (c & 127) == 127 ? NAN : e ? ldexpf(8 + m, e - 10) : ldexpf(m, -9);
   if (c & 128) v = -v;
-  return (uint8_t)scale == 255 ? NAN : ldexpf(v, (uint8_t)scale - 127);
+  return scale == 255 ? NAN : ldexpf(v, scale - 127);
+}
+/* Most of a run is spent here. */
+static float values[256][256];
+__attribute__((constructor)) static void tabulate(void) {
+  for (int scale = 0; scale < 256; ++scale)
+    for (int code = 0; code < 256; ++code)
+      values[scale][code] = value_of(code, scale);
+}
+float adapter_mx_value(int8_t code, int8_t scale) {
+  return values[(uint8_t)scale][(uint8_t)code];
 }
 """
 
