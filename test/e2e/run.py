@@ -36,7 +36,7 @@ import checks_drivers  # noqa: E402,F401
 
 
 # Checks that mostly wait for compilers of devices; the others for one process.
-DEVICE_GROUPS = {"ascend", "cuda", "emulated-cuda"}
+DEVICE_GROUPS = {"ascend", "cuda"}
 
 
 def is_of(half, name):
