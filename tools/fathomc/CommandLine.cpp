@@ -24,6 +24,9 @@ The package refers to the weights where they lie; keep the two together, or
 tell the runtime with --checkpoint where the weights are. Run it with
   fathom run nano.fathom --tokens 5,17,3
 
+Compiled kernels are kept in $FATHOM_CACHE_DIR (by default fathom/ in the user's
+cache folder) and taken from there the next time.
+
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 unsupported model or target,
 4 no space, memory or permission, 5 damaged or contradictory checkpoint.)";
 
