@@ -43,26 +43,30 @@ def llvm(tool):
     raise Skip(f"{tool} is not installed")
 
 
+def install(folder, names, text):
+    os.makedirs(folder, exist_ok=True)
+    for name in names:
+        path = os.path.join(folder, name)
+        with open(path, "w") as f:
+            f.write(text)
+        os.chmod(path, stat.S_IRWXU)
+    return folder
+
+
+# Plays AscendNPU-IR's compilers, each with something of its own to do.
+COMPILERS = ["bishengir-compile", "bishengir-compile-a5"]
+COMPILER = """#!/bin/sh
+case "$1" in --version) echo "bishengir-compile 9.9 (test)"; exit 0 ;; esac
+"""
+
+
 def package(env, checkpoint, numerics, socs, *more):
     """For checks of everything but acceptance: nothing is accepted, which takes
     no time."""
-    tools = os.path.join(env.work, "refuses")
-    if not os.path.isdir(tools):
-        install_compiler(tools, "exit 1")
+    tools = install(os.path.join(env.work, "refuses"), COMPILERS,
+                    COMPILER + "exit 1\n")
     return env.package(checkpoint, numerics, "--target", "ascend:" + socs,
                        "--cpu", "x86-64-v3", "--bishengir", tools, *more)
-
-
-def install_compiler(folder, body):
-    """AscendNPU-IR's compilers as shell scripts."""
-    os.makedirs(folder)
-    for name in ("bishengir-compile", "bishengir-compile-a5"):
-        path = os.path.join(folder, name)
-        with open(path, "w") as f:
-            f.write('#!/bin/sh\ncase "$1" in --version) '
-                    'echo "bishengir-compile 9.9 (test)"; exit 0 ;; esac\n'
-                    + body + "\n")
-        os.chmod(path, stat.S_IRWXU)
 
 
 def kernels(env, path):
@@ -572,10 +576,8 @@ while [ $# -gt 0 ]; do [ "$1" = -o ] && output=$2; shift; done
   head -1; } > "$output"
 """
 
-# Plays AscendNPU-IR's compiler where only what comes after it matters.
-COMPILER = """#!/bin/sh
-case "$1" in --version) echo "bishengir-compile 9.9 (test)"; exit 0 ;; esac
-for argument; do
+# Where only what comes after the compiler matters.
+HANDS_OVER = COMPILER + """for argument; do
   case "$argument" in
     --save-temps=*) folder=${argument#*=} ;;
     *.mlir) module=$argument ;;
@@ -604,16 +606,6 @@ esac
 """
 
 
-def install(folder, names, text):
-    os.makedirs(folder, exist_ok=True)
-    for name in names:
-        path = os.path.join(folder, name)
-        with open(path, "w") as f:
-            f.write(text)
-        os.chmod(path, stat.S_IRWXU)
-    return folder
-
-
 def digest(path):
     """Of all names and bytes below a folder."""
     total = hashlib.blake2b(digest_size=16)
@@ -631,7 +623,6 @@ def digest(path):
 def finish(env):
     """With the real compiler; an object is what the stand-in makes of a real
     hand-over. What the host computes stays the same, to the bit."""
-    compiler(env)
     compiler(env)
     made = env.package(NANO, "bf16", "--target", "ascend:910b", "--cpu",
                        "x86-64-v3")
@@ -670,8 +661,7 @@ def finish(env):
 def finish_all_ends(env):
     """Packages that are not, partly, and wholly finished, and all that can go
     wrong, which leaves a package as it was. The compiler is played, too."""
-    tools = install(env.temporary("tools"),
-                    ["bishengir-compile", "bishengir-compile-a5"], COMPILER)
+    tools = install(env.temporary("tools"), COMPILERS, HANDS_OVER)
     cann = install(env.temporary("cann"), ["hivmc"], LAST_STAGE)
     cann_a5 = install(env.temporary("cann-a5"), ["hivmc-a5"], LAST_STAGE)
     path = env.temporary("unfinished.fathom")
@@ -813,8 +803,8 @@ def refused_tools(env):
             # What was handed over does not count if the end was not good.
             ("for a; do case $a in --save-temps=*) echo module > "
              "${a#*=}/module.hivm.opt.mlir;; esac; done; exit 1", "status 1")):
-        tools = env.temporary("tools")
-        install_compiler(tools, body)
+        tools = install(env.temporary("tools"), COMPILERS,
+                        COMPILER + body + "\n")
         made = env.temporary("refused.fathom")
         environment = dict(os.environ, FATHOM_CACHE_DIR=env.cache())
         env.compile(NANO, made, "bf16", "--target", "ascend:910b", "--cpu",

@@ -151,7 +151,7 @@ def same_files(a, b):
 def equal_bytes(env):
     """Both compiled, and a third time from what the second kept, of which an
     entry is damaged."""
-    checkpoint = env.checkpoint("window")
+    checkpoint = env.checkpoint("mixed-fp8")
     a, b, c = (env.temporary(f"{n}.fathom") for n in ("one", "two", "three"))
     cache = env.temporary("cache")
     kept = os.path.join(cache, "cpu")
