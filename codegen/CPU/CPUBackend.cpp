@@ -4,6 +4,7 @@
 #include "codegen/CPU/Link.h"
 #include "codegen/CPU/MicroKernels.h"
 #include "codegen/CPU/ObjectCache.h"
+#include "codegen/CPU/PlainInstructions.h"
 #include "dialects/Tile/IR/Tile.h"
 
 #include "mlir/Target/LLVMIR/Export.h"
@@ -83,8 +84,10 @@ std::optional<Level> fathom::cpu::levelOf(llvm::StringRef name) {
   return std::nullopt;
 }
 
+/// The level whose instructions code may have.
 static const LevelSpec &specOf(const CPUOptions &options) {
-  return kLevels[static_cast<int>(*levelOf(options.isa))];
+  Level level = options.plainInstructions ? Level::V3 : *levelOf(options.isa);
+  return kLevels[static_cast<int>(level)];
 }
 
 static std::unique_ptr<llvm::TargetMachine>
@@ -126,6 +129,8 @@ static void shareTables(llvm::Module &module) {
 
 static void prepare(llvm::Module &module, llvm::TargetMachine &machine,
                     const CPUOptions &options) {
+  if (options.plainInstructions)
+    replaceInstructions(module);
   // Before optimisation: without them zero fills become byte loops.
   module.setTargetTriple(machine.getTargetTriple());
   module.setDataLayout(machine.createDataLayout());
@@ -141,7 +146,7 @@ static void prepare(llvm::Module &module, llvm::TargetMachine &machine,
     // Loops that fill or copy stay loops: tiles are a few lines long, and a
     // call loses the configuration of AMX, which then is loaded anew.
     function.addFnAttr("no-builtins");
-    if (options.isa != "x86-64-v3")
+    if (specOf(options).name != "x86-64-v3")
       function.addFnAttr("prefer-vector-width", "512");
   }
 }

@@ -17,7 +17,8 @@ ObjectCache::ObjectCache(const CPUOptions &options) {
   if (program.empty())
     return;
   folder = options.cache + "/cpu/";
-  key = program + options.isa + (options.fewPasses ? " few\n" : "\n");
+  key = program + options.isa + (options.fewPasses ? " few" : "") +
+        (options.plainInstructions ? " plain\n" : "\n");
 }
 
 std::string ObjectCache::entryOf(ModuleOp kernel) const {

@@ -25,6 +25,17 @@ static mlir::MLIRContext &context() {
   return *shared;
 }
 
+static bool hasLevel(const std::string &isa) {
+  static const int best = fathom::rt::cpuRank();
+  return fathom::rt::isaRank(isa) <= best;
+}
+
+/// Whether plain arithmetic stands in here for instructions of the level; for
+/// tiles it does not.
+static bool standsIn(const std::string &isa) {
+  return !hasLevel(isa) && isa != "x86-64-v4-amx";
+}
+
 static bool attempt(const std::string &text, const std::string &isa,
                     bool fewPasses, fathom::cpu::CompiledLibrary &library,
                     std::string &messages) {
@@ -38,6 +49,7 @@ static bool attempt(const std::string &text, const std::string &isa,
   fathom::cpu::CPUOptions options;
   options.isa = isa;
   options.fewPasses = fewPasses;
+  options.plainInstructions = standsIn(isa);
   if (const char *folder = std::getenv("FATHOM_TEST_DUMP"))
     options.dumpDir = folder;
   auto compiled = fathom::cpu::compileKernels(*module, options);
@@ -104,8 +116,7 @@ void CompiledKernels::run(const char *kernel,
 }
 
 bool fathom::test::runsHere(const std::string &isa) {
-  static const int best = rt::cpuRank();
-  return rt::isaRank(isa) <= best;
+  return hasLevel(isa) || standsIn(isa);
 }
 
 std::string fathom::test::refusal(const std::string &text,

@@ -37,7 +37,8 @@ private:
   std::vector<char> scratch;
 };
 
-/// Whether this machine executes code of the level.
+/// Whether this machine executes code of the level, or plain arithmetic that
+/// stands in for its instructions.
 bool runsHere(const std::string &isa);
 
 /// Why the text does not compile; empty if it does.

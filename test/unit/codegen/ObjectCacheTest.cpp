@@ -88,6 +88,9 @@ TEST_F(CpuObjectCache, EveryOptionAndKernelHasItsEntry) {
   options.fewPasses = true;
   compile(one);
   EXPECT_EQ(entries(), 5u);
+  options.plainInstructions = true;
+  compile(one);
+  EXPECT_EQ(entries(), 6u);
 }
 
 TEST_F(CpuObjectCache, WhatWasLongNotUsedGoes) {
