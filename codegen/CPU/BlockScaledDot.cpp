@@ -138,16 +138,7 @@ struct BlockScaledDot : BlockScaledWeights {
     if (packed)
       for (Value &sum : sums)
         sum = weave(sum, /*back=*/true);
-    if (count > 1 || blockM == 1)
-      return addTotals(e, sums, acc, m, e.index(0), blockM, count);
-    Value totals = e.treeAddAll(sums);
-    for (int64_t i = 0; i < blockM; ++i) {
-      Emit::Values at{e.add(m, i), e.index(0)};
-      Value total =
-          vector::ExtractOp::create(e.b, e.loc, totals, ArrayRef<int64_t>{i});
-      e.store(arith::AddFOp::create(e.b, e.loc, e.load(acc, at, 1), total), acc,
-              at);
-    }
+    addTotals(e, sums, acc, m, e.index(0), blockM, count);
   }
 
   // ---- More tokens: a few rows are decoded into scratch, then multiplied ----

@@ -18,9 +18,18 @@ static int64_t sizeOf(Value buffer, int64_t dim) {
 
 void fathom::cpu::addTotals(Emit &e, Emit::Range sums, Value acc, Value row,
                             Value column, int64_t rows, int64_t columns) {
-  bool together = columns > 1 && rows * columns <= lanesOf(sums[0].getType());
+  bool together =
+      rows * columns > 1 && rows * columns <= lanesOf(sums[0].getType());
   Value totals = together ? e.treeAddAll(sums) : Value();
   for (int64_t i = 0; i < rows; ++i) {
+    if (together && columns == 1) {
+      Emit::Values at{e.add(row, i), column};
+      Value total =
+          vector::ExtractOp::create(e.b, e.loc, totals, ArrayRef<int64_t>{i});
+      e.store(arith::AddFOp::create(e.b, e.loc, e.load(acc, at, 1), total), acc,
+              at);
+      continue;
+    }
     if (together) {
       Value part = totals;
       if (rows > 1)

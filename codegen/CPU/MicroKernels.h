@@ -24,8 +24,8 @@ struct Target {
   /// 32 registers of 16 floats, else 16 of 8: sizes register blocks, does not
   /// change bits.
   bool wide() const { return level >= Level::V4; }
-  /// Dots nt of bf16 by vdpbf16ps, or dots on tiles: each has its own order of
-  /// sums.
+  /// Dots nt of bf16, and of FP4 and FP8 by bf16, with vdpbf16ps, or on tiles:
+  /// each has its own order of sums.
   bool dotBF16() const { return level == Level::V4BF16; }
   bool amx() const { return level == Level::V4AMX; }
   /// Whether a program that takes tokens of an expert by tiles has one of so

@@ -109,9 +109,30 @@ Decoder::Decoder(Emit &e, const NarrowWeights &w) : e(e), w(w) {
   }
 }
 
+void Decoder::stageGroups() {
+  if (w.kind != Kind::FP8)
+    return;
+  Value buffer = e.alloc({w.k / w.group() * 4, 64}, e.b.getI8Type());
+  e.loop(0, w.k, w.group(), [&](Value k) {
+    makeTables(k);
+    Value row = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.group() / 4));
+    for (int i = 0; i < 4; ++i)
+      e.store(tables[i], buffer, {e.add(row, i), e.index(0)});
+  });
+  staged = buffer;
+}
+
 void Decoder::startGroup(Value k) {
   if (w.kind != Kind::FP8)
     return;
+  if (!staged)
+    return makeTables(k);
+  Value row = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.group() / 4));
+  for (int i = 0; i < 4; ++i)
+    tables[i] = e.load(staged, {e.add(row, i), e.index(0)}, 64);
+}
+
+void Decoder::makeTables(Value k) {
   Value block = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.group()));
   Value code = e.load(w.scales, {e.index(0), block}, 1);
   code = arith::BitcastOp::create(e.b, e.loc, e.b.getI8Type(), code);
@@ -511,7 +532,7 @@ static Value packedBefore(Value x, int64_t kind, Block *block,
   return {};
 }
 
-Value fathom::cpu::packForAMX(Emit &e, const NarrowWeights &w, Value x) {
+static Value packOnce(Emit &e, const NarrowWeights &w, Value x, int64_t width) {
   int64_t kind = int64_t(w.kind);
   return e.beforeLoops(x, [&] {
     Block *block = e.b.getInsertionBlock();
@@ -524,10 +545,18 @@ Value fathom::cpu::packForAMX(Emit &e, const NarrowWeights &w, Value x) {
       place = parent->getIterator();
       block = parent->getBlock();
     }
-    Value packed = packTokens(e, w, x, tokensOfGroup(x));
+    Value packed = packTokens(e, w, x, width);
     packed.getDefiningOp()->setAttr(kPackedFor, e.b.getI64IntegerAttr(kind));
     return packed;
   });
+}
+
+Value fathom::cpu::packForAMX(Emit &e, const NarrowWeights &w, Value x) {
+  return packOnce(e, w, x, tokensOfGroup(x));
+}
+
+Value fathom::cpu::packInRows(Emit &e, const NarrowWeights &w, Value x) {
+  return packOnce(e, w, x, 1);
 }
 
 // ---- Prefetch ---------------------------------------------------------------

@@ -43,12 +43,16 @@ struct Decoder {
   mlir::Value spread;    // FP4: where the bytes of four scales go
 
   Decoder(Emit &e, const NarrowWeights &w);
-  /// FP8: makes the tables for the group that starts at column k.
+  /// FP8: sets the tables for the group that starts at column k.
   void startGroup(mlir::Value k);
+  /// Makes the tables of all groups here, once, for startGroup to load.
+  void stageGroups();
   /// vectors() x vector<32xbf16> of `row` from column k on.
   Emit::Values decode(mlir::Value row, mlir::Value k) const;
 
 private:
+  mlir::Value staged; // tables of all groups, four rows each
+  void makeTables(mlir::Value k);
   mlir::Value scaleWords(mlir::Value row, mlir::Value k) const;
 };
 
@@ -65,9 +69,10 @@ mlir::Value scalesAreModerate(Emit &e, const NarrowWeights &w);
 mlir::Value packTokens(Emit &e, const NarrowWeights &w, mlir::Value x,
                        int64_t width);
 
-/// The same in groups as AMX takes them; what an earlier dot has packed from x
-/// for weights of the same kind is taken again.
+/// The same in groups as AMX takes them, or token by token; what an earlier dot
+/// has packed from x for weights of the same kind is taken again.
 mlir::Value packForAMX(Emit &e, const NarrowWeights &w, mlir::Value x);
+mlir::Value packInRows(Emit &e, const NarrowWeights &w, mlir::Value x);
 int64_t tokensOfGroup(mlir::Value x);
 
 /// Software prefetch of a matrix whose programs walk it block by block: k

@@ -141,7 +141,7 @@ static LogicalResult expandBlock(Emit &e, tile::DotScaledOp op, Target target,
   auto narrow = NarrowWeights::of(operands[0], operands[1], x);
   LogicalResult result = success();
   auto otherwise = [&] { result = inFloats(e, op, operands); };
-  if (!narrow || !target.amx()) {
+  if (!narrow || !(target.amx() || target.dotBF16())) {
     if (suitsBlockScaled(operands[0], operands[1]))
       emitDotBlockScaled(e, target, operands[0], operands[1], x, acc,
                          otherwise);
@@ -151,9 +151,11 @@ static LogicalResult expandBlock(Emit &e, tile::DotScaledOp op, Target target,
   }
   // Scales that would leave the normal numbers of bf16 are for f32: a matter
   // of the weights, so again the same for every token.
-  packForAMX(e, *narrow, x); // where the next dot of x finds it, too
+  auto pack = target.amx() ? packForAMX : packInRows;
+  auto emitDot = target.amx() ? emitDotAMX : emitDotBF16;
+  pack(e, *narrow, x); // where the next dot of x finds it, too
   e.ifElse(
-      scalesAreModerate(e, *narrow), [&] { emitDotAMX(e, *narrow, x, acc); },
+      scalesAreModerate(e, *narrow), [&] { emitDot(e, *narrow, x, acc); },
       otherwise);
   return result;
 }

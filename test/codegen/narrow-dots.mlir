@@ -1,6 +1,6 @@
 // RUN: fathom-opt --fathom-cpu-lower-kernels --canonicalize --fathom-tile-to-linalg --fathom-cpu-carry-in-place --fathom-cpu-bufferize=isa=x86-64-v4-amx --canonicalize %s | FileCheck %s --check-prefixes=CHECK,AMX
-// RUN: fathom-opt --fathom-cpu-lower-kernels --canonicalize --fathom-tile-to-linalg --fathom-cpu-carry-in-place --fathom-cpu-bufferize=isa=x86-64-v4-bf16 --canonicalize %s | FileCheck %s --check-prefixes=CHECK,BF16,F32
-// RUN: fathom-opt --fathom-cpu-lower-kernels --canonicalize --fathom-tile-to-linalg --fathom-cpu-carry-in-place --fathom-cpu-bufferize=isa=x86-64-v4 --canonicalize %s | FileCheck %s --check-prefixes=CHECK,V4,F32
+// RUN: fathom-opt --fathom-cpu-lower-kernels --canonicalize --fathom-tile-to-linalg --fathom-cpu-carry-in-place --fathom-cpu-bufferize=isa=x86-64-v4-bf16 --canonicalize %s | FileCheck %s --check-prefixes=CHECK,BF16
+// RUN: fathom-opt --fathom-cpu-lower-kernels --canonicalize --fathom-tile-to-linalg --fathom-cpu-carry-in-place --fathom-cpu-bufferize=isa=x86-64-v4 --canonicalize %s | FileCheck %s --check-prefixes=CHECK,V4
 
 // bf16 weights are tile operands where they lie: what is touched ahead and what
 // is loaded is the argument itself.
@@ -33,16 +33,24 @@ tile.kernel @plain(%w: memref<512x1024xbf16>, %x: memref<1x1024xbf16>, %o: memre
 }
 
 // FP4: a table of 32 words decodes 32 weights; scales that leave bf16's normal
-// numbers go the way of f32. Without tiles all do, by a table of 16 floats.
+// numbers go the way of f32. Without products of bf16 all do, by a table of 16
+// floats. Here 16 tokens are more than few: rows are decoded into scratch.
 // CHECK-LABEL: func.func @fp4(
 // AMX: scf.if
 // AMX: llvm.x86.avx512.permvar.hi.512
 // AMX: amx.tile_mulf
 // AMX: } else {
 // AMX: math.fma
-// F32-NOT: scf.if
-// F32: llvm.x86.avx512.permvar.sf.512
-// F32: math.fma
+// BF16-NOT: amx
+// BF16: scf.if
+// BF16: llvm.x86.avx512.permvar.hi.512
+// BF16: vector.store
+// BF16: llvm.x86.avx512bf16.dpbf16ps.512
+// BF16: } else {
+// BF16: math.fma
+// V4-NOT: scf.if
+// V4: llvm.x86.avx512.permvar.sf.512
+// V4: math.fma
 tile.kernel @fp4(%w: memref<32x256xi8>, %s: memref<32x16xf8E8M0FNU>, %x: memref<16x512xbf16>, %o: memref<32x16xf32>) {
   %zero = arith.constant 0 : index
   %init = arith.constant dense<0.0> : tensor<32x16xf32>
@@ -55,13 +63,19 @@ tile.kernel @fp4(%w: memref<32x256xi8>, %s: memref<32x16xf8E8M0FNU>, %x: memref<
 }
 
 // FP8: byte tables of 128 magnitudes, or by way of f16, with the scale added to
-// the exponent; fp32 activations are for f32 sums.
+// the exponent; fp32 activations are for f32 sums. Without tiles the tables of
+// all columns are made once.
 // CHECK-LABEL: func.func @fp8(
 // AMX: llvm.x86.avx512.vpermi2var.qi.512
 // AMX: amx.tile_mulf
-// F32-NOT: dpbf16ps
-// F32: llvm.x86.avx512.mask.scalef.ps.512
-// F32: math.fma
+// BF16: scf.if
+// BF16: vector.store {{.*}} : memref<8x64xi8>, vector<64xi8>
+// BF16: vector.load {{.*}} : memref<8x64xi8>, vector<64xi8>
+// BF16: llvm.x86.avx512.vpermi2var.qi.512
+// BF16: llvm.x86.avx512bf16.dpbf16ps.512
+// V4-NOT: dpbf16ps
+// V4: llvm.x86.avx512.mask.scalef.ps.512
+// V4: math.fma
 // CHECK-LABEL: func.func @fp8_f32(
 // CHECK-NOT: amx
 // CHECK-NOT: dpbf16ps

@@ -40,6 +40,11 @@ LEVELS["x86-64-v4-bf16"] = LEVELS["x86-64-v4"] | {"avx512_bf16", "avx512vbmi"}
 LEVELS["x86-64-v4-amx"] = LEVELS["x86-64-v4-bf16"] | {"amx_tile", "amx_bf16"}
 
 
+def is_intel():
+    with open("/proc/cpuinfo") as f:
+        return "GenuineIntel" in f.read()
+
+
 def cpu_flags():
     with open("/proc/cpuinfo") as f:
         return set(next((line.split() for line in f
@@ -53,8 +58,10 @@ def best_level():
     if asked:
         require_level(asked)
         return asked
-    return [level for level, needs in LEVELS.items()
-            if needs <= cpu_flags()][-1]
+    runs = [level for level, needs in LEVELS.items() if needs <= cpu_flags()]
+    if runs[-1] == "x86-64-v4-bf16" and is_intel():
+        return "x86-64-v4"  # hostRank in runtime/drivers/host
+    return runs[-1]
 
 
 def require_level(level):

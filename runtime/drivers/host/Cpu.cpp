@@ -67,6 +67,12 @@ Leaves readLeaves() {
 
 } // namespace
 
+bool multipliesBF16Fast() {
+  constexpr uint32_t kGenu = 0x756e6547; // of "GenuineIntel"
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(0, &a, &b, &c, &d) && b != kGenu;
+}
+
 std::string missingForV3() {
   const Leaves cpu = readLeaves();
   std::string missing;
@@ -117,6 +123,7 @@ int cpuRank(int most) {
 
 std::string missingForV3() { return "an x86-64 processor"; }
 int cpuRank(int) { return 0; }
+bool multipliesBF16Fast() { return false; }
 
 #endif
 

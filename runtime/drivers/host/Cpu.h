@@ -21,6 +21,11 @@ std::string isaName(int rank);
 /// registers first, which is for good and for all of the process.
 int cpuRank(int most = 6);
 
+/// Whether products of bf16 (vdpbf16ps) take no longer than f32's: they do on
+/// Intel's processors, four times as long for each product, as measured on
+/// Sapphire Rapids; on AMD's they take half.
+bool multipliesBF16Fast();
+
 /// What x86-64-v3 needs and this CPU lacks ("AVX2, FMA"), "" if nothing.
 std::string missingForV3();
 

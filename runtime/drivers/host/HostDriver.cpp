@@ -27,7 +27,12 @@ uint64_t nanoseconds() {
 
 int hostRank(const std::string &isa) {
   const int rank = isaRank(isa);
-  return rank <= cpuRank(rank) ? rank : 0;
+  if (rank > cpuRank(rank))
+    return 0;
+  // Between them there is room for one that runs but is not the best.
+  if (isa == "x86-64-v4-bf16" && !multipliesBF16Fast())
+    return 2 * isaRank("x86-64-v4") - 1;
+  return 2 * rank;
 }
 
 std::string hostRuns() {

@@ -251,8 +251,12 @@ struct ScaledCase {
     for (int l = 0; l < k; ++l)
       scaled[l] = weight(i, l) * scale(i, l);
     const float *token = &x[j * k];
-    if (narrow() && level == "x86-64-v4-amx" && moderate())
-      return order.onTiles(scaled.data(), token, 0);
+    if (narrow() && moderate()) {
+      if (level == "x86-64-v4-amx")
+        return order.onTiles(scaled.data(), token, 0);
+      if (level == "x86-64-v4-bf16")
+        return order.inPairs(scaled.data(), token, 0);
+    }
     return 0.0f + laneSum(scaled.data(), token, k);
   }
 

@@ -3,6 +3,7 @@
 // The thread pool: every program exactly once, whatever the counts; launches
 // in quick succession and after pauses long enough for workers to sleep.
 #include "runtime/drivers/host/Cpu.h"
+#include "runtime/drivers/host/HostDriver.h"
 #include "runtime/drivers/host/ThreadPool.h"
 
 #include <chrono>
@@ -115,6 +116,23 @@ TEST(Cpu, Levels) {
   EXPECT_EQ(isaRank("x86-64-v2"), 0);
   EXPECT_EQ(isaRank(""), 0);
   EXPECT_EQ(cpuRank() == 0, !missingForV3().empty());
+}
+
+TEST(Cpu, TheBestOfThoseThatRunIsPreferred) {
+  int last = 0;
+  for (int rank : {3, 4, 5, 6}) {
+    const int preference = hostRank(isaName(rank));
+    EXPECT_EQ(preference > 0, rank <= cpuRank()) << rank;
+    if (preference == 0)
+      continue;
+    // Where products of bf16 are slow, f32's level goes before theirs.
+    if (rank == 5 && !multipliesBF16Fast()) {
+      EXPECT_LT(preference, last);
+      continue;
+    }
+    EXPECT_GT(preference, last);
+    last = preference;
+  }
 }
 
 } // namespace
