@@ -129,8 +129,10 @@ static void shareTables(llvm::Module &module) {
 
 static void prepare(llvm::Module &module, llvm::TargetMachine &machine,
                     const CPUOptions &options) {
-  if (options.plainInstructions)
+  if (options.plainInstructions) {
     replaceInstructions(module);
+    replaceTiles(module);
+  }
   // Before optimisation: without them zero fills become byte loops.
   module.setTargetTriple(machine.getTargetTriple());
   module.setDataLayout(machine.createDataLayout());

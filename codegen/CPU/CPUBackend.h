@@ -22,8 +22,8 @@ struct CPUOptions {
   /// Few of LLVM's passes: for code that stands in for a device's, which is
   /// compiled as often and measured by nobody. The bits it computes are equal.
   bool fewPasses = false;
-  /// Code for x86-64-v3 that computes the level's bits, without tiles: to test
-  /// a level on a CPU that lacks it. See PlainInstructions.h.
+  /// Code for x86-64-v3 that computes the level's bits, slowly: to test a level
+  /// on a CPU that lacks it. See PlainInstructions.h.
   bool plainInstructions = false;
   unsigned threads = 2;
   /// A folder for what was compiled, to be found there the next time; or empty.

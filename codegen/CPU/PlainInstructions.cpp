@@ -7,6 +7,31 @@
 #include "llvm/IR/Module.h"
 
 using namespace llvm;
+using namespace fathom::cpu;
+
+Value *fathom::cpu::flushSubnormals(IRBuilderBase &b, Value *x) {
+  auto *words = cast<VectorType>(x->getType())->getWithNewType(b.getInt32Ty());
+  auto word = [&](uint32_t value) { return ConstantInt::get(words, value); };
+  Value *bits = b.CreateBitCast(x, words);
+  Value *isSmall = b.CreateICmpEQ(b.CreateAnd(bits, word(0x7F800000)), word(0));
+  bits = b.CreateSelect(isSmall, b.CreateAnd(bits, word(0x80000000)), bits);
+  return b.CreateBitCast(bits, x->getType());
+}
+
+Value *fathom::cpu::addProductsOfPairs(IRBuilderBase &b, Value *sum, Value *x,
+                                       Value *y, bool second) {
+  auto *words =
+      cast<VectorType>(sum->getType())->getWithNewType(b.getInt32Ty());
+  auto factor = [&](Value *v) {
+    Value *bits = b.CreateBitCast(v, words);
+    bits = second ? b.CreateAnd(bits, ConstantInt::get(words, 0xFFFF0000))
+                  : b.CreateShl(bits, 16);
+    return flushSubnormals(b, b.CreateBitCast(bits, sum->getType()));
+  };
+  return flushSubnormals(
+      b, b.CreateIntrinsic(Intrinsic::fma, {sum->getType()},
+                           {factor(x), factor(y), flushSubnormals(b, sum)}));
+}
 
 namespace {
 struct Plain {
@@ -78,30 +103,10 @@ struct Plain {
     return b.CreateSelect(isNumber, b.CreateFPTrunc(result, x->getType()), y);
   }
 
-  /// A subnormal number becomes zero, as vdpbf16ps reads and writes it.
-  Value *flushed(Value *x) {
-    auto *words = FixedVectorType::get(b.getInt32Ty(), lanesOf(x));
-    auto word = [&](uint32_t value) { return ConstantInt::get(words, value); };
-    Value *bits = b.CreateBitCast(x, words);
-    Value *isSmall =
-        b.CreateICmpEQ(b.CreateAnd(bits, word(0x7F800000)), word(0));
-    bits = b.CreateSelect(isSmall, b.CreateAnd(bits, word(0x80000000)), bits);
-    return b.CreateBitCast(bits, x->getType());
-  }
-
   /// vdpbf16ps: of each pair the second product comes first.
   Value *dotPairs(Value *sum, Value *x, Value *y) {
-    auto *words = FixedVectorType::get(b.getInt32Ty(), lanesOf(sum));
-    auto ofPair = [&](Value *v, bool second) {
-      Value *bits = b.CreateBitCast(v, words);
-      bits = second ? b.CreateAnd(bits, ConstantInt::get(words, 0xFFFF0000))
-                    : b.CreateShl(bits, 16);
-      return flushed(b.CreateBitCast(bits, sum->getType()));
-    };
     for (bool second : {true, false})
-      sum = flushed(b.CreateIntrinsic(
-          Intrinsic::fma, {sum->getType()},
-          {ofPair(x, second), ofPair(y, second), flushed(sum)}));
+      sum = addProductsOfPairs(b, sum, x, y, second);
     return sum;
   }
 

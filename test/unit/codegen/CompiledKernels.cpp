@@ -25,19 +25,14 @@ static mlir::MLIRContext &context() {
   return *shared;
 }
 
-static bool hasLevel(const std::string &isa) {
+bool fathom::test::hasLevel(const std::string &isa) {
   static const int best = fathom::rt::cpuRank();
   return fathom::rt::isaRank(isa) <= best;
 }
 
-/// Whether plain arithmetic stands in here for instructions of the level; for
-/// tiles it does not.
-static bool standsIn(const std::string &isa) {
-  return !hasLevel(isa) && isa != "x86-64-v4-amx";
-}
-
 static bool attempt(const std::string &text, const std::string &isa,
-                    bool fewPasses, fathom::cpu::CompiledLibrary &library,
+                    bool fewPasses, bool plain,
+                    fathom::cpu::CompiledLibrary &library,
                     std::string &messages) {
   mlir::ScopedDiagnosticHandler handler(&context(), [&](mlir::Diagnostic &d) {
     messages += d.str() + "\n";
@@ -49,7 +44,7 @@ static bool attempt(const std::string &text, const std::string &isa,
   fathom::cpu::CPUOptions options;
   options.isa = isa;
   options.fewPasses = fewPasses;
-  options.plainInstructions = standsIn(isa);
+  options.plainInstructions = plain;
   if (const char *folder = std::getenv("FATHOM_TEST_DUMP"))
     options.dumpDir = folder;
   auto compiled = fathom::cpu::compileKernels(*module, options);
@@ -67,7 +62,7 @@ CompiledKernels::compile(const std::string &text, const std::string &isa,
   auto start = std::chrono::steady_clock::now();
   fathom::cpu::CompiledLibrary library;
   std::string messages;
-  if (!attempt(text, isa, fewPasses, library, messages)) {
+  if (!attempt(text, isa, fewPasses, !hasLevel(isa), library, messages)) {
     ADD_FAILURE() << messages << "\n" << text;
     return nullptr;
   }
@@ -115,15 +110,11 @@ void CompiledKernels::run(const char *kernel,
   runWords(kernel, words, x, y, z);
 }
 
-bool fathom::test::runsHere(const std::string &isa) {
-  return hasLevel(isa) || standsIn(isa);
-}
-
 std::string fathom::test::refusal(const std::string &text,
                                   const std::string &isa) {
   fathom::cpu::CompiledLibrary library;
   std::string messages;
-  return attempt(text, isa, false, library, messages) ? "" : messages;
+  return attempt(text, isa, false, false, library, messages) ? "" : messages;
 }
 
 std::string

@@ -37,9 +37,9 @@ private:
   std::vector<char> scratch;
 };
 
-/// Whether this machine executes code of the level, or plain arithmetic that
-/// stands in for its instructions.
-bool runsHere(const std::string &isa);
+/// Whether this CPU has the level. Where it has not, CompiledKernels has plain
+/// arithmetic stand in for the instructions that it lacks.
+bool hasLevel(const std::string &isa);
 
 /// Why the text does not compile; empty if it does.
 std::string refusal(const std::string &text,
