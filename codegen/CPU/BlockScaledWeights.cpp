@@ -34,35 +34,56 @@ static Value twice(Emit &e, Value bytes) {
   return shuffle(e, bytes, lanes);
 }
 
-/// e2m1 times each scale as bf16, exact, infinity and NaN included: a row has
-/// the lower bytes of the 16 codes, twice, then the upper ones, twice, as byte
-/// shuffles look them up within each half of a register. [256, 64] of a module.
-static Value tableE2M1(Emit &e) {
+/// The 16 codes of e2m1 times a scale by its code, exact, infinity and NaN
+/// included.
+static SmallVector<float> timesScale(int scale) {
+  SmallVector<float> values;
+  for (float sign : {1.0f, -1.0f})
+    for (float magnitude : {0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f})
+      values.push_back(scale == 255
+                           ? std::numeric_limits<float>::quiet_NaN()
+                           : std::ldexp(sign * magnitude, scale - 127));
+  return values;
+}
+
+/// A row for every scale: with registers of 512 bits its 16 products as f32;
+/// with AVX2 as bf16, first the lower bytes, twice, then the upper ones, twice,
+/// as byte shuffles look them up within each half of a register.
+static DenseElementsAttr productsE2M1(Emit &e, bool wide) {
+  SmallVector<float> floats;
+  SmallVector<int8_t> bytes;
+  for (int scale = 0; scale < 256; ++scale) {
+    SmallVector<float> values = timesScale(scale);
+    floats.append(values);
+    for (int shift : {16, 24})
+      for (int code = 0; code < 32; ++code)
+        bytes.push_back(
+            int8_t(llvm::bit_cast<uint32_t>(values[code % 16]) >> shift));
+  }
+  if (wide)
+    return DenseElementsAttr::get(
+        RankedTensorType::get({256, 16}, e.b.getF32Type()),
+        ArrayRef<float>(floats));
+  return DenseElementsAttr::get(
+      RankedTensorType::get({256, 64}, e.b.getI8Type()),
+      ArrayRef<int8_t>(bytes));
+}
+
+/// productsE2M1 as a constant of the module.
+static Value tableE2M1(Emit &e, bool wide) {
   constexpr StringLiteral name = "fathom_e2m1_times_scales";
-  auto type = MemRefType::get({256, 64}, e.b.getI8Type());
   auto module =
       e.b.getInsertionBlock()->getParentOp()->getParentOfType<ModuleOp>();
-  if (!module.lookupSymbol(name)) {
-    SmallVector<int8_t> bytes;
-    for (int scale = 0; scale < 256; ++scale)
-      for (int shift : {16, 24})
-        for (int code = 0; code < 32; ++code) {
-          static const float magnitudes[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
-          float value = scale == 255
-                            ? std::numeric_limits<float>::quiet_NaN()
-                            : std::ldexp(magnitudes[code % 8], scale - 127);
-          if (code % 16 >= 8)
-            value = -value;
-          bytes.push_back(int8_t(llvm::bit_cast<uint32_t>(value) >> shift));
-        }
-    auto tensor = RankedTensorType::get(type.getShape(), e.b.getI8Type());
+  auto global = module.lookupSymbol<memref::GlobalOp>(name);
+  if (!global) {
+    DenseElementsAttr values = productsE2M1(e, wide);
     OpBuilder b = OpBuilder::atBlockBegin(module.getBody());
-    memref::GlobalOp::create(
-        b, e.loc, name, b.getStringAttr("private"), type,
-        DenseElementsAttr::get(tensor, ArrayRef<int8_t>(bytes)),
-        /*constant=*/true, b.getI64IntegerAttr(64));
+    global = memref::GlobalOp::create(
+        b, e.loc, name, b.getStringAttr("private"),
+        MemRefType::get(values.getType().getShape(), values.getElementType()),
+        values, /*constant=*/true, b.getI64IntegerAttr(64));
   }
-  return memref::GetGlobalOp::create(e.b, e.loc, type, name);
+  return memref::GetGlobalOp::create(e.b, e.loc, global.getType(), name);
 }
 
 BlockScaledWeights::BlockScaledWeights(Emit &e, Target target, Value codes,
@@ -71,7 +92,6 @@ BlockScaledWeights::BlockScaledWeights(Emit &e, Target target, Value codes,
   packed = typeOf(codes).getElementType().isInteger(8);
   rows = typeOf(codes).getDimSize(0);
   k = typeOf(codes).getDimSize(1) * (packed ? 2 : 1);
-  rowBlock = rows / typeOf(scales).getDimSize(0);
   columnBlock = k / typeOf(scales).getDimSize(1);
 }
 
@@ -88,75 +108,14 @@ Value BlockScaledWeights::nan() {
       e.b, e.loc, e.b.getF32FloatAttr(std::numeric_limits<float>::quiet_NaN()));
 }
 
-// ---- Scales -----------------------------------------------------------------
-
-void BlockScaledWeights::allocFactors(int64_t count) {
-  if (!byTable())
-    factors = e.alloc({count, k / columnBlock}, e.b.getF32Type());
-}
-
-/// A number that FP4's table is multiplied by; for FP8 an exponent to add, or
-/// with AVX2 a factor. Both owe the 256 of decodeE4M3.
-void BlockScaledWeights::stageScales(Value first, int64_t count) {
-  if (byTable())
-    return;
-  int64_t columns = k / columnBlock, lanes = std::min(columns, kLanes);
-  e.loop(0, count, 1, [&](Value i) {
-    e.loop(0, columns, lanes, [&](Value at) {
-      Value v = e.load(scales, {e.add(first, i), at}, lanes);
-      if (packed)
-        v = e.toF32(v);
-      else if (target.wide())
-        v = exponents(v);
-      else
-        v = arith::MulFOp::create(
-            e.b, e.loc, e.toF32(v),
-            e.constant(e.vec(lanes, e.b.getF32Type()), 256));
-      e.store(v, factors, {i, at});
-    });
-  });
-}
-
-Value BlockScaledWeights::exponents(Value codes) {
-  int64_t lanes = lanesOf(codes.getType());
-  Type ints = e.vec(lanes, e.b.getI32Type()),
-       floats = e.vec(lanes, e.b.getF32Type());
-  Value v = arith::BitcastOp::create(e.b, e.loc, e.vec(lanes, e.b.getI8Type()),
-                                     codes);
-  v = arith::ExtUIOp::create(e.b, e.loc, ints, v);
-  Value isNaN = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::eq, v,
-                                      e.constant(ints, 255));
-  v = arith::SubIOp::create(e.b, e.loc, v, e.constant(ints, 127 - 8));
-  v = arith::SIToFPOp::create(e.b, e.loc, floats, v);
-  return arith::SelectOp::create(e.b, e.loc, isNaN, e.splat(nan(), lanes), v);
-}
-
-Emit::Values BlockScaledWeights::scaleOf(Value row, Value staged, Value block) {
-  if (byTable())
-    return tablesOf(row, block);
-  return {e.splat(e.load(factors, {staged, block}, 1), 16)};
-}
-
 // ---- Weights ----------------------------------------------------------------
 
-Emit::Values BlockScaledWeights::decode(Value row, Value at,
-                                        Emit::Range scale) {
-  if (byTable())
-    return lookUpBytes(row, over(at, 2), scale);
-  if (packed)
-    return lookUp(row, over(at, 2), scale[0]);
-  Emit::Values weights = decodeE4M3(row, at);
-  if (!target.wide()) {
-    for (Value &weight : weights)
-      weight = arith::MulFOp::create(e.b, e.loc, weight, scale[0]);
-    return weights;
-  }
-  Value all = e.constant(e.b.getI16Type(), -1),
-        asSet = e.constant(e.b.getI32Type(), 4); // the mode of rounding
-  for (Value &weight : weights)
-    weight = e.intrinsic(weight.getType(), "llvm.x86.avx512.mask.scalef.ps.512",
-                         ValueRange{weight, scale[0], weight, all, asSet});
-  return weights;
+Emit::Values BlockScaledWeights::decode(Value row, Value at) {
+  if (!packed)
+    return decodeE4M3(row, at);
+  Emit::Values tables = tablesOf(row, over(at, columnBlock));
+  return target.wide() ? lookUp(row, over(at, 2), tables[0])
+                       : lookUpBytes(row, over(at, 2), tables);
 }
 
 /// Of 512 bits every second lane is of the first half of 16 weights, which is
@@ -175,16 +134,8 @@ Value BlockScaledWeights::weave(Value v, bool back) {
 /// 32 weights of e2m1 from a table of all 16 that has the scale already: each
 /// lane looks at the lowest four bits of a number. A load puts the 64 bits of
 /// 16 weights into all pairs of lanes, where they are shifted to their place.
-Emit::Values BlockScaledWeights::lookUp(Value row, Value byte, Value scale) {
-  SmallVector<float> values;
-  for (float sign : {1.0f, -1.0f})
-    for (float magnitude : {0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f})
-      values.push_back(sign * magnitude);
-  auto floats = cast<VectorType>(e.vec(16, e.b.getF32Type())),
-       longs = cast<VectorType>(e.vec(8, e.b.getI64Type()));
-  Value table = arith::ConstantOp::create(
-      e.b, e.loc, DenseElementsAttr::get(floats, ArrayRef<float>(values)));
-  table = arith::MulFOp::create(e.b, e.loc, table, scale);
+Emit::Values BlockScaledWeights::lookUp(Value row, Value byte, Value table) {
+  auto longs = cast<VectorType>(e.vec(8, e.b.getI64Type()));
   SmallVector<int64_t> places;
   for (int64_t pair = 0; pair < 8; ++pair)
     places.push_back(4 * pair);
@@ -197,18 +148,20 @@ Emit::Values BlockScaledWeights::lookUp(Value row, Value byte, Value scale) {
         e.b, e.loc, bits(e, bytes, 1, e.b.getI64Type()), ArrayRef<int64_t>{0});
     Value index = arith::ShRUIOp::create(e.b, e.loc, e.splat(word, 8), shifts);
     weights.push_back(
-        e.intrinsic(floats, "llvm.x86.avx512.permvar.sf.512",
+        e.intrinsic(table.getType(), "llvm.x86.avx512.permvar.sf.512",
                     ValueRange{table, bits(e, index, 16, e.b.getI32Type())}));
   }
   return weights;
 }
 
-/// The two parts of the row of tableE2M1 for the scale of a block.
+/// The row of tableE2M1 for the scale of a block, in one vector or two.
 Emit::Values BlockScaledWeights::tablesOf(Value row, Value block) {
   Value code = arith::BitcastOp::create(e.b, e.loc, e.b.getI8Type(),
                                         e.load(scales, {row, block}, 1));
   code = arith::IndexCastUIOp::create(e.b, e.loc, e.b.getIndexType(), code);
-  Value table = tableE2M1(e);
+  Value table = tableE2M1(e, target.wide());
+  if (target.wide())
+    return {e.load(table, {code, e.index(0)}, 16)};
   Emit::Values tables;
   for (int64_t at : {0, 32})
     tables.push_back(e.load(table, {code, e.index(at)}, 32));
@@ -250,8 +203,8 @@ Emit::Values BlockScaledWeights::lookUpBytes(Value row, Value byte,
   return weights;
 }
 
-/// 32 weights of e4m3 by way of f16, where the bits mean a 256th of them. With
-/// AVX2 one that is no number becomes one: see searchesNaN().
+/// 32 weights of e4m3 by way of f16, where the bits mean a 256th of them. One
+/// that is no number becomes one: see searchesNaN().
 Emit::Values BlockScaledWeights::decodeE4M3(Value row, Value at) {
   Type words = e.vec(32, e.b.getI16Type()), bytes = e.vec(32, e.b.getI8Type());
   Value code =
@@ -259,15 +212,6 @@ Emit::Values BlockScaledWeights::decodeE4M3(Value row, Value at) {
   Value v = arith::ExtSIOp::create(e.b, e.loc, words, code);
   v = arith::ShLIOp::create(e.b, e.loc, v, e.constant(words, 7));
   v = arith::AndIOp::create(e.b, e.loc, v, e.constant(words, -0x4001));
-  // The one magnitude that is no number; a weight like that must show.
-  if (target.wide()) {
-    Value negative =
-        arith::OrIOp::create(e.b, e.loc, code, e.constant(bytes, -0x80));
-    Value isNaN = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::eq,
-                                        negative, e.constant(bytes, -1));
-    v = arith::SelectOp::create(e.b, e.loc, isNaN, e.constant(words, 0x7E00),
-                                v);
-  }
   v = arith::BitcastOp::create(e.b, e.loc, e.vec(32, e.b.getF16Type()), v);
   Emit::Values weights;
   for (int64_t at : {0, 16})

@@ -89,7 +89,7 @@ void emitDotBF16(Emit &e, const NarrowWeights &w, mlir::Value x,
 
 /// tile.dot_scaled in f32, fast; whether the operands suit it depends on their
 /// types and how many weights share a scale. `otherwise` writes what takes
-/// scales that it does not.
+/// tokens and scales whose products are not exact, with the same sums.
 bool suitsBlockScaled(mlir::Value codes, mlir::Value scales);
 void emitDotBlockScaled(Emit &e, Target target, mlir::Value codes,
                         mlir::Value scales, mlir::Value x, mlir::Value acc,

@@ -40,10 +40,6 @@ struct Plain {
 
   explicit Plain(IntrinsicInst &call) : b(&call), call(call) {}
 
-  static unsigned lanesOf(Value *v) {
-    return cast<FixedVectorType>(v->getType())->getNumElements();
-  }
-
   /// Puts together lane by lane what `lane` gives.
   Value *lanes(FixedVectorType *type, function_ref<Value *(unsigned)> lane) {
     Value *all = PoisonValue::get(type);
@@ -86,23 +82,6 @@ struct Plain {
     });
   }
 
-  /// vscalefps: x times two to the power of the floor of y. In f64 nothing is
-  /// lost before the one rounding.
-  Value *scale(Value *x, Value *y) {
-    unsigned n = lanesOf(x);
-    auto *doubles = FixedVectorType::get(b.getDoubleTy(), n);
-    auto *longs = FixedVectorType::get(b.getInt64Ty(), n);
-    Value *floor = b.CreateUnaryIntrinsic(Intrinsic::floor, y);
-    Value *isNumber = b.CreateFCmpORD(y, y);
-    floor =
-        b.CreateSelect(isNumber, floor, Constant::getNullValue(y->getType()));
-    Value *power = b.CreateFPToSI(floor, longs);
-    power = b.CreateAdd(power, ConstantInt::get(longs, 1023));
-    power = b.CreateBitCast(b.CreateShl(power, 52), doubles);
-    Value *result = b.CreateFMul(b.CreateFPExt(x, doubles), power);
-    return b.CreateSelect(isNumber, b.CreateFPTrunc(result, x->getType()), y);
-  }
-
   /// vdpbf16ps: of each pair the second product comes first.
   Value *dotPairs(Value *sum, Value *x, Value *y) {
     for (bool second : {true, false})
@@ -120,8 +99,6 @@ struct Plain {
       return lookUp({operand(0), operand(2)}, operand(1));
     case Intrinsic::x86_avx512_pshuf_b_512:
       return shuffleBytes(operand(0), operand(1));
-    case Intrinsic::x86_avx512_mask_scalef_ps_512:
-      return scale(operand(0), operand(1)); // kernels set no mask
     case Intrinsic::x86_avx512bf16_dpbf16ps_512:
       return dotPairs(operand(0), operand(1), operand(2));
     default:

@@ -41,6 +41,9 @@ struct TargetOptions {
   /// The code stands in for another target's, to check a package without its
   /// device: it is to be made quickly.
   bool standsIn = false;
+  /// Of the host's one level: its bits in instructions of the lowest level, so
+  /// that they can be looked at where no CPU has it.
+  bool plainInstructions = false;
   /// Is told how far a long compilation is; may be empty.
   std::function<void(size_t done, size_t of)> progress;
 };

@@ -62,9 +62,9 @@ tile.kernel @fp4(%w: memref<32x256xi8>, %s: memref<32x16xf8E8M0FNU>, %x: memref<
   tile.return
 }
 
-// FP8: byte tables of 128 magnitudes, or by way of f16, with the scale added to
-// the exponent; fp32 activations are for f32 sums. Without tiles the tables of
-// all columns are made once.
+// FP8: byte tables of 128 magnitudes, of all columns once where there are no
+// tiles; or by way of f16, where tokens take the scales, if that loses nothing.
+// fp32 activations are for f32 sums.
 // CHECK-LABEL: func.func @fp8(
 // AMX: llvm.x86.avx512.vpermi2var.qi.512
 // AMX: amx.tile_mulf
@@ -74,7 +74,8 @@ tile.kernel @fp4(%w: memref<32x256xi8>, %s: memref<32x16xf8E8M0FNU>, %x: memref<
 // BF16: llvm.x86.avx512.vpermi2var.qi.512
 // BF16: llvm.x86.avx512bf16.dpbf16ps.512
 // V4-NOT: dpbf16ps
-// V4: llvm.x86.avx512.mask.scalef.ps.512
+// V4: vector.reduction <or>
+// V4: scf.if
 // V4: math.fma
 // CHECK-LABEL: func.func @fp8_f32(
 // CHECK-NOT: amx

@@ -9,17 +9,8 @@ import numpy as np
 import ref_numpy
 import rules
 from harness import (CONFIGS, GOLDEN, LEVELS, NAMES, NANO, NUMERICS, Skip,
-                     best_level, check, compare_f32, require, require_level)
-
-
-def only_level(level):
-    """Compiles for one instruction-set level, which the CPU has to have; for the
-    best one where none is named."""
-    if not level:
-        return ()
-    require_level(level)
-    return ("--cpu", level)
-
+                     best_level, check, compare_f32, has_level, how, only_level,
+                     require)
 
 # ---- f32 against the published code -----------------------------------------
 
@@ -35,22 +26,28 @@ def golden_f32(name, options):
 
 
 def golden_level(level, numerics):
-    """Each instruction-set level that the CPU has: goldens in f32, and in bf16
-    the same bits however the prompt is chunked."""
+    """Each instruction-set level: goldens in f32, and in bf16 the same bits
+    however the prompt is chunked. Levels that the CPU has are of one package,
+    and the runtime takes the one it is asked for."""
 
     def run(env):
-        require_level(level)
         golden = env.golden("mixed")
-        package = env.package(env.checkpoint("mixed"), numerics, "--cpu",
-                              ",".join(LEVELS))
-        ran = env.level_that_runs(package, "--cpu", level)
-        require(ran == level, f"{ran} runs")
-        found = env.logits(package, [golden["ids"]], "--cpu", level)
+        checkpoint = env.checkpoint("mixed")
+        if has_level(level):
+            package = env.package(checkpoint, numerics, "--cpu", ",".join(LEVELS))
+            asked = ("--cpu", level)
+            ran = env.level_that_runs(package, *asked)
+            require(ran == level, f"{ran} runs")
+        else:
+            package = env.package(checkpoint, numerics, *only_level(level))
+            asked = ()
+        found = env.logits(package, [golden["ids"]], *asked)
         if numerics == "f32":
-            return compare_f32(found[golden["positions"]], golden["f32"])
+            return compare_f32(found[golden["positions"]], golden["f32"]) + how(level)
         for chunk in (1, 7, 64):
-            again = env.logits(package, [golden["ids"]], "--cpu", level, "--chunk", chunk)
+            again = env.logits(package, [golden["ids"]], *asked, "--chunk", chunk)
             require(again.tobytes() == found.tobytes(), f"other bits in chunks of {chunk}")
+        return how(level)[2:]
 
     return run
 
@@ -134,7 +131,8 @@ def published_end_to_end(name, level=None):
         package = env.package(env.checkpoint(name), "published",
                               *only_level(level))
         golden = env.golden(name)
-        return published_rule(golden, env.logits(package, [golden["ids"]]))
+        logits = env.logits(package, [golden["ids"]])
+        return published_rule(golden, logits) + how(level)
 
     return run
 
@@ -274,7 +272,7 @@ def one_layer(name, layer, mode, level=None):
         found = env.logits(env.package(checkpoint, mode, *only),
                            layer_lines(ids))
         wanted = layer_reference(env, checkpoint, mode, ids)
-        return judge_layer(env, name, found, wanted)
+        return judge_layer(env, name, found, wanted) + how(level)
 
     return run
 

@@ -9,8 +9,8 @@ import shutil
 
 import numpy as np
 
-from harness import (LEVELS, NAMES, NANO, Skip, check, compare_f32, require,
-                     require_level)
+from harness import (LEVELS, NAMES, NANO, Skip, check, compare_f32, has_level,
+                     how, only_level, require)
 
 # ---- Bits ----------------------------------------------------------------------
 
@@ -24,12 +24,14 @@ PLACES = (["--threads", 5], ["--threads", 5, "--chunk", 7], ["--pin", "none"],
 
 def same_bits(name, numerics, lengths, level=None, more=()):
     def run(env):
-        if level:
-            require_level(level)
         vocabulary = env.config(name)["vocab_size"]
         rng = np.random.default_rng(5)
         lines = [rng.integers(0, vocabulary, n) for n in lengths]
-        levels = ("--cpu", ",".join(LEVELS)) if level else ()
+        asked, levels = (), ()
+        if level and has_level(level):
+            asked, levels = ("--cpu", level), ("--cpu", ",".join(LEVELS))
+        elif level:
+            levels = only_level(level)
         package = env.package(env.checkpoint(name), numerics, *levels)
         first = None
         runs = 0
@@ -37,7 +39,7 @@ def same_bits(name, numerics, lengths, level=None, more=()):
                 for chunk, separate, threads in itertools.product(
                     (0, 1, 7, 64), ([], ["--separate"]), (1, 2))]
         for options in (*ways, *more):
-            options = [*options, *(["--cpu", level] if level else [])]
+            options = [*options, *asked]
             path = env.logits_file(package, lines, *options)
             data = open(path, "rb").read()
             os.remove(path)
@@ -54,7 +56,7 @@ def same_bits(name, numerics, lengths, level=None, more=()):
                 require(False, f"{' '.join(map(str, options))} differs from "
                                f"--chunk 0 --threads 1 in {len(rows)} rows, "
                                f"the first is {rows[:1]}")
-        return f"{runs} runs"
+        return f"{runs} runs" + how(level)
 
     return run
 

@@ -64,6 +64,27 @@ def best_level():
     return runs[-1]
 
 
+def has_level(level):
+    return LEVELS[level] <= cpu_flags()
+
+
+def only_level(level):
+    """Compiles for one instruction-set level, in plain instructions where the
+    CPU lacks it; for the best one where none is named."""
+    if not level:
+        return ()
+    return ("--cpu", level, *plainly(level))
+
+
+def plainly(level):
+    return () if has_level(level) else ("--plain-instructions",)
+
+
+def how(level):
+    """For the report."""
+    return f"; {level} in plain instructions" if level and plainly(level) else ""
+
+
 def require_level(level):
     missing = LEVELS[level] - cpu_flags()
     if missing:

@@ -20,6 +20,7 @@ cpu::CPUOptions optionsOf(const std::string &level,
   // More threads make it faster up to a point and cost memory.
   options.threads = std::clamp(std::thread::hardware_concurrency(), 1u, 8u);
   options.fewPasses = target.standsIn;
+  options.plainInstructions = target.plainInstructions;
   options.cache = defaultCache();
   return options;
 }
@@ -53,9 +54,9 @@ public:
       if (!library)
         return library.takeError();
       format::Library about;
-      about.file = "host-" + level + ".so";
       about.target = "cpu";
-      about.isa = level;
+      about.isa = target.plainInstructions ? levels().front() : level;
+      about.file = "host-" + about.isa + ".so";
       about.scratchBytes = library->scratchBytes;
       libraries.push_back({about, std::move(library->bytes)});
     }

@@ -145,6 +145,10 @@ static void addCompile(CLI::App &app, CompileOptions &options) {
                    "a numpy archive of stored logits that the package carries "
                    "for fathom verify, at most 16 MB")
       ->type_name("FILE.npz");
+  compile->add_flag("--plain-instructions", options.plainInstructions,
+                    "the bits of the one level that --cpu names, computed by "
+                    "instructions of x86-64-v3: to look at a level on a CPU "
+                    "that lacks it; slow");
   compile->add_flag("--layer-outputs", options.layerOutputs,
                     "let the package also give what each layer puts out, for "
                     "fathom verify by layer; costs memory");
@@ -400,6 +404,9 @@ int parseCommandLine(int argc, char **argv, CompileOptions &options) {
     if (options.command == Command::Compile && options.output.empty() &&
         options.stopAfter == Phase::All)
       return usage("no name for the package", "add -o NAME.fathom");
+    if (options.plainInstructions && options.levels.size() != 1)
+      return usage("--plain-instructions is for one level",
+                   "name it, as in --cpu x86-64-v4-amx");
     return -1;
   } catch (const std::exception &error) {
     std::cerr << "fathomc: error: " << error.what() << "\n";

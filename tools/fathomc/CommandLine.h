@@ -40,6 +40,7 @@ struct CompileOptions {
   bool layerOutputs = false;       // compile: streams after each layer
   std::string golden;              // compile: to travel with the package
   std::vector<std::string> levels; // of the host; empty: the target's default
+  bool plainInstructions = false;  // compile: of the one level that is given
   std::vector<std::string> disabledFusions;
   Phase stopAfter = Phase::All;
   std::string dumpDirectory; // empty: none

@@ -70,7 +70,9 @@ bool Compilation::chooseTarget() {
   if (!options.hostArchitecture.empty())
     targetOptions.hostArchitecture = options.hostArchitecture;
   hostOptions.levels = options.levels;
+  hostOptions.plainInstructions = options.plainInstructions;
   if (target == host) {
+    targetOptions.plainInstructions = options.plainInstructions;
     if (targetOptions.levels.empty())
       targetOptions.levels = options.levels;
     host = nullptr;

@@ -43,7 +43,7 @@ static bool attempt(const std::string &text, const std::string &isa,
     return false;
   fathom::cpu::CPUOptions options;
   options.isa = isa;
-  options.fewPasses = fewPasses;
+  options.fewPasses = fewPasses || plain;
   options.plainInstructions = plain;
   if (const char *folder = std::getenv("FATHOM_TEST_DUMP"))
     options.dumpDir = folder;
