@@ -10,7 +10,7 @@ import ref_numpy
 import rules
 from harness import (CONFIGS, GOLDEN, LEVELS, NAMES, NANO, NUMERICS, Skip,
                      best_level, check, compare_f32, has_level, how, only_level,
-                     require)
+                     require, with_full)
 
 # ---- f32 against the published code -----------------------------------------
 
@@ -31,6 +31,7 @@ def golden_level(level, numerics):
     and the runtime takes the one it is asked for."""
 
     def run(env):
+        with_full(env, level)
         golden = env.golden("mixed")
         checkpoint = env.checkpoint("mixed")
         if has_level(level):

@@ -10,7 +10,7 @@ import shutil
 import numpy as np
 
 from harness import (LEVELS, NAMES, NANO, Skip, check, compare_f32, has_level,
-                     how, only_level, require)
+                     how, only_level, require, with_full)
 
 # ---- Bits ----------------------------------------------------------------------
 
@@ -24,6 +24,7 @@ PLACES = (["--threads", 5], ["--threads", 5, "--chunk", 7], ["--pin", "none"],
 
 def same_bits(name, numerics, lengths, level=None, more=()):
     def run(env):
+        with_full(env, level)
         vocabulary = env.config(name)["vocab_size"]
         rng = np.random.default_rng(5)
         lines = [rng.integers(0, vocabulary, n) for n in lengths]

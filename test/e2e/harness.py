@@ -80,6 +80,12 @@ def plainly(level):
     return () if has_level(level) else ("--plain-instructions",)
 
 
+def with_full(env, level):
+    """Plain instructions take their time."""
+    if level and plainly(level) and not env.full:
+        raise Skip(f"this CPU has no {level}; in plain instructions with --full")
+
+
 def how(level):
     """For the report."""
     return f"; {level} in plain instructions" if level and plainly(level) else ""
