@@ -94,10 +94,7 @@ struct ColumnsDot {
 
   Value load(Value buffer, Value row, Value column, int64_t rows,
              int64_t columns) {
-    Type element = cast<MemRefType>(buffer.getType()).getElementType();
-    return amx::TileLoadOp::create(e.b, e.loc,
-                                   amx::TileType::get({rows, columns}, element),
-                                   buffer, ValueRange{row, column});
+    return loadTile(e, buffer, row, column, rows, columns);
   }
 
   void emit() {

@@ -37,10 +37,7 @@ struct AMXDot {
 
   Value load(Value buffer, Value row, Value column, int64_t rows,
              int64_t columns) {
-    Type element = cast<MemRefType>(buffer.getType()).getElementType();
-    return amx::TileLoadOp::create(e.b, e.loc,
-                                   amx::TileType::get({rows, columns}, element),
-                                   buffer, ValueRange{row, column});
+    return loadTile(e, buffer, row, column, rows, columns);
   }
   Value loadSum(Value row, int64_t group) {
     return load(acc, row, e.index(group * width), height, width);
@@ -282,6 +279,14 @@ struct AMXDot {
   }
 };
 } // namespace
+
+Value fathom::cpu::loadTile(Emit &e, Value buffer, Value row, Value column,
+                            int64_t rows, int64_t columns) {
+  Type element = cast<MemRefType>(buffer.getType()).getElementType();
+  return amx::TileLoadOp::create(e.b, e.loc,
+                                 amx::TileType::get({rows, columns}, element),
+                                 buffer, ValueRange{row, column});
+}
 
 void fathom::cpu::emitDotAMX(Emit &e, const NarrowWeights &w, Value x,
                              Value acc) {

@@ -206,13 +206,10 @@ Emit::Values BlockScaledWeights::lookUpBytes(Value row, Value byte,
 /// 32 weights of e4m3 by way of f16, where the bits mean a 256th of them. One
 /// that is no number becomes one: see searchesNaN().
 Emit::Values BlockScaledWeights::decodeE4M3(Value row, Value at) {
-  Type words = e.vec(32, e.b.getI16Type()), bytes = e.vec(32, e.b.getI8Type());
-  Value code =
-      arith::BitcastOp::create(e.b, e.loc, bytes, e.load(codes, {row, at}, 32));
-  Value v = arith::ExtSIOp::create(e.b, e.loc, words, code);
-  v = arith::ShLIOp::create(e.b, e.loc, v, e.constant(words, 7));
-  v = arith::AndIOp::create(e.b, e.loc, v, e.constant(words, -0x4001));
-  v = arith::BitcastOp::create(e.b, e.loc, e.vec(32, e.b.getF16Type()), v);
+  Value code = arith::BitcastOp::create(e.b, e.loc, codeBytes(),
+                                        e.load(codes, {row, at}, step));
+  Value v = e4m3AsF16(e, code);
+  v = arith::BitcastOp::create(e.b, e.loc, e.vec(step, e.b.getF16Type()), v);
   Emit::Values weights;
   for (int64_t at : {0, 16})
     weights.push_back(arith::ExtFOp::create(

@@ -95,11 +95,19 @@ void emitDotBlockScaled(Emit &e, Target target, mlir::Value codes,
                         mlir::Value scales, mlir::Value x, mlir::Value acc,
                         llvm::function_ref<void()> otherwise);
 
+/// rows x columns elements of a buffer from (row, column) on as a tile of AMX.
+mlir::Value loadTile(Emit &e, mlir::Value buffer, mlir::Value row,
+                     mlir::Value column, int64_t rows, int64_t columns);
+
 /// tn of bf16 on tiles: acc (MxN) += lhs (KxM)^T x rhs (KxN); whether the
 /// operands suit it depends on their types, K and N alone.
 bool suitsAMXColumns(mlir::Value lhs, mlir::Value rhs);
 void emitDotColumnsAMX(Emit &e, mlir::Value lhs, mlir::Value rhs,
                        mlir::Value acc);
+
+/// Codes of e4m3 (i8) as words, the bits of f16, of a 256th of their values;
+/// the one that is no number becomes a number.
+mlir::Value e4m3AsF16(Emit &e, mlir::Value codes);
 
 /// 64 codes of e4m3 (i8) as two vectors of 32 words, the bits of bf16, by table
 /// (Target::byteTables).

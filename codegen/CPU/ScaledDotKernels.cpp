@@ -26,6 +26,13 @@ static Value inF32(Emit &e, Value x) {
   return copy;
 }
 
+Value fathom::cpu::e4m3AsF16(Emit &e, Value codes) {
+  Type words = e.vec(lanesOf(codes.getType()), e.b.getI16Type());
+  Value v = arith::ExtSIOp::create(e.b, e.loc, words, codes);
+  v = arith::ShLIOp::create(e.b, e.loc, v, e.constant(words, 7));
+  return arith::AndIOp::create(e.b, e.loc, v, e.constant(words, -0x4001));
+}
+
 namespace {
 /// Weights of one operation and how they are read.
 struct ScaledWeights {
@@ -83,9 +90,7 @@ private:
          bytes = e.vec(lanes, b.getI8Type());
     Value code = arith::BitcastOp::create(b, e.loc, bytes,
                                           e.load(codes, {row, k}, lanes));
-    Value bits = arith::ExtSIOp::create(b, e.loc, words, code);
-    bits = arith::ShLIOp::create(b, e.loc, bits, e.constant(words, 7));
-    bits = arith::AndIOp::create(b, e.loc, bits, e.constant(words, -0x4001));
+    Value bits = e4m3AsF16(e, code);
     // The one magnitude that is no number; a weight like that must show.
     Value negative =
         arith::OrIOp::create(b, e.loc, code, e.constant(bytes, -0x80));
@@ -96,7 +101,6 @@ private:
     bits = arith::OrIOp::create(b, e.loc, bits, mask);
     bits =
         arith::BitcastOp::create(b, e.loc, e.vec(lanes, b.getF16Type()), bits);
-    // One step to the left in an f16 the bits mean a 256th.
     Type floats = e.vec(lanes, b.getF32Type());
     Value value = arith::ExtFOp::create(b, e.loc, floats, bits);
     return arith::MulFOp::create(b, e.loc, value, e.constant(floats, 256));
