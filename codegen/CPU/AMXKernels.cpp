@@ -176,13 +176,9 @@ struct AMXDot {
       Emit::Range init,
       function_ref<Emit::Values(const Decoder &, Value, Emit::Range)> body) {
     Decoder decoder(e, w);
-    return e.loop(0, w.k, w.group(), init, [&](Value first, Emit::Range outer) {
-      decoder.startGroup(first);
-      return e.loop(0, w.group(), w.unit(), outer,
-                    [&](Value k, Emit::Range inner) {
-                      touchScales(e.add(first, k));
-                      return body(decoder, e.add(first, k), inner);
-                    });
+    return decoder.forUnits(init, [&](Value k, Emit::Range inner) {
+      touchScales(k);
+      return body(decoder, k, inner);
     });
   }
 

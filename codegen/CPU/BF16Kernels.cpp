@@ -101,32 +101,13 @@ struct BF16Dot {
     e.loop(0, w.rows, rows, [&](Value m) { blockOf(w.codes, m, m, prefetch); });
   }
 
-  /// Calls body for every unit of k, with the decoder set for it.
-  Emit::Values forUnits(Decoder &decoder, Emit::Range init,
-                        function_ref<Emit::Values(Value, Emit::Range)> body) {
-    return e.loop(0, w.k, w.group(), init, [&](Value first, Emit::Range outer) {
-      decoder.startGroup(first);
-      return e.loop(0, w.group(), w.unit(), outer,
-                    [&](Value k, Emit::Range inner) {
-                      return body(e.add(first, k), inner);
-                    });
-    });
-  }
-
-  /// As far ahead and from as many places as in f32: BlockScaledDot.cpp. A row
-  /// of a unit is a line.
-  Strips strips() {
-    const bool fp4 = w.kind == NarrowWeights::Kind::FP4, one = count == 1;
-    int64_t bytes = !fp4 ? 16384 : one ? 4096 : 8192;
-    int64_t streams = fp4 ? (one ? 1 : 2) : (one ? 4 : 1);
-    return {e, w.codes, rows, bytes, streams, rows * w.k / w.unit()};
-  }
-
   /// Few tokens meet each weight while it is in a register.
   void decodedFew() {
     Decoder decoder(e, w);
     decoder.stageGroups();
-    Strips next = strips();
+    // A row of a unit is a line.
+    Strips next =
+        stripsOfScaled(e, w.codes, rows, count == 1, rows * w.k / w.unit());
     Prefetch nextScales(e, w.scales);
     e.loop(0, w.rows, rows, [&](Value m) {
       next.start(m);
@@ -141,7 +122,7 @@ struct BF16Dot {
           return decoder.decode(e.add(m, i), k);
         });
       };
-      Emit::Values sums = forUnits(decoder, noSums(), unit);
+      Emit::Values sums = decoder.forUnits(noSums(), unit);
       addTotals(e, sums, acc, m, e.index(0), rows, tokens);
     });
   }
@@ -152,7 +133,7 @@ struct BF16Dot {
     Decoder decoder(e, w);
     decoder.stageGroups();
     e.loop(0, w.rows, rows, [&](Value m) {
-      forUnits(decoder, {}, [&](Value k, Emit::Range) {
+      decoder.forUnits({}, [&](Value k, Emit::Range) {
         for (int64_t i = 0; i < rows; ++i)
           for (auto [n, v] : llvm::enumerate(decoder.decode(e.add(m, i), k)))
             e.store(v, stage, {e.index(i), e.add(k, 32 * n)});

@@ -100,17 +100,9 @@ struct BlockScaledDot : BlockScaledWeights {
 
   // ---- Few tokens ----
 
-  /// How far ahead and from how many places, as measured: PERFORMANCE.md.
-  Strips strips() {
-    const bool one = count == 1;
-    int64_t bytes = packed ? one ? 4096 : 8192 : 16384;
-    int64_t streams = packed ? one ? 1 : 2 : one ? 4 : 1;
-    return {e, codes, rowsAtOnce(), bytes, streams, k / step};
-  }
-
   void multiplyFew(Value acc) {
     int64_t blockM = rowsAtOnce();
-    Strips next = strips();
+    Strips next = stripsOfScaled(e, codes, blockM, count == 1, k / step);
     Prefetch nextScales(e, scales);
     e.loop(0, rows, blockM, [&](Value m) {
       next.start(m);

@@ -132,6 +132,18 @@ void Decoder::startGroup(Value k) {
     tables[i] = e.load(staged, {e.add(row, i), e.index(0)}, 64);
 }
 
+Emit::Values
+Decoder::forUnits(Emit::Range init,
+                  function_ref<Emit::Values(Value, Emit::Range)> body) {
+  return e.loop(0, w.k, w.group(), init, [&](Value first, Emit::Range outer) {
+    startGroup(first);
+    return e.loop(0, w.group(), w.unit(), outer,
+                  [&](Value k, Emit::Range inner) {
+                    return body(e.add(first, k), inner);
+                  });
+  });
+}
+
 void Decoder::makeTables(Value k) {
   Value block = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.group()));
   Value code = e.load(w.scales, {e.index(0), block}, 1);
@@ -259,14 +271,8 @@ static Value asOneRow(Emit &e, Value tile) {
       e.b, e.loc, ArrayRef<int64_t>{1, rows * columns}, flat, all);
 }
 
-Value fathom::cpu::scalesAreModerate(Emit &e, const NarrowWeights &w) {
-  // Weights lie in 2^-9 .. 448 (e4m3) or 0.5 .. 6 (e2m1).
-  bool packed = w.kind == Kind::FP4;
-  return scalesAreWithin(e, w.scales, packed ? 2 : 10, packed ? 252 : 246);
-}
-
-Value fathom::cpu::scalesAreWithin(Emit &e, Value scales, int64_t low,
-                                   int64_t high) {
+/// i1: all codes of scales [rows, columns] lie within low .. high.
+static Value scalesAreWithin(Emit &e, Value scales, int64_t low, int64_t high) {
   scales = asOneRow(e, scales);
   MemRefType type = typeOf(scales);
   int64_t rows = type.getDimSize(0), columns = type.getDimSize(1);
@@ -298,6 +304,12 @@ Value fathom::cpu::scalesAreWithin(Emit &e, Value scales, int64_t low,
     });
   return arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::ule, all,
                                e.constant(e.b.getI8Type(), high - low));
+}
+
+Value fathom::cpu::scalesAreModerate(Emit &e, const NarrowWeights &w) {
+  // Weights lie in 2^-9 .. 448 (e4m3) or 0.5 .. 6 (e2m1).
+  bool packed = w.kind == Kind::FP4;
+  return scalesAreWithin(e, w.scales, packed ? 2 : 10, packed ? 252 : 246);
 }
 
 // ---- Activations in the order of the weights --------------------------------
@@ -696,6 +708,14 @@ Strips::Strips(Emit &e, Value tile, int64_t height, int64_t bytes,
     : e(e), prefetch(e, tile), height(height),
       distance(Prefetch::rowsOf(tile, bytes, height)),
       streams(std::min(streams, steps)), steps(steps) {}
+
+Strips fathom::cpu::stripsOfScaled(Emit &e, Value codes, int64_t height,
+                                   bool one, int64_t steps) {
+  bool packed = typeOf(codes).getElementType().isInteger(8);
+  int64_t bytes = packed ? one ? 4096 : 8192 : 16384;
+  int64_t streams = packed ? one ? 1 : 2 : one ? 4 : 1;
+  return {e, codes, height, bytes, streams, steps};
+}
 
 void Strips::touch(Value step) {
   Value of = e.index(streams);

@@ -47,6 +47,10 @@ struct Decoder {
   void startGroup(mlir::Value k);
   /// Makes the tables of all groups here, once, for startGroup to load.
   void stageGroups();
+  /// Calls body for every unit of k, with the tables set for it.
+  Emit::Values
+  forUnits(Emit::Range init,
+           llvm::function_ref<Emit::Values(mlir::Value, Emit::Range)> body);
   /// vectors() x vector<32xbf16> of `row` from column k on.
   Emit::Values decode(mlir::Value row, mlir::Value k) const;
 
@@ -56,10 +60,7 @@ private:
   mlir::Value scaleWords(mlir::Value row, mlir::Value k) const;
 };
 
-/// i1: all codes of scales [rows, columns] lie within low .. high.
-mlir::Value scalesAreWithin(Emit &e, mlir::Value scales, int64_t low,
-                            int64_t high);
-/// They leave every weight within the normal numbers of bf16, which
+/// i1: the scales leave every weight within the normal numbers of bf16, which
 /// Decoder::scaled needs.
 mlir::Value scalesAreModerate(Emit &e, const NarrowWeights &w);
 
@@ -144,5 +145,11 @@ private:
   Prefetch prefetch;
   int64_t height, distance, streams, steps;
 };
+
+/// What a walk over weights of tile.dot_scaled touches, for one token or
+/// several: how far ahead and from how many places, as measured
+/// (PERFORMANCE.md).
+Strips stripsOfScaled(Emit &e, mlir::Value codes, int64_t height, bool one,
+                      int64_t steps);
 
 } // namespace fathom::cpu

@@ -9,8 +9,8 @@ import numpy as np
 import ref_numpy
 import rules
 from harness import (CONFIGS, GOLDEN, LEVELS, NAMES, NANO, NUMERICS, Skip,
-                     best_level, check, compare_f32, has_level, how, only_level,
-                     require, with_full)
+                     best_level, check, compare_f32, every_level, how,
+                     only_level, require, with_full)
 
 # ---- f32 against the published code -----------------------------------------
 
@@ -34,14 +34,11 @@ def golden_level(level, numerics):
         with_full(env, level)
         golden = env.golden("mixed")
         checkpoint = env.checkpoint("mixed")
-        if has_level(level):
-            package = env.package(checkpoint, numerics, "--cpu", ",".join(LEVELS))
-            asked = ("--cpu", level)
+        levels, asked = every_level(level)
+        package = env.package(checkpoint, numerics, *levels)
+        if asked:
             ran = env.level_that_runs(package, *asked)
             require(ran == level, f"{ran} runs")
-        else:
-            package = env.package(checkpoint, numerics, *only_level(level))
-            asked = ()
         found = env.logits(package, [golden["ids"]], *asked)
         if numerics == "f32":
             return compare_f32(found[golden["positions"]], golden["f32"]) + how(level)

@@ -9,8 +9,8 @@ import shutil
 
 import numpy as np
 
-from harness import (LEVELS, NAMES, NANO, Skip, check, compare_f32, has_level,
-                     how, only_level, require, with_full)
+from harness import (LEVELS, NAMES, NANO, Skip, check, compare_f32, every_level,
+                     how, require, with_full)
 
 # ---- Bits ----------------------------------------------------------------------
 
@@ -28,11 +28,7 @@ def same_bits(name, numerics, lengths, level=None, more=()):
         vocabulary = env.config(name)["vocab_size"]
         rng = np.random.default_rng(5)
         lines = [rng.integers(0, vocabulary, n) for n in lengths]
-        asked, levels = (), ()
-        if level and has_level(level):
-            asked, levels = ("--cpu", level), ("--cpu", ",".join(LEVELS))
-        elif level:
-            levels = only_level(level)
+        levels, asked = every_level(level) if level else ((), ())
         package = env.package(env.checkpoint(name), numerics, *levels)
         first = None
         runs = 0
@@ -363,10 +359,13 @@ def measure(env, package, *options):
                               2, "--json", check=True, timeout=600).out)
 
 
+def measures(rounds, env, package, *options):
+    return [measure(env, package, *options) for _ in range(rounds)]
+
+
 def best_of(rounds, value, env, package, *options):
     """Other work on the machine only ever takes time away."""
-    return max((measure(env, package, *options) for _ in range(rounds)),
-               key=value)
+    return max(measures(rounds, env, package, *options), key=value)
 
 
 def is_wide(result):
@@ -383,8 +382,8 @@ def bench_mid(env):
     package = mid_package(env)
     near = best_of(3, share, env, package, "--prompt-tokens", 100,
                    "--new-tokens", 64)
-    runs = [measure(env, package, "--context", 8000, "--prompt-tokens", 20,
-                    "--new-tokens", 64) for _ in range(3)]
+    runs = measures(3, env, package, "--context", 8000, "--prompt-tokens", 20,
+                    "--new-tokens", 64)
     far = max(runs, key=share)
     first = min(run["time_to_first_token_seconds"] for run in runs)
     text = (f"decode {near['decode_tokens_per_second']:.0f} tokens/s, "

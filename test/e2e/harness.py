@@ -58,7 +58,7 @@ def best_level():
     if asked:
         require_level(asked)
         return asked
-    runs = [level for level, needs in LEVELS.items() if needs <= cpu_flags()]
+    runs = [level for level in LEVELS if has_level(level)]
     if runs[-1] == "x86-64-v4-bf16" and is_intel():
         return "x86-64-v4"  # hostRank in runtime/drivers/host
     return runs[-1]
@@ -77,18 +77,26 @@ def only_level(level):
 
 
 def plainly(level):
-    return () if has_level(level) else ("--plain-instructions",)
+    return () if not level or has_level(level) else ("--plain-instructions",)
+
+
+def every_level(level):
+    """Options to compile a package that has the level, and to run just that:
+    one package of all levels where the CPU has it."""
+    if has_level(level):
+        return ("--cpu", ",".join(LEVELS)), ("--cpu", level)
+    return only_level(level), ()
 
 
 def with_full(env, level):
     """Plain instructions take their time."""
-    if level and plainly(level) and not env.full:
+    if plainly(level) and not env.full:
         raise Skip(f"this CPU has no {level}; in plain instructions with --full")
 
 
 def how(level):
     """For the report."""
-    return f"; {level} in plain instructions" if level and plainly(level) else ""
+    return f"; {level} in plain instructions" if plainly(level) else ""
 
 
 def require_level(level):

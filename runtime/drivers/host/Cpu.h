@@ -21,9 +21,9 @@ std::string isaName(int rank);
 /// registers first, which is for good and for all of the process.
 int cpuRank(int most = 6);
 
-/// Whether products of bf16 (vdpbf16ps) take no longer than f32's: they do on
-/// Intel's processors, four times as long for each product, as measured on
-/// Sapphire Rapids; on AMD's they take half.
+/// Whether a product of bf16 (vdpbf16ps) takes no longer than one of f32. On
+/// AMD's processors it takes half the time, on Intel's twice as long, as
+/// measured on Sapphire Rapids.
 bool multipliesBF16Fast();
 
 /// What x86-64-v3 needs and this CPU lacks ("AVX2, FMA"), "" if nothing.
