@@ -4,6 +4,7 @@
 // k = l, l+16, ...
 #include "codegen/CPU/BlockScaledWeights.h"
 #include "codegen/CPU/NarrowWeights.h"
+#include "codegen/CPU/PanelDot.h"
 
 using namespace mlir;
 using namespace fathom;
@@ -18,6 +19,7 @@ struct BlockScaledDot : BlockScaledWeights {
   int64_t count; // of tokens
   bool few;      // each weight is decoded once, in registers
   Value x;       // tokens in f32: of few by lanes, else as they come
+  std::optional<Panels> panels; // or, with registers of 256 bits, here
   Value exact;   // i1 of FP8: see takeWithScales()
 
   BlockScaledDot(Emit &e, Target target, Value codes, Value scales,
@@ -25,8 +27,12 @@ struct BlockScaledDot : BlockScaledWeights {
       : BlockScaledWeights(e, target, codes, scales) {
     count = typeOf(tokens).getDimSize(0);
     few = count <= (target.wide() ? 8 : 4);
-    x = few ? e.alloc({k / 16 * count, 16}, e.b.getF32Type())
-            : e.alloc({count, k}, e.b.getF32Type());
+    if (few)
+      x = e.alloc({k / 16 * count, 16}, e.b.getF32Type());
+    else if (target.wide())
+      x = e.alloc({count, k}, e.b.getF32Type());
+    else
+      panels.emplace(e, count, k, count % 2 ? 1 : 2);
     if (packed)
       take(tokens);
     else
@@ -52,11 +58,18 @@ struct BlockScaledDot : BlockScaledWeights {
     return {token, at};
   }
 
+  void storeToken(Value v, Value token, Value at) {
+    if (panels)
+      panels->store(v, token, at);
+    else
+      e.store(v, x, place(token, at));
+  }
+
   void take(Value tokens) {
     e.loop(0, count, 1, [&](Value token) {
       e.loop(0, k, 16, [&](Value at) {
         Value v = e.toF32(e.load(tokens, {token, at}, 16));
-        e.store(few ? weave(v) : v, x, place(token, at));
+        storeToken(few || panels ? weave(v) : v, token, at);
       });
     });
   }
@@ -82,7 +95,7 @@ struct BlockScaledDot : BlockScaledWeights {
           Value at = e.add(times(block, columnBlock), offset);
           Value v = e.toF32(e.load(tokens, {token, at}, 16));
           Value scaled = arith::MulFOp::create(e.b, e.loc, v, factor);
-          e.store(scaled, x, place(token, at));
+          storeToken(scaled, token, at);
           Value again = arith::MulFOp::create(e.b, e.loc, scaled, inverse);
           Value lost = arith::XOrIOp::create(e.b, e.loc, bits(again), bits(v));
           return {arith::OrIOp::create(e.b, e.loc, inner[0], lost)};
@@ -164,19 +177,42 @@ struct BlockScaledDot : BlockScaledWeights {
 
   void multiplyMany(Value acc) {
     int64_t blockM = rowsAtOnce();
-    Value stage = e.alloc({blockM, k}, e.b.getF32Type());
+    std::optional<Panels> stage;
+    Value rowsOf;
+    if (panels)
+      stage.emplace(e, blockM, k, blockM);
+    else
+      rowsOf = e.alloc({blockM, k}, e.b.getF32Type());
     e.loop(0, rows, blockM, [&](Value m) {
       e.loop(0, blockM, 1, [&](Value i) {
         Value row = e.add(m, i);
         e.loop(0, k, step, [&](Value at) {
-          for (auto [part, v] : llvm::enumerate(decode(row, at)))
-            e.store(packed ? weave(v, /*back=*/true) : v, stage,
-                    {i, e.add(at, part * 16)});
+          for (auto [part, v] : llvm::enumerate(decode(row, at))) {
+            Value column = e.add(at, part * 16);
+            if (stage)
+              stage->store(v, i, column);
+            else
+              e.store(packed ? weave(v, /*back=*/true) : v, rowsOf,
+                      {i, column});
+          }
         });
         if (searchesNaN())
-          ifRowHasNaN(row, [&] { e.store(nan(), stage, {i, e.index(0)}); });
+          ifRowHasNaN(row, [&] {
+            Value first = e.index(0);
+            if (stage)
+              stage->store(e.splat(nan(), 16), i, first);
+            else
+              e.store(nan(), rowsOf, {i, first});
+          });
       });
-      emitDotNT(e, target, stage, x, acc, m, blockM);
+      if (!stage)
+        return emitDotNT(e, target, rowsOf, x, acc, m, blockM);
+      auto weights = [&](int64_t row, Value at, int64_t half) {
+        return stage->load(e.index(0), row, at, half);
+      };
+      multiplyPanels(e, blockM, weights, *panels, acc, m, [&](Value sums) {
+        return packed ? weave(sums, /*back=*/true) : sums;
+      });
     });
   }
 };

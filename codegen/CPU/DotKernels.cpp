@@ -7,6 +7,7 @@
 // Levels with bf16 instructions have other sums for nt of bf16, AMX for tn,
 // too: see BF16Kernels.cpp, AMXKernels.cpp and AMXColumns.cpp.
 #include "codegen/CPU/NarrowWeights.h"
+#include "codegen/CPU/PanelDot.h"
 
 using namespace mlir;
 using namespace fathom;
@@ -196,6 +197,8 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotOp op, Target target,
       if (target.dotBF16())
         return emitDotBF16(e, *narrow, rhs, acc), success();
     }
+    if (suitsPanels(target, lhs, rhs))
+      return emitDotPanels(e, lhs, rhs, acc), success();
     if (sizeOf(lhs, 0) >= 8)
       rhs = e.beforeLoops(rhs, [&] { return extended(e, rhs); });
     emitDotNT(e, target, lhs, rhs, acc, e.index(0), sizeOf(lhs, 0));
