@@ -6,6 +6,8 @@
 #include "codegen/CPU/NarrowWeights.h"
 #include "codegen/CPU/PanelDot.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace fathom;
 using namespace fathom::cpu;
@@ -42,8 +44,9 @@ struct BlockScaledDot : BlockScaledWeights {
   int64_t rowsAtOnce() const {
     if (!few)
       return std::min<int64_t>(rows, 4);
-    int64_t most =
-        target.wide() ? (count > 4 ? 2 : 4) : (packed ? 2 : 4) / count;
+    int64_t most = target.wide()       ? (count > 4 ? 2 : 4)
+                   : packed && count < 4 ? 2
+                                         : 4 / count;
     return std::min(rows, std::max<int64_t>(most, 1));
   }
 
@@ -113,9 +116,17 @@ struct BlockScaledDot : BlockScaledWeights {
 
   // ---- Few tokens ----
 
+  /// Columns of one turn of a loop: what finds places and touches lines ahead
+  /// is as much as decoding FP4 with registers of 256 bits.
+  int64_t unitOfFew() const {
+    bool long_ = packed && !target.wide();
+    return long_ ? std::gcd<int64_t>(k, 128) : step;
+  }
+
   void multiplyFew(Value acc) {
     int64_t blockM = rowsAtOnce();
-    Strips next = stripsOfScaled(e, codes, blockM, count == 1, k / step);
+    int64_t unit = unitOfFew();
+    Strips next = stripsOfScaled(e, codes, blockM, count == 1, k / unit);
     Prefetch nextScales(e, scales);
     e.loop(0, rows, blockM, [&](Value m) {
       next.start(m);
@@ -127,9 +138,12 @@ struct BlockScaledDot : BlockScaledWeights {
       if (searchesNaN())
         init.push_back(e.zero(codeBytes()));
       Emit::Values sums =
-          e.loop(0, k, step, init, [&](Value at, Emit::Range before) {
-            next.touch(over(at, step));
-            return products(m, at, before);
+          e.loop(0, k / unit, 1, init, [&](Value number, Emit::Range before) {
+            next.touch(number);
+            Emit::Values sums(before);
+            for (int64_t at = 0; at < unit; at += step)
+              sums = products(m, e.add(times(number, unit), at), sums);
+            return sums;
           });
       Value largest = searchesNaN() ? sums.pop_back_val() : Value();
       if (packed)

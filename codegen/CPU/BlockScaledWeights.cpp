@@ -99,7 +99,21 @@ Value BlockScaledWeights::times(Value v, int64_t factor) {
   return arith::MulIOp::create(e.b, e.loc, v, e.index(factor));
 }
 
+/// (n s + c) / divisor is n (s / divisor) + c / divisor where s is a multiple:
+/// of a place in an unrolled loop a constant is left.
 Value BlockScaledWeights::over(Value v, int64_t divisor) {
+  int64_t added = 0;
+  Value scaled = v;
+  if (auto sum = v.getDefiningOp<arith::AddIOp>())
+    if (auto constant = getConstantIntValue(sum.getRhs())) {
+      added = *constant;
+      scaled = sum.getLhs();
+    }
+  if (auto product = scaled.getDefiningOp<arith::MulIOp>())
+    if (auto factor = getConstantIntValue(product.getRhs());
+        factor && *factor % divisor == 0)
+      return e.add(times(product.getLhs(), *factor / divisor),
+                   added / divisor);
   return arith::DivUIOp::create(e.b, e.loc, v, e.index(divisor));
 }
 
