@@ -22,7 +22,7 @@ struct BlockScaledDot : BlockScaledWeights {
   bool few;      // each weight is decoded once, in registers
   Value x;       // tokens in f32: of few by lanes, else as they come
   std::optional<Panels> panels; // or, with registers of 256 bits, here
-  Value exact;   // i1 of FP8: see takeWithScales()
+  Value exact;                  // i1 of FP8: see takeWithScales()
 
   BlockScaledDot(Emit &e, Target target, Value codes, Value scales,
                  Value tokens)
@@ -42,11 +42,13 @@ struct BlockScaledDot : BlockScaledWeights {
   }
 
   int64_t rowsAtOnce() const {
+    int64_t most = 4 / count;
     if (!few)
-      return std::min<int64_t>(rows, 4);
-    int64_t most = target.wide()       ? (count > 4 ? 2 : 4)
-                   : packed && count < 4 ? 2
-                                         : 4 / count;
+      most = 4;
+    else if (target.wide())
+      most = count > 4 ? 2 : 4;
+    else if (packed && count < 4)
+      most = 2;
     return std::min(rows, std::max<int64_t>(most, 1));
   }
 
@@ -114,19 +116,32 @@ struct BlockScaledDot : BlockScaledWeights {
                                   e.zero(e.b.getI32Type()));
   }
 
-  // ---- Few tokens ----
+  // ---- Walks along a row ----
 
-  /// Columns of one turn of a loop: what finds places and touches lines ahead
-  /// is as much as decoding FP4 with registers of 256 bits.
-  int64_t unitOfFew() const {
-    bool long_ = packed && !target.wide();
-    return long_ ? std::gcd<int64_t>(k, 128) : step;
+  /// Columns of one turn of a loop: with registers of 256 bits a line, since
+  /// finding places and touching what lies ahead takes as long as decoding.
+  int64_t unit() const {
+    return target.wide() ? step : std::gcd<int64_t>(k, packed ? 128 : 64);
   }
+
+  /// Calls `body` for every `step` columns, `touch` with every turn's number.
+  Emit::Values
+  alongRow(Emit::Range init, function_ref<void(Value)> touch,
+           function_ref<Emit::Values(Value at, Emit::Range)> body) {
+    return e.loop(0, k / unit(), 1, init, [&](Value turn, Emit::Range before) {
+      touch(turn);
+      Emit::Values next(before);
+      for (int64_t at = 0; at < unit(); at += step)
+        next = body(e.add(times(turn, unit()), at), next);
+      return next;
+    });
+  }
+
+  // ---- Few tokens ----
 
   void multiplyFew(Value acc) {
     int64_t blockM = rowsAtOnce();
-    int64_t unit = unitOfFew();
-    Strips next = stripsOfScaled(e, codes, blockM, count == 1, k / unit);
+    Strips next = stripsOfScaled(e, codes, blockM, count == 1, k / unit());
     Prefetch nextScales(e, scales);
     e.loop(0, rows, blockM, [&](Value m) {
       next.start(m);
@@ -137,19 +152,13 @@ struct BlockScaledDot : BlockScaledWeights {
       Emit::Values init(blockM * count, e.zero(e.vec(16, e.b.getF32Type())));
       if (searchesNaN())
         init.push_back(e.zero(codeBytes()));
-      Emit::Values sums =
-          e.loop(0, k / unit, 1, init, [&](Value number, Emit::Range before) {
-            next.touch(number);
-            Emit::Values sums(before);
-            for (int64_t at = 0; at < unit; at += step)
-              sums = products(m, e.add(times(number, unit), at), sums);
-            return sums;
+      Emit::Values sums = alongRow(
+          init, [&](Value turn) { next.touch(turn); },
+          [&](Value at, Emit::Range before) {
+            return products(m, at, before);
           });
       Value largest = searchesNaN() ? sums.pop_back_val() : Value();
-      if (packed)
-        for (Value &sum : sums)
-          sum = weave(sum, /*back=*/true);
-      addTotals(e, sums, acc, m, e.index(0), blockM, count);
+      addSums(sums, acc, m, blockM);
       if (!largest)
         return;
       e.ifThen(foundNaN(largest), [&] {
@@ -162,6 +171,25 @@ struct BlockScaledDot : BlockScaledWeights {
         });
       });
     });
+  }
+
+  void addSums(Emit::Range sums, Value acc, Value m, int64_t blockM) {
+    if (packed && !target.wide()) {
+      Emit::Values halves[2];
+      for (Value sum : sums)
+        for (int64_t i : {0, 1})
+          halves[i].push_back(vector::ExtractStridedSliceOp::create(
+              e.b, e.loc, sum, ArrayRef<int64_t>{8 * i}, ArrayRef<int64_t>{8},
+              ArrayRef<int64_t>{1}));
+      if (Value totals =
+              laneTotals(e, halves[0], halves[1], LaneOrder::Nibbles))
+        return addBlock(e, totals, acc, m, e.index(0), blockM, count);
+    }
+    Emit::Values woven(sums);
+    if (packed)
+      for (Value &sum : woven)
+        sum = weave(sum, /*back=*/true);
+    addTotals(e, woven, acc, m, e.index(0), blockM, count);
   }
 
   /// The sums after the products of `step` columns.
@@ -189,44 +217,52 @@ struct BlockScaledDot : BlockScaledWeights {
 
   // ---- More tokens: a few rows are decoded into scratch, then multiplied ----
 
+  /// Decodes a row; `take` gets 16 lanes and their column.
+  void decodeRow(Value row, function_ref<void(Value)> touch,
+                 function_ref<void(Value, Value)> take) {
+    alongRow({}, touch, [&](Value at, Emit::Range) -> Emit::Values {
+      for (auto [part, v] : llvm::enumerate(decode(row, at)))
+        take(v, e.add(at, part * 16));
+      return {};
+    });
+    if (searchesNaN())
+      ifRowHasNaN(row, [&] { take(e.splat(nan(), 16), e.index(0)); });
+  }
+
   void multiplyMany(Value acc) {
     int64_t blockM = rowsAtOnce();
-    std::optional<Panels> stage;
-    Value rowsOf;
-    if (panels)
-      stage.emplace(e, blockM, k, blockM);
-    else
-      rowsOf = e.alloc({blockM, k}, e.b.getF32Type());
+    Value stage = e.alloc({blockM, k}, e.b.getF32Type());
     e.loop(0, rows, blockM, [&](Value m) {
       e.loop(0, blockM, 1, [&](Value i) {
-        Value row = e.add(m, i);
-        e.loop(0, k, step, [&](Value at) {
-          for (auto [part, v] : llvm::enumerate(decode(row, at))) {
-            Value column = e.add(at, part * 16);
-            if (stage)
-              stage->store(v, i, column);
-            else
-              e.store(packed ? weave(v, /*back=*/true) : v, rowsOf,
-                      {i, column});
-          }
-        });
-        if (searchesNaN())
-          ifRowHasNaN(row, [&] {
-            Value first = e.index(0);
-            if (stage)
-              stage->store(e.splat(nan(), 16), i, first);
-            else
-              e.store(nan(), rowsOf, {i, first});
-          });
+        decodeRow(
+            e.add(m, i), [](Value) {},
+            [&](Value v, Value at) {
+              e.store(packed ? weave(v, /*back=*/true) : v, stage, {i, at});
+            });
       });
-      if (!stage)
-        return emitDotNT(e, target, rowsOf, x, acc, m, blockM);
+      emitDotNT(e, target, stage, x, acc, m, blockM);
+    });
+  }
+
+  /// The same with registers of 256 bits.
+  void multiplyManyInPanels(Value acc) {
+    int64_t blockM = rowsAtOnce(), turns = k / unit();
+    Panels stage(e, blockM, k, blockM);
+    Strips next =
+        stripsOfScaled(e, codes, blockM, /*one=*/false, blockM * turns);
+    e.loop(0, rows, blockM, [&](Value m) {
+      next.start(m);
+      e.loop(0, blockM, 1, [&](Value i) {
+        decodeRow(
+            e.add(m, i),
+            [&](Value turn) { next.touch(e.add(times(i, turns), turn)); },
+            [&](Value v, Value at) { stage.store(v, i, at); });
+      });
       auto weights = [&](int64_t row, Value at, int64_t half) {
-        return stage->load(e.index(0), row, at, half);
+        return stage.load(e.index(0), row, at, half);
       };
-      multiplyPanels(e, blockM, weights, *panels, acc, m, [&](Value sums) {
-        return packed ? weave(sums, /*back=*/true) : sums;
-      });
+      multiplyPanels(e, blockM, weights, *panels, acc, m,
+                     packed ? LaneOrder::Nibbles : LaneOrder::Natural);
     });
   }
 };
@@ -246,7 +282,12 @@ void fathom::cpu::emitDotBlockScaled(Emit &e, Target target, Value codes,
                                      function_ref<void()> otherwise) {
   BlockScaledDot dot(e, target, codes, scales, tokens);
   auto multiply = [&] {
-    dot.few ? dot.multiplyFew(acc) : dot.multiplyMany(acc);
+    if (dot.few)
+      dot.multiplyFew(acc);
+    else if (dot.panels)
+      dot.multiplyManyInPanels(acc);
+    else
+      dot.multiplyMany(acc);
   };
   if (dot.exact)
     e.ifElse(dot.exact, multiply, otherwise);

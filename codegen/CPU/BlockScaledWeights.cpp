@@ -112,8 +112,7 @@ Value BlockScaledWeights::over(Value v, int64_t divisor) {
   if (auto product = scaled.getDefiningOp<arith::MulIOp>())
     if (auto factor = getConstantIntValue(product.getRhs());
         factor && *factor % divisor == 0)
-      return e.add(times(product.getLhs(), *factor / divisor),
-                   added / divisor);
+      return e.add(times(product.getLhs(), *factor / divisor), added / divisor);
   return arith::DivUIOp::create(e.b, e.loc, v, e.index(divisor));
 }
 

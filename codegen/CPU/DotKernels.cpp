@@ -17,31 +17,28 @@ static int64_t sizeOf(Value buffer, int64_t dim) {
   return cast<MemRefType>(buffer.getType()).getDimSize(dim);
 }
 
+void fathom::cpu::addBlock(Emit &e, Value totals, Value acc, Value row,
+                           Value column, int64_t rows, int64_t columns) {
+  for (int64_t i = 0; i < rows; ++i) {
+    Emit::Values at{e.add(row, i), column};
+    Value part = totals;
+    if (columns == 1)
+      part =
+          vector::ExtractOp::create(e.b, e.loc, totals, ArrayRef<int64_t>{i});
+    else if (lanesOf(totals.getType()) > columns)
+      part = vector::ExtractStridedSliceOp::create(
+          e.b, e.loc, totals, ArrayRef<int64_t>{i * columns},
+          ArrayRef<int64_t>{columns}, ArrayRef<int64_t>{1});
+    Value old = e.load(acc, at, columns);
+    e.store(arith::AddFOp::create(e.b, e.loc, old, part), acc, at);
+  }
+}
+
 void fathom::cpu::addTotals(Emit &e, Emit::Range sums, Value acc, Value row,
                             Value column, int64_t rows, int64_t columns) {
-  bool together =
-      rows * columns > 1 && rows * columns <= lanesOf(sums[0].getType());
-  Value totals = together ? e.treeAddAll(sums) : Value();
+  if (rows * columns > 1 && rows * columns <= lanesOf(sums[0].getType()))
+    return addBlock(e, e.treeAddAll(sums), acc, row, column, rows, columns);
   for (int64_t i = 0; i < rows; ++i) {
-    if (together && columns == 1) {
-      Emit::Values at{e.add(row, i), column};
-      Value total =
-          vector::ExtractOp::create(e.b, e.loc, totals, ArrayRef<int64_t>{i});
-      e.store(arith::AddFOp::create(e.b, e.loc, e.load(acc, at, 1), total), acc,
-              at);
-      continue;
-    }
-    if (together) {
-      Value part = totals;
-      if (rows > 1)
-        part = vector::ExtractStridedSliceOp::create(
-            e.b, e.loc, totals, ArrayRef<int64_t>{i * columns},
-            ArrayRef<int64_t>{columns}, ArrayRef<int64_t>{1});
-      Emit::Values at{e.add(row, i), column};
-      Value old = e.load(acc, at, columns);
-      e.store(arith::AddFOp::create(e.b, e.loc, old, part), acc, at);
-      continue;
-    }
     for (int64_t j = 0; j < columns; ++j) {
       Emit::Values at{e.add(row, i), e.add(column, j)};
       Value total = e.treeAdd(sums[i * columns + j]);

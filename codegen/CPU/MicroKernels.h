@@ -75,7 +75,11 @@ mlir::LogicalResult expandOp(Emit &e, tile::DotScaledOp op, Target target,
 void emitDotNT(Emit &e, Target target, mlir::Value lhs, mlir::Value rhs,
                mlir::Value acc, mlir::Value accRow, int64_t rows);
 
-/// Adds the lane totals of a block of sums, row after row, to acc.
+/// Adds a block of totals, row after row in one vector, to acc.
+void addBlock(Emit &e, mlir::Value totals, mlir::Value acc, mlir::Value row,
+              mlir::Value column, int64_t rows, int64_t columns);
+
+/// The same with the lane totals of a block of sums.
 void addTotals(Emit &e, llvm::ArrayRef<mlir::Value> sums, mlir::Value acc,
                mlir::Value row, mlir::Value column, int64_t rows,
                int64_t columns);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "codegen/CPU/PanelDot.h"
+#include "codegen/CPU/NarrowWeights.h"
 
 using namespace mlir;
 using namespace fathom::cpu;
@@ -54,19 +55,98 @@ Value Panels::load(Value row, int64_t next, Value at, int64_t half) {
   return e.load(buffer, {line(row, at, half), e.index(next * kHalf)}, kHalf);
 }
 
+// ---- Totals -----------------------------------------------------------------
+
+static Value sumOfTwo(Emit &e, Value a, Value c, ArrayRef<int64_t> first,
+                      ArrayRef<int64_t> second) {
+  return arith::AddFOp::create(
+      e.b, e.loc, vector::ShuffleOp::create(e.b, e.loc, a, c, first),
+      vector::ShuffleOp::create(e.b, e.loc, a, c, second));
+}
+
+/// Lower and upper halves of 128 bits are added: of one register, or of two,
+/// half as many apart as there are.
+static Emit::Values addAcross(Emit &e, Emit::Range v) {
+  if (v.size() == 1)
+    return {sumOfTwo(e, v[0], v[0], {0, 1, 2, 3}, {4, 5, 6, 7})};
+  Emit::Values sums;
+  for (size_t i = 0; i < v.size() / 2; ++i)
+    sums.push_back(sumOfTwo(e, v[i], v[i + v.size() / 2],
+                            {0, 1, 2, 3, 8, 9, 10, 11},
+                            {4, 5, 6, 7, 12, 13, 14, 15}));
+  return sums;
+}
+
+/// Four lanes of four registers become one each, the first two added to the
+/// last two, then the two.
+static Emit::Values addFours(Emit &e, Emit::Range v) {
+  Emit::Values sums;
+  for (size_t i = 0; i < v.size(); i += 4) {
+    Value pairs[2];
+    for (size_t j : {0, 1})
+      pairs[j] =
+          sumOfTwo(e, v[i + 2 * j], v[i + 2 * j + 1],
+                   {0, 1, 8, 9, 4, 5, 12, 13}, {2, 3, 10, 11, 6, 7, 14, 15});
+    sums.push_back(sumOfTwo(e, pairs[0], pairs[1], {0, 2, 8, 10, 4, 6, 12, 14},
+                            {1, 3, 9, 11, 5, 7, 13, 15}));
+  }
+  return sums;
+}
+
+static Emit::Values addEach(Emit &e, Emit::Range a, Emit::Range c) {
+  Emit::Values sums;
+  for (auto [x, y] : llvm::zip_equal(a, c))
+    sums.push_back(arith::AddFOp::create(e.b, e.loc, x, y));
+  return sums;
+}
+
+/// The tree adds lanes 8 apart first, then 4, 2 and 1: where each two lie is
+/// what the order says.
+Value fathom::cpu::laneTotals(Emit &e, Emit::Range lower, Emit::Range upper,
+                              LaneOrder order) {
+  if (lower.size() != 8 && (lower.size() != 4 || order != LaneOrder::Nibbles))
+    return {};
+  switch (order) {
+  case LaneOrder::Natural:
+    return addFours(e, addAcross(e, addEach(e, lower, upper)))[0];
+  case LaneOrder::EvenOdd:
+    return addEach(e, addFours(e, addAcross(e, lower)),
+                   addFours(e, addAcross(e, upper)))[0];
+  case LaneOrder::Nibbles:
+    return addAcross(e, addEach(e, addFours(e, lower), addFours(e, upper)))[0];
+  }
+  llvm_unreachable("an order");
+}
+
 // ---- Products ---------------------------------------------------------------
+
+/// 16 lanes in the order of k.
+static Value inOrder(Emit &e, Value lower, Value upper, LaneOrder order) {
+  SmallVector<int64_t> from(kLanes);
+  for (int64_t i = 0; i < kLanes; ++i) {
+    int64_t lane = order == LaneOrder::Natural ? i
+                   : order == LaneOrder::EvenOdd
+                       ? i % 8 * 2 + i / 8
+                       : i % 4 * 4 + i / 8 * 2 + i / 4 % 2;
+    from[lane] = i;
+  }
+  return vector::ShuffleOp::create(e.b, e.loc, lower, upper, from);
+}
 
 void fathom::cpu::multiplyPanels(
     Emit &e, int64_t rows,
     function_ref<Value(int64_t row, Value at, int64_t half)> weights,
-    Panels tokens, Value acc, Value m, function_ref<Value(Value)> inOrder) {
-  int64_t columns = tokens.height;
+    Panels tokens, Value acc, Value m, LaneOrder order,
+    function_ref<void(Value)> touch) {
+  int64_t columns = tokens.height, sixteens = tokens.k / kLanes;
   Type lanes = e.vec(kHalf, e.b.getF32Type());
   e.loop(0, tokens.rows, columns, [&](Value column) {
     Emit::Values halves[2];
     for (int64_t half : {0, 1}) {
       auto step = [&](Value at, Emit::Range sums) {
         Emit::Values next(sums), right;
+        if (touch && half == 0)
+          touch(e.add(times(e, over(e, column, columns), sixteens), at));
         for (int64_t j = 0; j < columns; ++j)
           right.push_back(tokens.load(column, j, at, half));
         for (int64_t i = 0; i < rows; ++i) {
@@ -79,13 +159,13 @@ void fathom::cpu::multiplyPanels(
         return next;
       };
       Emit::Values init(rows * columns, e.zero(lanes));
-      halves[half] = e.loop(0, tokens.k / kLanes, 1, init, step);
+      halves[half] = e.loop(0, sixteens, 1, init, step);
     }
-    auto all = llvm::to_vector(llvm::seq<int64_t>(0, kLanes));
+    if (Value totals = laneTotals(e, halves[0], halves[1], order))
+      return addBlock(e, totals, acc, m, column, rows, columns);
     Emit::Values sums;
     for (auto [lower, upper] : llvm::zip_equal(halves[0], halves[1]))
-      sums.push_back(inOrder(
-          vector::ShuffleOp::create(e.b, e.loc, lower, upper, all)));
+      sums.push_back(inOrder(e, lower, upper, order));
     addTotals(e, sums, acc, m, column, rows, columns);
   });
 }
@@ -106,8 +186,8 @@ static Value everySecond(Emit &e, Value buffer, Value row, Value at,
   v = half ? arith::AndIOp::create(e.b, e.loc, v, e.constant(pairs, -0x10000))
                  .getResult()
            : arith::ShLIOp::create(e.b, e.loc, v, e.constant(pairs, 16));
-  return vector::BitCastOp::create(e.b, e.loc,
-                                   e.vec(kHalf, e.b.getF32Type()), v);
+  return vector::BitCastOp::create(e.b, e.loc, e.vec(kHalf, e.b.getF32Type()),
+                                   v);
 }
 
 bool fathom::cpu::suitsPanels(Target target, Value lhs, Value rhs) {
@@ -133,17 +213,24 @@ void fathom::cpu::emitDotPanels(Emit &e, Value lhs, Value rhs, Value acc) {
     });
     return tokens.buffer;
   });
-  SmallVector<int64_t> order;
-  for (int64_t lane = 0; lane < kLanes; ++lane)
-    order.push_back(lane % 2 * kHalf + lane / 2);
-  auto inOrder = [&](Value sums) -> Value {
-    return vector::ShuffleOp::create(e.b, e.loc, sums, sums, order);
-  };
+  // Weights from memory are met by the first block of tokens. Of many tokens
+  // it is a small part, and touches would cost the others more.
+  int64_t lines = kRows * k / 32, perLine = count / kTokens;
+  std::optional<Strips> strips;
+  if (count <= 8)
+    strips.emplace(e, lhs, kRows, /*bytes=*/16384, /*streams=*/1, lines);
+  auto touch = [&](Value number) { strips->touch(over(e, number, perLine)); };
   e.loop(0, typeOf(lhs).getDimSize(0), kRows, [&](Value m) {
     auto weights = [&](int64_t row, Value at, int64_t half) {
       return everySecond(e, lhs, e.add(m, row), times(e, at, kLanes), half);
     };
-    multiplyPanels(e, kRows, weights, Panels(e, packed, count, k), acc, m,
-                   inOrder);
+    Panels tokens(e, packed, count, k);
+    if (strips)
+      strips->start(m);
+    if (strips)
+      multiplyPanels(e, kRows, weights, tokens, acc, m, LaneOrder::EvenOdd,
+                     touch);
+    else
+      multiplyPanels(e, kRows, weights, tokens, acc, m, LaneOrder::EvenOdd);
   });
 }

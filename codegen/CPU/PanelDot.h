@@ -34,16 +34,30 @@ private:
   Emit &e;
 };
 
+/// Which of 16 lanes two registers have.
+enum class LaneOrder {
+  Natural, // 0 to 7; 8 to 15
+  EvenOdd, // 0, 2, ... 14; 1, 3, ... 15
+  Nibbles, // 0, 4, 8, 12, 1, 5, 9, 13; 2, 6, 10, 14, 3, 7, 11, 15
+};
+
+/// The totals of 4 or 8 sums, each by the halving tree over its lanes, in one
+/// vector, or nothing for an order and a number of sums that have no short way:
+/// shuffles stay within the halves of a register where they can.
+mlir::Value laneTotals(Emit &e, Emit::Range lower, Emit::Range upper,
+                       LaneOrder order);
+
 /// Adds to acc, from row `m` on, the products of `rows` rows with all tokens,
-/// as many at a time as their panels are high. `weights` gives half of the
-/// lanes of a row in the sixteen number `at`; `inOrder` puts 16 lanes of sums
-/// into the order of k if both operands have another.
+/// as many at a time as their panels are high: 1 to 8 sums. `weights` gives
+/// half of the lanes of a row in the sixteen number `at`; `touch` is told which
+/// of all sixteens of all blocks of tokens is next, in the first of their two
+/// halves.
 void multiplyPanels(
     Emit &e, int64_t rows,
     llvm::function_ref<mlir::Value(int64_t row, mlir::Value at, int64_t half)>
         weights,
-    Panels tokens, mlir::Value acc, mlir::Value m,
-    llvm::function_ref<mlir::Value(mlir::Value)> inOrder);
+    Panels tokens, mlir::Value acc, mlir::Value m, LaneOrder order,
+    llvm::function_ref<void(mlir::Value)> touch = nullptr);
 
 /// dot nt of bf16 that way: whether the operands suit it depends on the target,
 /// their types and shapes.
