@@ -20,9 +20,9 @@ namespace {
 struct BlockScaledDot : BlockScaledWeights {
   int64_t count; // of tokens
   bool few;      // each weight is decoded once, in registers
-  Value x;       // tokens in f32: of few by lanes, else as they come
-  std::optional<Panels> panels; // or, with registers of 256 bits, here
-  Value exact;                  // i1 of FP8: see takeWithScales()
+  Value exact;   // i1 of FP8: see takeWithScales()
+  Value x;       // tokens in f32: of few by lanes, of many as they come
+  std::optional<Panels> panels; // or here, with registers of 256 bits
 
   BlockScaledDot(Emit &e, Target target, Value codes, Value scales,
                  Value tokens)
@@ -34,7 +34,7 @@ struct BlockScaledDot : BlockScaledWeights {
     else if (target.wide())
       x = e.alloc({count, k}, e.b.getF32Type());
     else
-      panels.emplace(e, count, k, count % 2 ? 1 : 2);
+      panels.emplace(e, count, k, /*height=*/2);
     if (packed)
       take(tokens);
     else

@@ -224,13 +224,12 @@ void fathom::cpu::emitDotPanels(Emit &e, Value lhs, Value rhs, Value acc) {
     auto weights = [&](int64_t row, Value at, int64_t half) {
       return everySecond(e, lhs, e.add(m, row), times(e, at, kLanes), half);
     };
-    Panels tokens(e, packed, count, k);
-    if (strips)
+    function_ref<void(Value)> ahead = nullptr;
+    if (strips) {
       strips->start(m);
-    if (strips)
-      multiplyPanels(e, kRows, weights, tokens, acc, m, LaneOrder::EvenOdd,
-                     touch);
-    else
-      multiplyPanels(e, kRows, weights, tokens, acc, m, LaneOrder::EvenOdd);
+      ahead = touch;
+    }
+    multiplyPanels(e, kRows, weights, Panels(e, packed, count, k), acc, m,
+                   LaneOrder::EvenOdd, ahead);
   });
 }

@@ -182,6 +182,8 @@ TEST_P(CpuLevel, OrderOfSumsForEverySize) {
                            {8, 64, 64},
                            {1, 16, 64},
                            {64, 32, 64},
+                           {64, 8, 512},
+                           {8, 16, 64},
                            {32, 8, 2}})
       checkDot(GetParam(), form, m, n, k, k >= 64 && k != 128);
 }
