@@ -23,8 +23,9 @@ struct AMXDot {
   Prefetch prefetch;
   std::optional<Prefetch> scales; // FP8 has few
   Value unread;                   // see stayAwake()
+  Value asked; // groups with columns that are asked for; null: all
 
-  AMXDot(Emit &e, const NarrowWeights &w, Value x, Value acc)
+  AMXDot(Emit &e, const NarrowWeights &w, Value x, Value acc, Value columns)
       : e(e), w(w), acc(acc), height(std::min<int64_t>(w.rows, 16)),
         blocks(std::min<int64_t>(w.rows / height, 2)), prefetch(e, w.codes) {
     if (w.kind == NarrowWeights::Kind::FP4)
@@ -33,6 +34,8 @@ struct AMXDot {
     groups = cast<MemRefType>(x.getType()).getDimSize(0) / width;
     tokens = packForAMX(e, w, x);
     unread = e.alloc({16, 2 * width}, e.b.getBF16Type());
+    if (columns)
+      asked = arith::CeilDivUIOp::create(e.b, e.loc, columns, e.index(width));
   }
 
   Value load(Value buffer, Value row, Value column, int64_t rows,
@@ -109,7 +112,7 @@ struct AMXDot {
     int64_t together = std::min<int64_t>(groups, 4 / blocks);
     e.loop(0, w.rows, height * blocks, [&](Value m) {
       startStrip(m);
-      e.loop(0, groups, together, [&](Value group) {
+      e.loop(groups, asked, together, [&](Value group) {
         inRegisters(m, group, together, [&](int64_t block, Value k) {
           Value row = e.add(m, height * block);
           Value a = load(w.codes, row, k, height, 32);
@@ -266,7 +269,7 @@ struct AMXDot {
         });
         return Emit::Values();
       });
-      e.loop(0, groups, 2, [&](Value group) {
+      e.loop(groups, asked, 2, [&](Value group) {
         inRegisters(m, group, 2, [&](int64_t block, Value k) {
           return load(stage, e.index(height * block), k, height, 32);
         });
@@ -285,8 +288,8 @@ Value fathom::cpu::loadTile(Emit &e, Value buffer, Value row, Value column,
 }
 
 void fathom::cpu::emitDotAMX(Emit &e, const NarrowWeights &w, Value x,
-                             Value acc) {
-  AMXDot dot(e, w, x, acc);
+                             Value acc, Value columns) {
+  AMXDot dot(e, w, x, acc, columns);
   if (w.kind == NarrowWeights::Kind::BF16)
     dot.plain();
   else if (dot.groups * dot.blocks <= 4)

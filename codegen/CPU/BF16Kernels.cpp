@@ -15,11 +15,13 @@ namespace {
 struct BF16Dot {
   Emit &e;
   const NarrowWeights &w;
-  Value acc, x; // x: tokens as they come, or by packTokens in one row
+  Value acc, columns;
+  Value x; // tokens as they come, or by packTokens in one row
   int64_t count, tokens, rows;
 
-  BF16Dot(Emit &e, const NarrowWeights &w, Value tokens, Value acc)
-      : e(e), w(w), acc(acc), x(tokens) {
+  BF16Dot(Emit &e, const NarrowWeights &w, Value tokens, Value acc,
+          Value columns)
+      : e(e), w(w), acc(acc), columns(columns), x(tokens) {
     count = cast<MemRefType>(x.getType()).getDimSize(0);
     this->tokens = std::min<int64_t>(count, 8);
     bool plain = w.kind == NarrowWeights::Kind::BF16;
@@ -80,7 +82,7 @@ struct BF16Dot {
   void blockOf(Value weights, Value from, Value accRow,
                std::optional<Prefetch> prefetch) {
     const int64_t ahead = Prefetch::rowsAhead(weights, rows);
-    e.loop(0, count, tokens, [&](Value token) {
+    e.loop(count, columns, tokens, [&](Value token) {
       auto step = [&](Value k, Emit::Range sums) {
         return products(sums, token, k, 32, [&](int64_t i) -> Emit::Values {
           Value row = e.add(from, i);
@@ -146,8 +148,8 @@ struct BF16Dot {
 } // namespace
 
 void fathom::cpu::emitDotBF16(Emit &e, const NarrowWeights &w, Value x,
-                              Value acc) {
-  BF16Dot dot(e, w, x, acc);
+                              Value acc, Value columns) {
+  BF16Dot dot(e, w, x, acc, columns);
   if (w.kind == NarrowWeights::Kind::BF16)
     dot.plain();
   else if (dot.tokens == dot.count)

@@ -20,15 +20,21 @@ namespace {
 struct BlockScaledDot : BlockScaledWeights {
   int64_t count; // of tokens
   bool few;      // each weight is decoded once, in registers
+  Value columns; // of the result that are asked for; null: all
+  Value taken;   // how many tokens are taken for them: all of a block of sums
   Value exact;   // i1 of FP8: see takeWithScales()
   Value x;       // tokens in f32: of few by lanes, of many as they come
   std::optional<Panels> panels; // or here, with registers of 256 bits
 
   BlockScaledDot(Emit &e, Target target, Value codes, Value scales,
-                 Value tokens)
+                 Value tokens, Value columns)
       : BlockScaledWeights(e, target, codes, scales) {
     count = typeOf(tokens).getDimSize(0);
     few = count <= (target.wide() ? 8 : 4);
+    if (columns && !few) {
+      this->columns = columns;
+      taken = e.roundUp(columns, 4);
+    }
     if (few)
       x = e.alloc({k / 16 * count, 16}, e.b.getF32Type());
     else if (target.wide())
@@ -71,7 +77,7 @@ struct BlockScaledDot : BlockScaledWeights {
   }
 
   void take(Value tokens) {
-    e.loop(0, count, 1, [&](Value token) {
+    e.loop(count, taken, 1, [&](Value token) {
       e.loop(0, k, 16, [&](Value at) {
         Value v = e.toF32(e.load(tokens, {token, at}, 16));
         storeToken(few || panels ? weave(v) : v, token, at);
@@ -107,6 +113,8 @@ struct BlockScaledDot : BlockScaledWeights {
         };
         return e.loop(0, columnBlock, 16, outer, step);
       };
+      if (taken)
+        return e.loop(e.index(0), taken, 1, before, perToken);
       return e.loop(0, count, 1, before, perToken);
     };
     Value lost = e.loop(0, k / columnBlock, 1, e.zero(words), perBlock)[0];
@@ -240,7 +248,7 @@ struct BlockScaledDot : BlockScaledWeights {
               e.store(packed ? weave(v, /*back=*/true) : v, stage, {i, at});
             });
       });
-      emitDotNT(e, target, stage, x, acc, m, blockM);
+      emitDotNT(e, target, stage, x, acc, m, blockM, columns);
     });
   }
 
@@ -261,7 +269,7 @@ struct BlockScaledDot : BlockScaledWeights {
       auto weights = [&](int64_t row, Value at, int64_t half) {
         return stage.load(e.index(0), row, at, half);
       };
-      multiplyPanels(e, blockM, weights, *panels, acc, m,
+      multiplyPanels(e, blockM, weights, *panels, acc, m, columns,
                      packed ? LaneOrder::Nibbles : LaneOrder::Natural);
     });
   }
@@ -279,8 +287,9 @@ bool fathom::cpu::suitsBlockScaled(Value codes, Value scales) {
 
 void fathom::cpu::emitDotBlockScaled(Emit &e, Target target, Value codes,
                                      Value scales, Value tokens, Value acc,
+                                     Value columns,
                                      function_ref<void()> otherwise) {
-  BlockScaledDot dot(e, target, codes, scales, tokens);
+  BlockScaledDot dot(e, target, codes, scales, tokens, columns);
   auto multiply = [&] {
     if (dot.few)
       dot.multiplyFew(acc);

@@ -108,11 +108,11 @@ struct GatherScaledOpModel
   }
 };
 
-/// The accumulator is updated in place; `acc` is the last operand.
+/// The accumulator is updated in place.
 template <typename Op>
 struct DotModel : BufferizableOpInterface::ExternalModel<DotModel<Op>, Op> {
   static bool isAcc(Operation *op, OpOperand &operand) {
-    return operand.getOperandNumber() == op->getNumOperands() - 1;
+    return &operand == &cast<Op>(op).getAccMutable();
   }
   bool bufferizesToMemoryRead(Operation *, OpOperand &,
                               const AnalysisState &) const {
@@ -131,17 +131,23 @@ struct DotModel : BufferizableOpInterface::ExternalModel<DotModel<Op>, Op> {
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
                           const BufferizationOptions &options,
                           BufferizationState &state) const {
+    auto dot = cast<Op>(op);
     SmallVector<Value> operands;
     for (Value operand : op->getOperands()) {
+      if (operand == dot.getColumns())
+        continue;
       FailureOr<Value> buffer = getBuffer(rewriter, operand, options, state);
       if (failed(buffer))
         return failure();
       operands.push_back(*buffer);
     }
     Emit e{rewriter, op->getLoc()};
-    if (failed(expandOp(e, cast<Op>(op), targetOf(op), operands)))
+    Value acc = operands.back(), columns = dot.getColumns();
+    if (columns)
+      columns = e.clamp(columns, cast<MemRefType>(acc.getType()).getDimSize(1));
+    if (failed(expandOp(e, dot, targetOf(op), operands, columns)))
       return failure();
-    replaceOpWithBufferizedValues(rewriter, op, operands.back());
+    replaceOpWithBufferizedValues(rewriter, op, acc);
     return success();
   }
 };

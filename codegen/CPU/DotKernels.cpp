@@ -49,7 +49,8 @@ void fathom::cpu::addTotals(Emit &e, Emit::Range sums, Value acc, Value row,
 }
 
 void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
-                            Value acc, Value accRow, int64_t rows) {
+                            Value acc, Value accRow, int64_t rows,
+                            Value columns) {
   int64_t n = sizeOf(rhs, 0), k = sizeOf(rhs, 1);
   int64_t lanes = std::min(k, kLanes);
   // Accumulators of two (one) registers each, operands must fit beside them.
@@ -68,7 +69,7 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
   e.loop(0, rows, blockM, [&](Value m) {
     if (strips)
       strips->start(m);
-    e.loop(0, n, blockN, [&](Value column) {
+    auto block = [&](Value column) {
       Emit::Values init(blockM * blockN, e.zero(vector));
       auto step = [&](Value at, Emit::Range sums) {
         Emit::Values next(sums), right;
@@ -85,7 +86,8 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
       };
       Emit::Values sums = e.loop(0, k, lanes, init, step);
       addTotals(e, sums, acc, e.add(m, accRow), column, blockM, blockN);
-    });
+    };
+    e.loop(n, columns, blockN, block);
   });
 }
 
@@ -179,7 +181,7 @@ static Value extended(Emit &e, Value x) {
 }
 
 LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotOp op, Target target,
-                                    Buffers operands) {
+                                    Buffers operands, Value columns) {
   Value lhs = operands[0], rhs = operands[1], acc = operands[2];
   for (Value operand : {lhs, rhs}) {
     Type element = cast<MemRefType>(operand.getType()).getElementType();
@@ -190,15 +192,15 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotOp op, Target target,
   if (op.getForm() == tile::DotForm::NT) {
     if (auto narrow = NarrowWeights::of(lhs, rhs)) {
       if (target.amx())
-        return emitDotAMX(e, *narrow, rhs, acc), success();
+        return emitDotAMX(e, *narrow, rhs, acc, columns), success();
       if (target.dotBF16())
-        return emitDotBF16(e, *narrow, rhs, acc), success();
+        return emitDotBF16(e, *narrow, rhs, acc, columns), success();
     }
     if (suitsPanels(target, lhs, rhs))
-      return emitDotPanels(e, lhs, rhs, acc), success();
+      return emitDotPanels(e, lhs, rhs, acc, columns), success();
     if (sizeOf(lhs, 0) >= 8)
       rhs = e.beforeLoops(rhs, [&] { return extended(e, rhs); });
-    emitDotNT(e, target, lhs, rhs, acc, e.index(0), sizeOf(lhs, 0));
+    emitDotNT(e, target, lhs, rhs, acc, e.index(0), sizeOf(lhs, 0), columns);
     return success();
   }
   bool transposed = op.getForm() == tile::DotForm::TN;

@@ -27,6 +27,11 @@ Value Emit::sub(Value a, Value c) {
   return arith::SubIOp::create(b, loc, a, c);
 }
 
+Value Emit::roundUp(Value value, int64_t n) {
+  value = arith::CeilDivUIOp::create(b, loc, value, index(n));
+  return arith::MulIOp::create(b, loc, value, index(n));
+}
+
 Value Emit::clamp(Value value, int64_t high) {
   Value low = arith::MaxSIOp::create(b, loc, value, index(0));
   return arith::MinSIOp::create(b, loc, low, index(high));
@@ -49,6 +54,13 @@ void Emit::loop(Value low, Value high, int64_t step,
   body(op.getInductionVar());
 }
 
+void Emit::loop(int64_t high, Value some, int64_t step,
+                function_ref<void(Value)> body) {
+  if (some && step < high)
+    return loop(index(0), some, step, body);
+  loop(0, high, step, body);
+}
+
 Emit::Values Emit::loop(int64_t low, int64_t high, int64_t step, Range init,
                         function_ref<Values(Value, Range)> body) {
   if (low + step >= high)
@@ -57,8 +69,12 @@ Emit::Values Emit::loop(int64_t low, int64_t high, int64_t step, Range init,
     loop(low, high, step, [&](Value iv) { body(iv, {}); });
     return {};
   }
-  auto op =
-      scf::ForOp::create(b, loc, index(low), index(high), index(step), init);
+  return loop(index(low), index(high), step, init, body);
+}
+
+Emit::Values Emit::loop(Value low, Value high, int64_t step, Range init,
+                        function_ref<Values(Value, Range)> body) {
+  auto op = scf::ForOp::create(b, loc, low, high, index(step), init);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(op.getBody());
   Values args(op.getRegionIterArgs().begin(), op.getRegionIterArgs().end());

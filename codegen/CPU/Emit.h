@@ -27,6 +27,8 @@ struct Emit {
     return c == 0 ? a : add(a, index(c));
   }
   mlir::Value sub(mlir::Value a, mlir::Value c);
+  /// The next multiple of `n` of a number that is not negative.
+  mlir::Value roundUp(mlir::Value value, int64_t n);
   /// value limited to 0 .. high, signed.
   mlir::Value clamp(mlir::Value value, int64_t high);
 
@@ -35,7 +37,13 @@ struct Emit {
             llvm::function_ref<void(mlir::Value)> body);
   void loop(mlir::Value low, mlir::Value high, int64_t step,
             llvm::function_ref<void(mlir::Value)> body);
+  /// From 0 to `high`, or to `some` if that is given and it takes more than one
+  /// iteration.
+  void loop(int64_t high, mlir::Value some, int64_t step,
+            llvm::function_ref<void(mlir::Value)> body);
   Values loop(int64_t low, int64_t high, int64_t step, Range init,
+              llvm::function_ref<Values(mlir::Value, Range)> body);
+  Values loop(mlir::Value low, mlir::Value high, int64_t step, Range init,
               llvm::function_ref<Values(mlir::Value, Range)> body);
   /// One loop of step 1 per extent, outermost first.
   void nest(llvm::ArrayRef<int64_t> extents,

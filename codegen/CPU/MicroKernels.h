@@ -65,15 +65,18 @@ mlir::LogicalResult expandOp(Emit &e, tile::UnpackFP4Op op, Buffers operands,
                              Buffers results);
 mlir::LogicalResult expandOp(Emit &e, tile::PackFP4Op op, Buffers operands,
                              Buffers results);
+/// `columns`, here and below: how many of the result are asked for, at least 0
+/// and at most all; null: all.
 mlir::LogicalResult expandOp(Emit &e, tile::DotOp op, Target target,
-                             Buffers operands);
+                             Buffers operands, mlir::Value columns);
 mlir::LogicalResult expandOp(Emit &e, tile::DotScaledOp op, Target target,
-                             Buffers operands);
+                             Buffers operands, mlir::Value columns);
 
 /// acc (MxN f32) += lhs (MxK) x rhs (NxK)^T for buffers of f32 or bf16; rows
 /// of lhs and acc from `lhsRow`/`accRow` on.
 void emitDotNT(Emit &e, Target target, mlir::Value lhs, mlir::Value rhs,
-               mlir::Value acc, mlir::Value accRow, int64_t rows);
+               mlir::Value acc, mlir::Value accRow, int64_t rows,
+               mlir::Value columns = {});
 
 /// Adds a block of totals, row after row in one vector, to acc.
 void addBlock(Emit &e, mlir::Value totals, mlir::Value acc, mlir::Value row,
@@ -86,10 +89,10 @@ void addTotals(Emit &e, llvm::ArrayRef<mlir::Value> sums, mlir::Value acc,
 
 /// Dots whose weights suit NarrowWeights, with the sums of these files.
 struct NarrowWeights;
-void emitDotAMX(Emit &e, const NarrowWeights &w, mlir::Value x,
-                mlir::Value acc);
+void emitDotAMX(Emit &e, const NarrowWeights &w, mlir::Value x, mlir::Value acc,
+                mlir::Value columns);
 void emitDotBF16(Emit &e, const NarrowWeights &w, mlir::Value x,
-                 mlir::Value acc);
+                 mlir::Value acc, mlir::Value columns);
 
 /// tile.dot_scaled in f32, fast; whether the operands suit it depends on their
 /// types and how many weights share a scale. `otherwise` writes what takes
@@ -97,6 +100,7 @@ void emitDotBF16(Emit &e, const NarrowWeights &w, mlir::Value x,
 bool suitsBlockScaled(mlir::Value codes, mlir::Value scales);
 void emitDotBlockScaled(Emit &e, Target target, mlir::Value codes,
                         mlir::Value scales, mlir::Value x, mlir::Value acc,
+                        mlir::Value columns,
                         llvm::function_ref<void()> otherwise);
 
 /// rows x columns elements of a buffer from (row, column) on as a tile of AMX.

@@ -136,37 +136,37 @@ static Value inOrder(Emit &e, Value lower, Value upper, LaneOrder order) {
 void fathom::cpu::multiplyPanels(
     Emit &e, int64_t rows,
     function_ref<Value(int64_t row, Value at, int64_t half)> weights,
-    Panels tokens, Value acc, Value m, LaneOrder order,
+    Panels tokens, Value acc, Value m, Value columns, LaneOrder order,
     function_ref<void(Value)> touch) {
-  int64_t columns = tokens.height, sixteens = tokens.k / kLanes;
+  int64_t together = tokens.height, sixteens = tokens.k / kLanes;
   Type lanes = e.vec(kHalf, e.b.getF32Type());
-  e.loop(0, tokens.rows, columns, [&](Value column) {
+  e.loop(tokens.rows, columns, together, [&](Value column) {
     Emit::Values halves[2];
     for (int64_t half : {0, 1}) {
       auto step = [&](Value at, Emit::Range sums) {
         Emit::Values next(sums), right;
         if (touch && half == 0)
-          touch(e.add(times(e, over(e, column, columns), sixteens), at));
-        for (int64_t j = 0; j < columns; ++j)
+          touch(e.add(times(e, over(e, column, together), sixteens), at));
+        for (int64_t j = 0; j < together; ++j)
           right.push_back(tokens.load(column, j, at, half));
         for (int64_t i = 0; i < rows; ++i) {
           Value left = weights(i, at, half);
-          for (int64_t j = 0; j < columns; ++j) {
-            Value &sum = next[i * columns + j];
+          for (int64_t j = 0; j < together; ++j) {
+            Value &sum = next[i * together + j];
             sum = e.fma(left, right[j], sum);
           }
         }
         return next;
       };
-      Emit::Values init(rows * columns, e.zero(lanes));
+      Emit::Values init(rows * together, e.zero(lanes));
       halves[half] = e.loop(0, sixteens, 1, init, step);
     }
     if (Value totals = laneTotals(e, halves[0], halves[1], order))
-      return addBlock(e, totals, acc, m, column, rows, columns);
+      return addBlock(e, totals, acc, m, column, rows, together);
     Emit::Values sums;
     for (auto [lower, upper] : llvm::zip_equal(halves[0], halves[1]))
       sums.push_back(inOrder(e, lower, upper, order));
-    addTotals(e, sums, acc, m, column, rows, columns);
+    addTotals(e, sums, acc, m, column, rows, together);
   });
 }
 
@@ -198,11 +198,13 @@ bool fathom::cpu::suitsPanels(Target target, Value lhs, Value rhs) {
          right.getDimSize(1) % kLanes == 0;
 }
 
-void fathom::cpu::emitDotPanels(Emit &e, Value lhs, Value rhs, Value acc) {
+void fathom::cpu::emitDotPanels(Emit &e, Value lhs, Value rhs, Value acc,
+                                Value columns) {
   int64_t count = typeOf(rhs).getDimSize(0), k = typeOf(rhs).getDimSize(1);
   Value packed = e.beforeLoops(rhs, [&] {
     Panels tokens(e, count, k, kTokens);
-    e.loop(0, count, 1, [&](Value token) {
+    Value taken = columns ? e.roundUp(columns, kTokens) : Value();
+    e.loop(count, taken, 1, [&](Value token) {
       e.loop(0, k, kLanes, [&](Value at) {
         Value even = everySecond(e, rhs, token, at, 0),
               odd = everySecond(e, rhs, token, at, 1);
@@ -230,6 +232,6 @@ void fathom::cpu::emitDotPanels(Emit &e, Value lhs, Value rhs, Value acc) {
       ahead = touch;
     }
     multiplyPanels(e, kRows, weights, Panels(e, packed, count, k), acc, m,
-                   LaneOrder::EvenOdd, ahead);
+                   columns, LaneOrder::EvenOdd, ahead);
   });
 }

@@ -56,12 +56,13 @@ void multiplyPanels(
     Emit &e, int64_t rows,
     llvm::function_ref<mlir::Value(int64_t row, mlir::Value at, int64_t half)>
         weights,
-    Panels tokens, mlir::Value acc, mlir::Value m, LaneOrder order,
-    llvm::function_ref<void(mlir::Value)> touch = nullptr);
+    Panels tokens, mlir::Value acc, mlir::Value m, mlir::Value columns,
+    LaneOrder order, llvm::function_ref<void(mlir::Value)> touch = nullptr);
 
 /// dot nt of bf16 that way: whether the operands suit it depends on the target,
 /// their types and shapes.
 bool suitsPanels(Target target, mlir::Value lhs, mlir::Value rhs);
-void emitDotPanels(Emit &e, mlir::Value lhs, mlir::Value rhs, mlir::Value acc);
+void emitDotPanels(Emit &e, mlir::Value lhs, mlir::Value rhs, mlir::Value acc,
+                   mlir::Value columns);
 
 } // namespace fathom::cpu

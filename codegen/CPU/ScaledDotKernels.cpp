@@ -140,14 +140,14 @@ static LogicalResult inFloats(Emit &e, tile::DotScaledOp op, Buffers operands) {
 
 /// Weights whose rows share the scales of their columns, or FP4.
 static LogicalResult expandBlock(Emit &e, tile::DotScaledOp op, Target target,
-                                 Buffers operands) {
+                                 Buffers operands, Value columns) {
   Value x = operands[2], acc = operands[3];
   auto narrow = NarrowWeights::of(operands[0], operands[1], x);
   LogicalResult result = success();
   auto otherwise = [&] { result = inFloats(e, op, operands); };
   if (!narrow || !(target.amx() || target.dotBF16())) {
     if (suitsBlockScaled(operands[0], operands[1]))
-      emitDotBlockScaled(e, target, operands[0], operands[1], x, acc,
+      emitDotBlockScaled(e, target, operands[0], operands[1], x, acc, columns,
                          otherwise);
     else
       otherwise();
@@ -159,8 +159,8 @@ static LogicalResult expandBlock(Emit &e, tile::DotScaledOp op, Target target,
   auto emitDot = target.amx() ? emitDotAMX : emitDotBF16;
   pack(e, *narrow, x); // where the next dot of x finds it, too
   e.ifElse(
-      scalesAreModerate(e, *narrow), [&] { emitDot(e, *narrow, x, acc); },
-      otherwise);
+      scalesAreModerate(e, *narrow),
+      [&] { emitDot(e, *narrow, x, acc, columns); }, otherwise);
   return result;
 }
 
@@ -184,7 +184,8 @@ static Value someRows(Emit &e, Value buffer, int64_t first, int64_t count) {
 }
 
 LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotScaledOp op,
-                                    Target target, Buffers operands) {
+                                    Target target, Buffers operands,
+                                    Value columns) {
   // FP8: the narrow kernels take rows that share their scales.
   int64_t blocks = cast<MemRefType>(operands[1].getType()).getDimSize(0);
   int64_t rows = cast<MemRefType>(operands[0].getType()).getDimSize(0);
@@ -196,10 +197,10 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotScaledOp op,
       SmallVector<Value> part{someRows(e, operands[0], i * count, count),
                               someRows(e, operands[1], i, 1), operands[2],
                               someRows(e, operands[3], i * count, count)};
-      if (failed(expandBlock(e, op, target, part)))
+      if (failed(expandBlock(e, op, target, part, columns)))
         return failure();
     }
     return success();
   }
-  return expandBlock(e, op, target, operands);
+  return expandBlock(e, op, target, operands, columns);
 }

@@ -211,7 +211,9 @@ static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
           x = k.mul(k.f32(x), k.broadcast(inverse, {1}, shape));
           Value g = k.f32(k.load(k.arg(1), k0, {n}));
           x = k.to(k.mul(x, k.broadcast(g, {0}, shape)), element);
-          return quantise ? quantised(k, l.shapes, x, quantise) : XTile(x);
+          XTile tile =
+              quantise ? quantised(k, l.shapes, x, quantise) : XTile(x);
+          return tile.ofTokens(t, count);
         };
         WeightOperand operand{k.arg(weight),
                               linear.getScale() ? k.arg(weight + 1) : Value()};

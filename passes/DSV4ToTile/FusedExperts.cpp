@@ -372,7 +372,7 @@ void FusedExperts::routedUp(KernelBuilder &k, ArrayRef<Part> parts,
     } else {
       Value token = tokensOfPairs(k, pair, real(), chosen);
       x = [=, &k](Value k0, int64_t width) {
-        return xArg.gather(k, token, k0, {tokens, width});
+        return xArg.gather(k, token, k0, {tokens, width}).ofTokens(at, end);
       };
     }
     Value weight =

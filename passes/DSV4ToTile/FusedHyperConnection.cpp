@@ -57,7 +57,9 @@ static void linearAndUpdate(Lowering &l, dsv4::LinearOp linear,
           bounds = {count, k.ci(w.k)};
         auto loadX = [&](Value k0, int64_t width) {
           XTile tile = x.load(k, {t, k0}, {tokens, width}, bounds);
-          return quantise ? quantised(k, l.shapes, tile.x, quantise) : tile;
+          return quantise ? quantised(k, l.shapes, tile.x, quantise)
+                                .ofTokens(tile.first, tile.end)
+                          : tile;
         };
         WeightOperand operand{k.arg(weightAt),
                               scaled ? k.arg(weightAt + 1) : Value()};

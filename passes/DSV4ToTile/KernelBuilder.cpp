@@ -247,13 +247,15 @@ Value KernelBuilder::rows(Value tile, Value at, int64_t n) {
       b, loc, RankedTensorType::get({n, width}, from.getElementType()), tile,
       offsets, sizes, strides);
 }
-Value KernelBuilder::dot(tile::DotForm form, Value lhs, Value rhs, Value acc) {
-  return tile::DotOp::create(b, loc, acc.getType(), lhs, rhs, acc, form);
+Value KernelBuilder::dot(tile::DotForm form, Value lhs, Value rhs, Value acc,
+                         Value columns) {
+  return tile::DotOp::create(b, loc, acc.getType(), lhs, rhs, acc, columns,
+                             form);
 }
 Value KernelBuilder::dotScaled(Value weight, Value scale, Value x, Value acc,
-                               Value xScale) {
+                               Value xScale, Value columns) {
   return tile::DotScaledOp::create(b, loc, acc.getType(), weight, scale, x, acc,
-                                   xScale);
+                                   xScale, columns);
 }
 Value KernelBuilder::powerOfTwoCeil(Value x) {
   Shape shape = type(x).getShape();

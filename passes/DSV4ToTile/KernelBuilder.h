@@ -110,10 +110,12 @@ public:
   Value extract(Value tile, Value at, int64_t n);
   /// n rows of a tile [m, *] from row `at` on; all lie inside.
   Value rows(Value tile, Value at, int64_t n);
-  Value dot(tile::DotForm form, Value lhs, Value rhs, Value acc);
+  /// `columns`: how many of the result are asked for; null: all.
+  Value dot(tile::DotForm form, Value lhs, Value rhs, Value acc,
+            Value columns = {});
   /// `xScale`: of x where it is codes; else null.
   Value dotScaled(Value weight, Value scale, Value x, Value acc,
-                  Value xScale = {});
+                  Value xScale = {}, Value columns = {});
   /// 2^ceil(log2 x) of positive normal x, from the exponent bits.
   Value powerOfTwoCeil(Value x);
 

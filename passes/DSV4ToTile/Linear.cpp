@@ -27,6 +27,7 @@ WeightTile WeightTile::of(const TileShapes &shapes, Shape shape, Type element,
                : even;
   w.ragged = w.n % w.rows != 0;
   w.turnElements = shapes.turnElements;
+  w.countsTokens = shapes.countsTokens;
   return w;
 }
 
@@ -74,13 +75,16 @@ XTile ActivationArg::load(KernelBuilder &k, ArrayRef<Value> at, Shape shape,
     Value tile = k.load(k.arg(arg), from, size, limits);
     return k.reshape(tile, {size.front(), size.back()});
   };
-  Value x = take(rows, at, shape, bounds);
+  XTile tile = take(rows, at, shape, bounds);
+  if (!bounds.empty())
+    tile = tile.ofTokens(at.front(), bounds.front());
   if (!scales)
-    return x;
+    return tile;
   int64_t n = block(k);
   SmallVector<int64_t> size(shape);
   size.back() /= n;
-  return {x, take(scales, inBlocks(k, at, n), size, inBlocks(k, bounds, n))};
+  tile.scale = take(scales, inBlocks(k, at, n), size, inBlocks(k, bounds, n));
+  return tile;
 }
 
 XTile ActivationArg::gather(KernelBuilder &k, Value which, Value column,
@@ -168,6 +172,9 @@ SmallVector<Value> WeightTile::dot(KernelBuilder &b,
   for (int64_t i = 0; ahead && i < chunks; ++i)
     for (WeightOperand weight : weights)
       loaded.push_back(loadAt(i, weight));
+  Value columns;
+  if (countsTokens && x.end && b.type(x.x).getDimSize(0) > 1)
+    columns = b.subi(x.end, x.first);
   SmallVector<Value> sums(acc);
   for (int64_t i = 0; i < chunks; ++i) {
     XTile part = x;
@@ -177,9 +184,10 @@ SmallVector<Value> WeightTile::dot(KernelBuilder &b,
     for (size_t j = 0; j < weights.size(); ++j) {
       WeightOperand w =
           ahead ? loaded[i * weights.size() + j] : loadAt(i, weights[j]);
-      sums[j] =
-          w.scale ? b.dotScaled(w.weight, w.scale, part.x, sums[j], part.scale)
-                  : b.dot(tile::DotForm::NT, w.weight, part.x, sums[j]);
+      sums[j] = w.scale ? b.dotScaled(w.weight, w.scale, part.x, sums[j],
+                                      part.scale, columns)
+                        : b.dot(tile::DotForm::NT, w.weight, part.x, sums[j],
+                                columns);
     }
   }
   return sums;

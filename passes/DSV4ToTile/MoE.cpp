@@ -248,7 +248,8 @@ static void gateUp(Experts &x) {
               if (x.inOrder.rows)
                 return input.load(k, {at, k0}, {x.tokens, width},
                                   {end, k.ci(w.k)});
-              return input.gather(k, token, k0, {x.tokens, width});
+              return input.gather(k, token, k0, {x.tokens, width})
+                  .ofTokens(at, end);
             };
             auto gu = walkK(k, w, up, row, x.tokens, loadX);
             Value weight =

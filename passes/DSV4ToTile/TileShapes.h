@@ -95,6 +95,9 @@ struct TileShapes {
   /// so that it is read once.
   int64_t heldPieces;
 
+  /// Whether products with weights are told how many of a tile's tokens are
+  /// there, and leave the others out.
+  bool countsTokens;
   /// Whether quantised inputs of products with scaled weights go through memory
   /// as codes and scales, for targets that multiply codes.
   bool codes;

@@ -11,7 +11,17 @@ namespace fathom {
 /// scale for each block of channels.
 struct XTile {
   Value x, scale;
+  /// Its tokens are numbers `first` to `end` - 1, and what is behind them is of
+  /// none; null: all are there.
+  Value first, end;
   XTile(Value x, Value scale = {}) : x(x), scale(scale) {}
+
+  XTile ofTokens(Value from, Value to) const {
+    XTile tile = *this;
+    tile.first = from;
+    tile.end = to;
+    return tile;
+  }
 };
 
 /// The arguments of a kernel that are an activation: what products take and
@@ -60,6 +70,8 @@ struct WeightTile {
   bool byCodes = false;
   /// Rows of the last block lie beyond the matrix.
   bool ragged;
+  /// Products are told how many tokens are there.
+  bool countsTokens;
 
   /// `shape` and `element` of the stored weight; `rowUnit`: a block of rows may
   /// not straddle multiples of it (output groups). `tokens` of a program: for

@@ -15,16 +15,20 @@ def Tile_DotOp : Tile_Op<"dot", [Pure, AllTypesMatch<["acc", "result"]>]> {
     Operands f32 or bf16, products exact, sums in f32. One element of the
     result depends on its row and column alone and is summed in an order that
     depends on K and on the form, never on M or N.
+
+    With `columns` only the first so many columns of the result are asked for:
+    the others may be anything.
   }];
   let arguments = (ins Tile_Tile:$lhs, Tile_Tile:$rhs, TensorOf<[F32]>:$acc,
-                       Tile_DotFormAttr:$form);
+                       Optional<Index>:$columns, Tile_DotFormAttr:$form);
   let results = (outs TensorOf<[F32]>:$result);
-  let assemblyFormat = [{$form $lhs `,` $rhs `,` $acc attr-dict
+  let assemblyFormat = [{$form $lhs `,` $rhs `,` $acc (`columns` $columns^)? attr-dict
     `:` type($lhs) `,` type($rhs) `,` type($acc)}];
   let hasVerifier = 1;
 }
 
-def Tile_DotScaledOp : Tile_Op<"dot_scaled", [Pure, AllTypesMatch<["acc", "result"]>]> {
+def Tile_DotScaledOp : Tile_Op<"dot_scaled", [Pure, AllTypesMatch<["acc", "result"]>,
+                                              AttrSizedOperandSegments]> {
   let summary = "acc + (block-scaled weight tile) x (tokens)^T";
   let description = [{
     `weight` MxK f8E4M3FN, or Mx(K/2) i8 with packed e2m1 (low nibble first);
@@ -38,11 +42,15 @@ def Tile_DotScaledOp : Tile_Op<"dot_scaled", [Pure, AllTypesMatch<["acc", "resul
     depends on K, on the formats and on the scales' blocks along K, never on M
     or N. On the CPU: the same sums, bit for bit, as `dot nt` of the decoded
     operands.
+
+    `columns` as for `dot`.
   }];
   let arguments = (ins Tile_Tile:$weight, TensorOf<[F8E8M0FNU]>:$scale, Tile_Tile:$x,
-                       TensorOf<[F32]>:$acc, Optional<TensorOf<[F8E8M0FNU]>>:$x_scale);
+                       TensorOf<[F32]>:$acc, Optional<TensorOf<[F8E8M0FNU]>>:$x_scale,
+                       Optional<Index>:$columns);
   let results = (outs TensorOf<[F32]>:$result);
-  let assemblyFormat = [{$weight `,` $scale `,` $x (`scaled` $x_scale^)? `,` $acc attr-dict
+  let assemblyFormat = [{$weight `,` $scale `,` $x (`scaled` $x_scale^)? `,` $acc
+    (`columns` $columns^)? attr-dict
     `:` type($weight) `,` type($scale) `,` type($x) (`scaled` type($x_scale)^)? `,` type($acc)}];
   let hasVerifier = 1;
 }

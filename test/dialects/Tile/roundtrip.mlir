@@ -51,6 +51,11 @@ func.func @compute(%a: tensor<4x16xbf16>, %b: tensor<8x16xf32>, %w: tensor<8x64x
   %codes = arith.truncf %x : tensor<4x64xbf16> to tensor<4x64xf8E4M3FN>
   %ones = arith.constant dense<1.0> : tensor<4x1xf8E8M0FNU>
   %coded = tile.dot_scaled %w, %s, %codes scaled %ones, %acc2 : tensor<8x64xf8E4M3FN>, tensor<1x2xf8E8M0FNU>, tensor<4x64xf8E4M3FN> scaled tensor<4x1xf8E8M0FNU>, tensor<8x4xf32>
+  %two = arith.constant 2 : index
+  // CHECK: tile.dot <nt> %{{.*}}, %{{.*}}, %{{.*}} columns %{{.*}} : tensor<4x16xbf16>, tensor<8x16xf32>, tensor<4x8xf32>
+  %some = tile.dot <nt> %a, %b, %acc columns %two : tensor<4x16xbf16>, tensor<8x16xf32>, tensor<4x8xf32>
+  // CHECK: tile.dot_scaled %{{.*}} scaled %{{.*}}, %{{.*}} columns %{{.*}} : tensor<8x64xf8E4M3FN>
+  %somecoded = tile.dot_scaled %w, %s, %codes scaled %ones, %acc2 columns %two : tensor<8x64xf8E4M3FN>, tensor<1x2xf8E8M0FNU>, tensor<4x64xf8E4M3FN> scaled tensor<4x1xf8E8M0FNU>, tensor<8x4xf32>
   // CHECK: tile.dot_scaled %{{.*}} : tensor<8x32xi8>, tensor<1x2xf8E8M0FNU>, tensor<4x64xbf16>, tensor<8x4xf32>
   %4 = tile.dot_scaled %w4, %s, %x, %acc2 : tensor<8x32xi8>, tensor<1x2xf8E8M0FNU>, tensor<4x64xbf16>, tensor<8x4xf32>
   // CHECK: %[[R:.*]] = tile.reduce <max> %{{.*}} {dim = 1 : i64} : tensor<8x16xf32>

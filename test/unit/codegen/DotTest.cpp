@@ -407,6 +407,74 @@ TEST_P(CpuLevel, CodedActivationsAreTheirValues) {
     }
 }
 
+/// Columns that are not asked for are not made, whatever their tokens are, and
+/// those that are have the bits that they have in a full tile.
+static void checkColumns(const std::string &level, const std::string &format,
+                         int n) {
+  constexpr int m = 32, k = 256;
+  bool fp4 = format == "fp4", plain = format == "bf16";
+  std::string text = plain ? fill(dotText, {{"FORM", "nt"},
+                                            {"A", size(m)},
+                                            {"B", size(k)},
+                                            {"C", size(n)},
+                                            {"D", size(k)},
+                                            {"M", size(m)},
+                                            {"N", size(n)},
+                                            {"T", "bf16"}})
+                           : scaled(fp4, m, n, k, fp4 ? m : 1,
+                                    fp4 ? k / 32 : k / 128, /*bf16=*/true);
+  auto replace = [&](const std::string &from, const std::string &to) {
+    size_t at = text.find(from);
+    ASSERT_NE(at, std::string::npos);
+    text.replace(at, from.size(), to);
+  };
+  replace("f32>) {", "f32>, %count: index) {");
+  replace(", %z :", ", %z columns %count :");
+  auto kernels = CompiledKernels::compile(text, level);
+  ASSERT_TRUE(kernels);
+  auto scales = randomBytes(m * k / 32, 6), codes = weightBytes(m * k);
+  for (uint8_t &byte : scales)
+    byte = 110 + byte % 20;
+  std::vector<uint16_t> w, tokens;
+  for (float v : random<float>(m * k, 3))
+    w.push_back(ref::encodeBF16(v));
+  for (float v : random<float>(n * k, 4))
+    tokens.push_back(ref::encodeBF16(v));
+  std::vector<float> zeros(m * n);
+  auto run = [&](const std::vector<uint16_t> &x, uint64_t count) {
+    std::vector<float> o(m * n);
+    auto word = [](const auto &v) {
+      return reinterpret_cast<uint64_t>(v.data());
+    };
+    kernels->runWords("dot", {plain ? word(w) : word(codes),
+                              plain ? word(x) : word(scales),
+                              plain ? word(zeros) : word(x), word(o), count});
+    return o;
+  };
+  std::vector<float> full = run(tokens, n);
+  for (int count : {0, 1, 3, 8, 13, n / 2, n - 1}) {
+    std::vector<uint16_t> x = tokens;
+    std::fill(x.begin() + count * k, x.end(), uint16_t(0x7FC0)); // NaN
+    std::vector<float> some = run(x, count);
+    for (int i = 0; i < m; ++i)
+      for (int j = 0; j < n; ++j) {
+        if (j < count)
+          ASSERT_EQ(bitsOf(some[i * n + j]), bitsOf(full[i * n + j]))
+              << format << " " << count << " of " << n << " at " << i << ","
+              << j;
+        else if (j >= std::max(32, (count + 31) / 32 * 32)) // of no block
+          ASSERT_EQ(some[i * n + j], 0.0f) << format << " " << count << " of "
+                                           << n << " at " << i << "," << j;
+      }
+  }
+}
+
+TEST_P(CpuLevel, ColumnsNotAskedFor) {
+  for (const char *format : {"bf16", "fp8", "fp4"})
+    for (int n : {16, 64})
+      checkColumns(GetParam(), format, n);
+}
+
 /// Every scale, the extremes included, times every code: one weight a row.
 TEST_P(CpuLevel, AllCodesTimesAllScales) {
   for (bool fp4 : {true, false}) {
