@@ -29,10 +29,13 @@ struct Target {
   bool dotBF16() const { return level == Level::V4BF16; }
   bool amx() const { return level == Level::V4AMX; }
   /// Whether a program that takes tokens of an expert by tiles has one of so
-  /// many. A vector kernel multiplies all that the tile could hold, so small
-  /// ones pay; a register of AMX has one shape in a whole function, so that
-  /// there are no more than two.
-  bool takesTokens(int64_t tokens) const { return !amx() || tokens >= 4; }
+  /// many. A vector kernel multiplies all of up to eight that the tile could
+  /// hold, so small ones pay, and of a large tile no more than there are, so
+  /// that one is enough; a register of AMX has one shape in a whole function,
+  /// so that there are no more than two.
+  bool takesTokens(int64_t tokens) const {
+    return amx() ? tokens >= 4 : tokens != 16;
+  }
   /// Bytes of two registers by number.
   bool byteTables() const { return level >= Level::V4BF16; }
 };

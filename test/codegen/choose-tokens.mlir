@@ -46,6 +46,31 @@ tile.kernel @four(%s: memref<4xindex>, %o: memref<64xindex>) {
   tile.return
 }
 
+// A vector kernel makes no more of a large tile than is there: one size of them.
+// CHECK-LABEL: tile.kernel @two(
+// CHECK: %[[S32:.*]] = memref.load {{.*}}[%c0]
+// CHECK: %[[END:.*]] = memref.load {{.*}}[%c1]
+// TWO: scf.for %{{.*}} = %c0 to %[[S32]] step %c32
+// TWO: scf.for %{{.*}} = %[[S32]] to %[[END]] step %c16
+// ALL: scf.for %{{.*}} = %c0 to %[[END]] step %c32
+// ALL-NOT: scf.for
+// CHECK: tile.return
+tile.kernel @two(%s: memref<2xindex>, %o: memref<64xindex>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c16 = arith.constant 16 : index
+  %c32 = arith.constant 32 : index
+  %s32 = memref.load %s[%c0] : memref<2xindex>
+  %end = memref.load %s[%c1] : memref<2xindex>
+  scf.for %t = %c0 to %s32 step %c32 {
+    memref.store %c32, %o[%t] : memref<64xindex>
+  } {tile.tokens = 32 : i64}
+  scf.for %t = %s32 to %end step %c16 {
+    memref.store %c16, %o[%t] : memref<64xindex>
+  } {tile.tokens = 16 : i64}
+  tile.return
+}
+
 // Loops without the mark, and a marked one that has nobody beside it to cover
 // for it, stay.
 // CHECK-LABEL: tile.kernel @others(

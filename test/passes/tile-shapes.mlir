@@ -1,5 +1,6 @@
 // The shapes of tiles follow the target; the chunk of K does not follow the
-// tokens. An unknown target is refused.
+// tokens. A tile of several tokens says to the CPU how many are there. An unknown
+// target is refused.
 // RUN: fathom-opt %s -fathom-dsv4-to-tile | FileCheck %s --check-prefix=CPU
 // RUN: fathom-opt %s -fathom-dsv4-to-tile=target=cuda | FileCheck %s --check-prefix=CUDA
 // RUN: not fathom-opt %s -fathom-dsv4-to-tile=target=tpu 2>&1 | FileCheck %s --check-prefix=UNKNOWN
@@ -9,13 +10,17 @@
 // CPU-LABEL: tile.kernel @linear_t64(
 // CPU: tile.load %arg0{{.*}} -> tensor<64x1x2048xbf16>
 // CPU: tile.load %arg1{{.*}} -> tensor<128x2048xbf16>
+// CPU: %[[THERE:.*]] = arith.subi %arg3, %{{.*}} : index
+// CPU: tile.dot <nt> %{{.*}}, %{{.*}}, %{{.*}} columns %[[THERE]] :
 // CPU-LABEL: tile.kernel @linear_t1(
 // CPU: tile.load %arg0{{.*}} -> tensor<1x1x2048xbf16>
 // CPU: tile.load %arg1{{.*}} -> tensor<32x2048xbf16>
+// CPU: tile.dot <nt> %{{[0-9]+}}, %{{[0-9]+}}, %{{[a-z0-9]+}} :
 
 // CUDA-LABEL: tile.kernel @linear_t64(
 // CUDA: tile.load %arg0{{.*}} -> tensor<64x1x128xbf16>
 // CUDA: tile.load %arg1{{.*}} -> tensor<128x128xbf16>
+// CUDA: tile.dot <nt> %{{[0-9]+}}, %{{[0-9]+}}, %{{[a-z0-9]+}} :
 // CUDA-LABEL: tile.kernel @linear_t1(
 // CUDA: tile.load %arg0{{.*}} -> tensor<1x1x256xbf16>
 // CUDA: tile.load %arg1{{.*}} -> tensor<128x128xbf16>
