@@ -47,11 +47,11 @@ enum class LaneOrder {
 mlir::Value laneTotals(Emit &e, Emit::Range lower, Emit::Range upper,
                        LaneOrder order);
 
-/// Adds to acc, from row `m` on, the products of `rows` rows with all tokens,
-/// as many at a time as their panels are high: 1 to 8 sums. `weights` gives
-/// half of the lanes of a row in the sixteen number `at`; `touch` is told which
-/// of all sixteens of all blocks of tokens is next, in the first of their two
-/// halves.
+/// Adds to acc, from row `m` on, the products of `rows` rows with the tokens
+/// of the columns that are asked for (null: all), as many at a time as their
+/// panels are high: 1 to 8 sums. `weights` gives half of the lanes of a row in
+/// the sixteen number `at`; `touch` is told which of all sixteens of all blocks
+/// of tokens is next, in the first of their two halves.
 void multiplyPanels(
     Emit &e, int64_t rows,
     llvm::function_ref<mlir::Value(int64_t row, mlir::Value at, int64_t half)>

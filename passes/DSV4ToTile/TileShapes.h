@@ -36,7 +36,7 @@ struct TileShapes {
   /// Tokens of an expert taken at once, likewise: every number as long as more
   /// than the next are left; 0 is none.
   int64_t fewPairs[4], manyPairs[2];
-  /// Whether levels of the target leave some of `fewPairs` out (TokenLoops.h).
+  /// Whether levels of the target leave some of these out (TokenLoops.h).
   bool pairsByLevel;
   /// A program of an expert reads as many rows as make this many bytes, if they
   /// are no more than expertRows: enough to hide what it does before and after,
