@@ -35,9 +35,6 @@ struct ColumnsDot {
     k = cast<MemRefType>(rhs.getType()).getDimSize(0);
     block = std::min<int64_t>(m, 16);
   }
-  Value times(Value v, int64_t factor) {
-    return arith::MulIOp::create(e.b, e.loc, v, e.index(factor));
-  }
 
   /// [k/32 * m, 32]: row c*m + i holds k = 32c .. of column i of lhs.
   Value packLeft() {
@@ -47,7 +44,7 @@ struct ColumnsDot {
       e.loop(0, m, block, [&](Value column) {
         Emit::Values rows;
         for (int64_t p = 0; p < 16; ++p) {
-          Value row = e.add(times(chunk, 32), 2 * p);
+          Value row = e.add(e.times(chunk, 32), 2 * p);
           int64_t lanes = std::max<int64_t>(block, 2);
           auto load = [&](Value at) {
             Value v = e.load(lhs, {at, column}, block);
@@ -69,7 +66,7 @@ struct ColumnsDot {
           e.store(vector::BitCastOp::create(e.b, e.loc, cast<VectorType>(half),
                                             rows[i]),
                   packed,
-                  {e.add(e.add(times(chunk, m), column), i), e.index(0)});
+                  {e.add(e.add(e.times(chunk, m), column), i), e.index(0)});
       });
     });
     return packed;
@@ -80,11 +77,11 @@ struct ColumnsDot {
     Value packed = e.alloc({k / 2, 2 * n}, e.b.getBF16Type());
     int64_t lanes = std::min<int64_t>(n, 32);
     e.loop(0, k / 2, 1, [&](Value p) {
-      Value row = times(p, 2);
+      Value row = e.times(p, 2);
       e.loop(0, n, lanes, [&](Value column) {
         Value a = e.load(rhs, {row, column}, lanes),
               b = e.load(rhs, {e.add(row, 1), column}, lanes);
-        Value at = times(column, 2);
+        Value at = e.times(column, 2);
         for (int64_t part = 0; part < lanes; part += 16)
           e.store(pairs(e, a, b, part, 16), packed, {p, e.add(at, 2 * part)});
       });
@@ -110,10 +107,10 @@ struct ColumnsDot {
         auto step = [&](Value chunk, Emit::Range sums) {
           Emit::Values next;
           Value a =
-              load(left, e.add(times(chunk, m), row), e.index(0), block, 32);
+              load(left, e.add(e.times(chunk, m), row), e.index(0), block, 32);
           for (int64_t j = 0; j < together; ++j) {
-            Value b = load(right, times(chunk, 16),
-                           times(e.add(column, 16 * j), 2), 16, 32);
+            Value b = load(right, e.times(chunk, 16),
+                           e.times(e.add(column, 16 * j), 2), 16, 32);
             next.push_back(amx::TileMulFOp::create(
                 e.b, e.loc, sums[j].getType(), a, b, sums[j]));
           }

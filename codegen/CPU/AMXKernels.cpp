@@ -58,9 +58,6 @@ struct AMXDot {
   Value multiply(Value a, Value b, Value sum) {
     return amx::TileMulFOp::create(e.b, e.loc, sum.getType(), a, b, sum);
   }
-  Value times(Value v, int64_t factor) {
-    return arith::MulIOp::create(e.b, e.loc, v, e.index(factor));
-  }
 
   void startStrip(Value m) {
     prefetch.startStrip(m, height * blocks, height * blocks);
@@ -74,18 +71,18 @@ struct AMXDot {
   /// only a few, so that rows take turns to touch one page each.
   void touch(Value part, int64_t parts, Value i, Value k, Value column) {
     int64_t strip = height * blocks, rows = strip / parts;
-    Value row = e.add(times(part, rows), i);
+    Value row = e.add(e.times(part, rows), i);
     Value unit = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.unit()));
     prefetch.touchNear(row, column);
     if (w.kind != NarrowWeights::Kind::FP4) {
-      prefetch.touchNext(e.add(times(unit, rows), i), rows * w.k / w.unit(),
+      prefetch.touchNext(e.add(e.times(unit, rows), i), rows * w.k / w.unit(),
                          part, parts);
       return;
     }
     int64_t streams = std::clamp<int64_t>(strip * w.k / 2 / 4096, 1, 4);
     Value turns = e.index(streams);
-    Value step = arith::DivUIOp::create(e.b, e.loc,
-                                        e.add(times(unit, strip), row), turns);
+    Value step = arith::DivUIOp::create(
+        e.b, e.loc, e.add(e.times(unit, strip), row), turns);
     prefetch.touchNext(step, strip * w.k / w.unit() / streams,
                        arith::RemUIOp::create(e.b, e.loc, row, turns), streams);
   }
@@ -131,7 +128,7 @@ struct AMXDot {
     for (int64_t i = 0; i < blocks; ++i)
       for (int64_t j = 0; j < together; ++j)
         init.push_back(load(acc, e.add(m, height * i),
-                            times(e.add(group, j), width), height, width));
+                            e.times(e.add(group, j), width), height, width));
     auto step = [&](Value k, Emit::Range sums) {
       Emit::Values next(sums), right;
       Value vector = arith::DivUIOp::create(e.b, e.loc, k, e.index(32));
@@ -151,7 +148,7 @@ struct AMXDot {
     for (int64_t i = 0; i < blocks; ++i)
       for (int64_t j = 0; j < together; ++j)
         storeSum(sums[i * together + j], e.add(m, height * i),
-                 times(e.add(group, j), width));
+                 e.times(e.add(group, j), width));
   }
 
   // ---- Weights that are decoded ----
@@ -161,7 +158,7 @@ struct AMXDot {
   void decodeRows(const Decoder &decoder, Value m, Value part, int64_t parts,
                   Value k, Value stage, Value stageRow, Value stageColumn) {
     int64_t rows = height * blocks / parts;
-    Value first = times(part, rows);
+    Value first = e.times(part, rows);
     for (int64_t i = 0; i < rows; ++i) {
       Value column = w.kind == NarrowWeights::Kind::FP4
                          ? arith::DivUIOp::create(e.b, e.loc, k, e.index(2))
@@ -205,8 +202,8 @@ struct AMXDot {
         for (int64_t j = 0; j < groups; ++j)
           right.push_back(loadTokens(e.index(j), e.add(first, part)));
         for (int64_t i = 0; i < blocks; ++i) {
-          Value a =
-              load(stage, e.add(from, height * i), times(part, 32), height, 32);
+          Value a = load(stage, e.add(from, height * i), e.times(part, 32),
+                         height, 32);
           for (int64_t j = 0; j < groups; ++j) {
             Value &sum = sums[i * groups + j];
             sum = multiply(a, right[j], sum);
@@ -216,8 +213,8 @@ struct AMXDot {
       auto unit = [&](const Decoder &decoder, Value k, Emit::Range sums) {
         Value number = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.unit()));
         Value odd = arith::RemUIOp::create(e.b, e.loc, number, e.index(2));
-        Value to = times(odd, half), from = e.sub(e.index(half), to);
-        Value before = times(e.sub(number, e.index(1)), parts);
+        Value to = e.times(odd, half), from = e.sub(e.index(half), to);
+        Value before = e.times(e.sub(number, e.index(1)), parts);
         Value notFirst = arith::CmpIOp::create(
             e.b, e.loc, arith::CmpIPredicate::ne, k, e.index(0));
         stayAwake();

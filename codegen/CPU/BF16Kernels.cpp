@@ -33,12 +33,6 @@ struct BF16Dot {
     x = memref::CollapseShapeOp::create(e.b, e.loc, packInRows(e, w, x), whole);
   }
 
-  Value times(Value v, int64_t factor) {
-    return arith::MulIOp::create(e.b, e.loc, v, e.index(factor));
-  }
-  Value over(Value v, int64_t divisor) {
-    return arith::DivUIOp::create(e.b, e.loc, v, e.index(divisor));
-  }
   Value multiply(Value a, Value b, Value sum) {
     return e.intrinsic(sum.getType(), "llvm.x86.avx512bf16.dpbf16ps.512",
                        ValueRange{sum, a, b});
@@ -46,7 +40,7 @@ struct BF16Dot {
   Value loadToken(Value token, Value k) {
     if (w.kind == NarrowWeights::Kind::BF16)
       return e.load(x, {token, k}, 32);
-    return e.load(x, e.add(times(token, w.k), k), 32);
+    return e.load(x, e.add(e.times(token, w.k), k), 32);
   }
 
   /// Sums so far with the products of `unit` weights of every row from column k
@@ -118,7 +112,7 @@ struct BF16Dot {
         nextScales.touchNext(e.index(0), 1);
       }
       auto unit = [&](Value k, Emit::Range sums) {
-        Value line = times(over(k, w.unit()), rows);
+        Value line = e.times(e.over(k, w.unit()), rows);
         return products(sums, e.index(0), k, w.unit(), [&](int64_t i) {
           next.touch(e.add(line, i));
           return decoder.decode(e.add(m, i), k);

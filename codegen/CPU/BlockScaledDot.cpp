@@ -65,7 +65,7 @@ struct BlockScaledDot : BlockScaledWeights {
   /// first-level cache.
   Emit::Values place(Value token, Value at) {
     if (few)
-      return {e.add(times(over(at, 16), count), token), e.index(0)};
+      return {e.add(e.times(over(at, 16), count), token), e.index(0)};
     return {token, at};
   }
 
@@ -103,7 +103,7 @@ struct BlockScaledDot : BlockScaledWeights {
       inverse = e.splat(inverse, 16);
       auto perToken = [&](Value token, Emit::Range outer) {
         auto step = [&](Value offset, Emit::Range inner) -> Emit::Values {
-          Value at = e.add(times(block, columnBlock), offset);
+          Value at = e.add(e.times(block, columnBlock), offset);
           Value v = e.toF32(e.load(tokens, {token, at}, 16));
           Value scaled = arith::MulFOp::create(e.b, e.loc, v, factor);
           storeToken(scaled, token, at);
@@ -140,7 +140,7 @@ struct BlockScaledDot : BlockScaledWeights {
       touch(turn);
       Emit::Values next(before);
       for (int64_t at = 0; at < unit(); at += step)
-        next = body(e.add(times(turn, unit()), at), next);
+        next = body(e.add(e.times(turn, unit()), at), next);
       return next;
     });
   }
@@ -263,7 +263,7 @@ struct BlockScaledDot : BlockScaledWeights {
       e.loop(0, blockM, 1, [&](Value i) {
         decodeRow(
             e.add(m, i),
-            [&](Value turn) { next.touch(e.add(times(i, turns), turn)); },
+            [&](Value turn) { next.touch(e.add(e.times(i, turns), turn)); },
             [&](Value v, Value at) { stage.store(v, i, at); });
       });
       auto weights = [&](int64_t row, Value at, int64_t half) {

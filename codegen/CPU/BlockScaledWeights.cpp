@@ -95,10 +95,6 @@ BlockScaledWeights::BlockScaledWeights(Emit &e, Target target, Value codes,
   columnBlock = k / typeOf(scales).getDimSize(1);
 }
 
-Value BlockScaledWeights::times(Value v, int64_t factor) {
-  return arith::MulIOp::create(e.b, e.loc, v, e.index(factor));
-}
-
 /// (n s + c) / divisor is n (s / divisor) + c / divisor where s is a multiple:
 /// of a place in an unrolled loop a constant is left.
 Value BlockScaledWeights::over(Value v, int64_t divisor) {
@@ -112,8 +108,9 @@ Value BlockScaledWeights::over(Value v, int64_t divisor) {
   if (auto product = scaled.getDefiningOp<arith::MulIOp>())
     if (auto factor = getConstantIntValue(product.getRhs());
         factor && *factor % divisor == 0)
-      return e.add(times(product.getLhs(), *factor / divisor), added / divisor);
-  return arith::DivUIOp::create(e.b, e.loc, v, e.index(divisor));
+      return e.add(e.times(product.getLhs(), *factor / divisor),
+                   added / divisor);
+  return e.over(v, divisor);
 }
 
 Value BlockScaledWeights::nan() {

@@ -47,7 +47,6 @@ struct BlockScaledWeights {
   void ifRowHasNaN(mlir::Value row, llvm::function_ref<void()> body);
 
   mlir::Value nan(); // f32
-  mlir::Value times(mlir::Value v, int64_t factor);
   mlir::Value over(mlir::Value v, int64_t divisor);
 
 private:

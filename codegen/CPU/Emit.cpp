@@ -27,9 +27,20 @@ Value Emit::sub(Value a, Value c) {
   return arith::SubIOp::create(b, loc, a, c);
 }
 
+Value Emit::times(Value value, int64_t factor) {
+  return arith::MulIOp::create(b, loc, value, index(factor));
+}
+
+Value Emit::over(Value value, int64_t divisor) {
+  return arith::DivUIOp::create(b, loc, value, index(divisor));
+}
+
+Value Emit::rest(Value value, int64_t divisor) {
+  return arith::RemUIOp::create(b, loc, value, index(divisor));
+}
+
 Value Emit::roundUp(Value value, int64_t n) {
-  value = arith::CeilDivUIOp::create(b, loc, value, index(n));
-  return arith::MulIOp::create(b, loc, value, index(n));
+  return times(arith::CeilDivUIOp::create(b, loc, value, index(n)), n);
 }
 
 Value Emit::clamp(Value value, int64_t high) {

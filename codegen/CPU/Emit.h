@@ -27,6 +27,10 @@ struct Emit {
     return c == 0 ? a : add(a, index(c));
   }
   mlir::Value sub(mlir::Value a, mlir::Value c);
+  /// Of an index that is not negative: product, quotient and rest.
+  mlir::Value times(mlir::Value value, int64_t factor);
+  mlir::Value over(mlir::Value value, int64_t divisor);
+  mlir::Value rest(mlir::Value value, int64_t divisor);
   /// The next multiple of `n` of a number that is not negative.
   mlir::Value roundUp(mlir::Value value, int64_t n);
   /// value limited to 0 .. high, signed.

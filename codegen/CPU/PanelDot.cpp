@@ -11,18 +11,6 @@ static MemRefType typeOf(Value buffer) {
   return cast<MemRefType>(buffer.getType());
 }
 
-static Value times(Emit &e, Value v, int64_t factor) {
-  return arith::MulIOp::create(e.b, e.loc, v, e.index(factor));
-}
-
-static Value over(Emit &e, Value v, int64_t divisor) {
-  return arith::DivUIOp::create(e.b, e.loc, v, e.index(divisor));
-}
-
-static Value rest(Emit &e, Value v, int64_t divisor) {
-  return arith::RemUIOp::create(e.b, e.loc, v, e.index(divisor));
-}
-
 // ---- Panels -----------------------------------------------------------------
 
 Panels::Panels(Emit &e, int64_t rows, int64_t k, int64_t height)
@@ -36,13 +24,13 @@ Panels::Panels(Emit &e, Value buffer, int64_t rows, int64_t k)
       buffer(buffer), e(e) {}
 
 Value Panels::line(Value row, Value at, int64_t half) {
-  Value panel = e.add(times(e, over(e, row, height), 2), half);
-  return e.add(times(e, panel, k / kLanes), at);
+  Value panel = e.add(e.times(e.over(row, height), 2), half);
+  return e.add(e.times(panel, k / kLanes), at);
 }
 
 void Panels::store(Value lanes, Value row, Value at) {
-  at = over(e, at, kLanes);
-  Value column = times(e, rest(e, row, height), kHalf);
+  at = e.over(at, kLanes);
+  Value column = e.times(e.rest(row, height), kHalf);
   for (int64_t half : {0, 1}) {
     Value eight = vector::ExtractStridedSliceOp::create(
         e.b, e.loc, lanes, ArrayRef<int64_t>{half * kHalf},
@@ -146,7 +134,7 @@ void fathom::cpu::multiplyPanels(
       auto step = [&](Value at, Emit::Range sums) {
         Emit::Values next(sums), right;
         if (touch && half == 0)
-          touch(e.add(times(e, over(e, column, together), sixteens), at));
+          touch(e.add(e.times(e.over(column, together), sixteens), at));
         for (int64_t j = 0; j < together; ++j)
           right.push_back(tokens.load(column, j, at, half));
         for (int64_t i = 0; i < rows; ++i) {
@@ -221,10 +209,10 @@ void fathom::cpu::emitDotPanels(Emit &e, Value lhs, Value rhs, Value acc,
   std::optional<Strips> strips;
   if (count <= 8)
     strips.emplace(e, lhs, kRows, /*bytes=*/16384, /*streams=*/1, lines);
-  auto touch = [&](Value number) { strips->touch(over(e, number, perLine)); };
+  auto touch = [&](Value number) { strips->touch(e.over(number, perLine)); };
   e.loop(0, typeOf(lhs).getDimSize(0), kRows, [&](Value m) {
     auto weights = [&](int64_t row, Value at, int64_t half) {
-      return everySecond(e, lhs, e.add(m, row), times(e, at, kLanes), half);
+      return everySecond(e, lhs, e.add(m, row), e.times(at, kLanes), half);
     };
     function_ref<void(Value)> ahead = nullptr;
     if (strips) {
