@@ -50,7 +50,7 @@ struct AMXDot {
   }
   /// Tokens of `group` for the 32 k of vector number `vector`.
   Value loadTokens(Value group, Value vector) {
-    Value first = arith::MulIOp::create(e.b, e.loc, group, e.index(w.k / 32));
+    Value first = e.times(group, w.k / 32);
     Value row =
         arith::MulIOp::create(e.b, e.loc, e.add(first, vector), e.index(16));
     return load(tokens, row, e.index(0), 16, 2 * width);
@@ -72,7 +72,7 @@ struct AMXDot {
   void touch(Value part, int64_t parts, Value i, Value k, Value column) {
     int64_t strip = height * blocks, rows = strip / parts;
     Value row = e.add(e.times(part, rows), i);
-    Value unit = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.unit()));
+    Value unit = e.over(k, w.unit());
     prefetch.touchNear(row, column);
     if (w.kind != NarrowWeights::Kind::FP4) {
       prefetch.touchNext(e.add(e.times(unit, rows), i), rows * w.k / w.unit(),
@@ -89,9 +89,7 @@ struct AMXDot {
 
   void touchScales(Value k) {
     if (scales)
-      scales->touchNext(
-          arith::DivUIOp::create(e.b, e.loc, k, e.index(w.unit())),
-          w.k / w.unit());
+      scales->touchNext(e.over(k, w.unit()), w.k / w.unit());
   }
 
   /// Stores a tile of tokens where nobody reads it. On Sapphire Rapids a tile
@@ -131,7 +129,7 @@ struct AMXDot {
                             e.times(e.add(group, j), width), height, width));
     auto step = [&](Value k, Emit::Range sums) {
       Emit::Values next(sums), right;
-      Value vector = arith::DivUIOp::create(e.b, e.loc, k, e.index(32));
+      Value vector = e.over(k, 32);
       for (int64_t j = 0; j < together; ++j)
         right.push_back(loadTokens(e.add(group, j), vector));
       stayAwake(right.front());
@@ -160,9 +158,7 @@ struct AMXDot {
     int64_t rows = height * blocks / parts;
     Value first = e.times(part, rows);
     for (int64_t i = 0; i < rows; ++i) {
-      Value column = w.kind == NarrowWeights::Kind::FP4
-                         ? arith::DivUIOp::create(e.b, e.loc, k, e.index(2))
-                         : k;
+      Value column = w.kind == NarrowWeights::Kind::FP4 ? e.over(k, 2) : k;
       touch(part, parts, e.index(i), k, column);
       Value at = e.add(e.add(m, first), i);
       for (auto [n, v] : llvm::enumerate(decoder.decode(at, k)))
@@ -211,8 +207,8 @@ struct AMXDot {
         }
       };
       auto unit = [&](const Decoder &decoder, Value k, Emit::Range sums) {
-        Value number = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.unit()));
-        Value odd = arith::RemUIOp::create(e.b, e.loc, number, e.index(2));
+        Value number = e.over(k, w.unit());
+        Value odd = e.rest(number, 2);
         Value to = e.times(odd, half), from = e.sub(e.index(half), to);
         Value before = e.times(e.sub(number, e.index(1)), parts);
         Value notFirst = arith::CmpIOp::create(

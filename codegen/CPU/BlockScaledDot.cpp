@@ -186,9 +186,7 @@ struct BlockScaledDot : BlockScaledWeights {
       Emit::Values halves[2];
       for (Value sum : sums)
         for (int64_t i : {0, 1})
-          halves[i].push_back(vector::ExtractStridedSliceOp::create(
-              e.b, e.loc, sum, ArrayRef<int64_t>{8 * i}, ArrayRef<int64_t>{8},
-              ArrayRef<int64_t>{1}));
+          halves[i].push_back(e.part(sum, 8 * i, 8));
       if (Value totals =
               laneTotals(e, halves[0], halves[1], LaneOrder::Nibbles))
         return addBlock(e, totals, acc, m, e.index(0), blockM, count);

@@ -16,12 +16,6 @@ static Value bits(Emit &e, Value v, int64_t lanes, Type element) {
                                    VectorType::get({lanes}, element), v);
 }
 
-static Value half(Emit &e, Value v, int64_t lanes, int64_t at) {
-  return vector::ExtractStridedSliceOp::create(
-      e.b, e.loc, v, ArrayRef<int64_t>{at}, ArrayRef<int64_t>{lanes},
-      ArrayRef<int64_t>{1});
-}
-
 static Value shuffle(Emit &e, Value v, ArrayRef<int64_t> lanes) {
   return vector::ShuffleOp::create(e.b, e.loc, v, v, lanes);
 }
@@ -206,9 +200,7 @@ Emit::Values BlockScaledWeights::lookUpBytes(Value row, Value byte,
         arith::AndIOp::create(e.b, e.loc, both, e.constant(pairs, -0x10000))};
     for (Value &eight : eights)
       eight = bits(e, eight, 8, e.b.getF32Type());
-    auto all = llvm::to_vector(llvm::seq<int64_t>(0, 16));
-    weights.push_back(
-        vector::ShuffleOp::create(e.b, e.loc, eights[0], eights[1], all));
+    weights.push_back(e.join(eights[0], eights[1]));
   }
   return weights;
 }
@@ -223,7 +215,7 @@ Emit::Values BlockScaledWeights::decodeE4M3(Value row, Value at) {
   Emit::Values weights;
   for (int64_t at : {0, 16})
     weights.push_back(arith::ExtFOp::create(
-        e.b, e.loc, e.vec(16, e.b.getF32Type()), half(e, v, 16, at)));
+        e.b, e.loc, e.vec(16, e.b.getF32Type()), e.part(v, at, 16)));
   return weights;
 }
 

@@ -26,9 +26,7 @@ void fathom::cpu::addBlock(Emit &e, Value totals, Value acc, Value row,
       part =
           vector::ExtractOp::create(e.b, e.loc, totals, ArrayRef<int64_t>{i});
     else if (lanesOf(totals.getType()) > columns)
-      part = vector::ExtractStridedSliceOp::create(
-          e.b, e.loc, totals, ArrayRef<int64_t>{i * columns},
-          ArrayRef<int64_t>{columns}, ArrayRef<int64_t>{1});
+      part = e.part(totals, i * columns, columns);
     Value old = e.load(acc, at, columns);
     e.store(arith::AddFOp::create(e.b, e.loc, old, part), acc, at);
   }
@@ -74,7 +72,7 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
       auto step = [&](Value at, Emit::Range sums) {
         Emit::Values next(sums), right;
         if (strips)
-          strips->touch(arith::DivUIOp::create(e.b, e.loc, at, e.index(lanes)));
+          strips->touch(e.over(at, lanes));
         for (int64_t j = 0; j < blockN; ++j)
           right.push_back(e.toF32(e.load(rhs, {e.add(column, j), at}, lanes)));
         for (int64_t i = 0; i < blockM; ++i) {

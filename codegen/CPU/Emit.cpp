@@ -181,6 +181,18 @@ Value Emit::splat(Value scalar, int64_t lanes) {
       b, loc, VectorType::get({lanes}, scalar.getType()), scalar);
 }
 
+Value Emit::part(Value vector, int64_t at, int64_t count) {
+  return vector::ExtractStridedSliceOp::create(
+      b, loc, vector, ArrayRef<int64_t>{at}, ArrayRef<int64_t>{count},
+      ArrayRef<int64_t>{1});
+}
+
+Value Emit::join(Value first, Value second) {
+  auto all =
+      llvm::to_vector(llvm::seq<int64_t>(0, 2 * lanesOf(first.getType())));
+  return vector::ShuffleOp::create(b, loc, first, second, all);
+}
+
 Value Emit::toF32(Value value) {
   if (getElementTypeOrSelf(value.getType()).isF32())
     return value;
@@ -207,12 +219,7 @@ Value Emit::tree(Value vector, function_ref<Value(Value, Value)> combine) {
           vector::ExtractOp::create(b, loc, vector, ArrayRef<int64_t>{1});
       return combine(low, high);
     }
-    auto slice = [&](int64_t at) -> Value {
-      return vector::ExtractStridedSliceOp::create(
-          b, loc, vector, ArrayRef<int64_t>{at}, ArrayRef<int64_t>{n / 2},
-          ArrayRef<int64_t>{1});
-    };
-    vector = combine(slice(0), slice(n / 2));
+    vector = combine(part(vector, 0, n / 2), part(vector, n / 2, n / 2));
   }
   return vector;
 }

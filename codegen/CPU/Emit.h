@@ -71,6 +71,10 @@ struct Emit {
   mlir::Value constant(mlir::Type type, int64_t value);
   mlir::Value zero(mlir::Type type) { return constant(type, 0); }
   mlir::Value splat(mlir::Value scalar, int64_t lanes);
+  /// Lanes `at` to `at + count` of a vector.
+  mlir::Value part(mlir::Value vector, int64_t at, int64_t count);
+  /// The lanes of one vector, then those of another as long.
+  mlir::Value join(mlir::Value first, mlir::Value second);
   /// Extends bf16 and narrower floats; f32 stays.
   mlir::Value toF32(mlir::Value value);
   mlir::Value fma(mlir::Value a, mlir::Value b, mlir::Value c);

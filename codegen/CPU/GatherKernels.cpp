@@ -112,9 +112,9 @@ struct ScaledRows {
   /// Columns from `start` on of row `row` into row i of the tile.
   void decodeRow(Emit &e, Value row, Value start, Value i) const {
     int64_t perScale = std::min(block, width);
-    Value first = arith::DivUIOp::create(e.b, e.loc, start, e.index(block));
+    Value first = e.over(start, block);
     e.loop(0, width / perScale, 1, [&](Value n) {
-      Value at = arith::MulIOp::create(e.b, e.loc, n, e.index(perScale));
+      Value at = e.times(n, perScale);
       auto steps = [&] {
         Value scale = e.toF32(e.load(scales, {row, e.add(first, n)}, 1));
         for (int64_t k = 0; k < perScale; k += lanes) {

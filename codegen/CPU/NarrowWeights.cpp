@@ -115,7 +115,7 @@ void Decoder::stageGroups() {
   Value buffer = e.alloc({w.k / w.group() * 4, 64}, e.b.getI8Type());
   e.loop(0, w.k, w.group(), [&](Value k) {
     makeTables(k);
-    Value row = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.group() / 4));
+    Value row = e.over(k, w.group() / 4);
     for (int i = 0; i < 4; ++i)
       e.store(tables[i], buffer, {e.add(row, i), e.index(0)});
   });
@@ -127,7 +127,7 @@ void Decoder::startGroup(Value k) {
     return;
   if (!staged)
     return makeTables(k);
-  Value row = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.group() / 4));
+  Value row = e.over(k, w.group() / 4);
   for (int i = 0; i < 4; ++i)
     tables[i] = e.load(staged, {e.add(row, i), e.index(0)}, 64);
 }
@@ -145,7 +145,7 @@ Decoder::forUnits(Emit::Range init,
 }
 
 void Decoder::makeTables(Value k) {
-  Value block = arith::DivUIOp::create(e.b, e.loc, k, e.index(w.group()));
+  Value block = e.over(k, w.group());
   Value code = e.load(w.scales, {e.index(0), block}, 1);
   code = arith::BitcastOp::create(e.b, e.loc, e.b.getI8Type(), code);
   Type word = e.b.getI16Type();
@@ -178,7 +178,7 @@ void Decoder::makeTables(Value k) {
 }
 
 Value Decoder::scaleWords(Value row, Value k) const {
-  Value block = arith::DivUIOp::create(e.b, e.loc, k, e.index(32));
+  Value block = e.over(k, 32);
   Value four = bits(e, e.load(w.scales, {row, block}, 4), 1, 32);
   Value one = vector::ExtractOp::create(e.b, e.loc, four, ArrayRef<int64_t>{0});
   Value all = bits(e, e.splat(one, 16), 64, 8);
@@ -194,7 +194,7 @@ Emit::Values Decoder::decode(Value row, Value k) const {
   if (w.kind == Kind::BF16)
     return {e.load(w.codes, {row, k}, 32)};
   if (w.kind == Kind::FP4) {
-    Value byte = arith::DivUIOp::create(e.b, e.loc, k, e.index(2));
+    Value byte = e.over(k, 2);
     Value codes = bits(e, e.load(w.codes, {row, byte}, 64), 32, 16);
     Value shift =
         arith::AddIOp::create(e.b, e.loc, shiftRight(e, scaleWords(row, k), 1),
@@ -421,9 +421,7 @@ static void packWide(Emit &e, const NarrowWeights &w, Value x, Value token,
     for (auto [i, piece] : llvm::enumerate(pieces)) {
       Value part = rows;
       if (pieces.size() > 1)
-        part = vector::ExtractStridedSliceOp::create(
-            e.b, e.loc, rows, ArrayRef<int64_t>{int64_t(i) * 2 * width},
-            ArrayRef<int64_t>{2 * width}, ArrayRef<int64_t>{1});
+        part = e.part(rows, int64_t(i) * 2 * width, 2 * width);
       e.store(part, out, {e.add(row, pairRow(w, piece, c)), e.index(0)});
     }
   }
@@ -445,9 +443,7 @@ static void packFour(Emit &e, const NarrowWeights &w, Value x, Value token,
   for (int64_t c = 0; c < 4; ++c) {
     Value words = asBF16(e, bits(e, v[c], 32, 16));
     for (int64_t lane = 0; lane < 4; ++lane) {
-      Value eight = vector::ExtractStridedSliceOp::create(
-          e.b, e.loc, words, ArrayRef<int64_t>{8 * lane}, ArrayRef<int64_t>{8},
-          ArrayRef<int64_t>{1});
+      Value eight = e.part(words, 8 * lane, 8);
       e.store(eight, out, {e.add(row, pairRow(w, 4 * part + lane, c)), column});
     }
   }
@@ -463,14 +459,12 @@ Value fathom::cpu::packTokens(Emit &e, const NarrowWeights &w, Value x,
     flat = memref::CollapseShapeOp::create(e.b, e.loc, out, whole);
   }
   e.loop(0, tokens, width, [&](Value token) {
-    Value first = arith::MulIOp::create(
-        e.b, e.loc, arith::DivUIOp::create(e.b, e.loc, token, e.index(width)),
-        e.index(pairs));
+    Value first =
+        arith::MulIOp::create(e.b, e.loc, e.over(token, width), e.index(pairs));
     e.loop(0, w.k, w.unit(), [&](Value k) {
-      Value row =
-          e.add(first, arith::DivUIOp::create(e.b, e.loc, k, e.index(2)));
+      Value row = e.add(first, e.over(k, 2));
       if (width == 1) {
-        Value at = arith::MulIOp::create(e.b, e.loc, row, e.index(2));
+        Value at = e.times(row, 2);
         for (auto [n, v] : llvm::enumerate(permuteUnit(e, w, x, token, k)))
           e.store(asBF16(e, v), flat, e.add(at, 32 * n));
       } else if (width == 16) {
@@ -479,10 +473,8 @@ Value fathom::cpu::packTokens(Emit &e, const NarrowWeights &w, Value x,
         e.loop(0, w.unit() / 8, pieces, [&](Value first) {
           Value at = e.add(row, first);
           if (w.kind != Kind::FP4)
-            at = e.add(row, arith::MulIOp::create(e.b, e.loc, first,
-                                                  e.index(4 / pieces)));
-          Value column =
-              e.add(k, arith::MulIOp::create(e.b, e.loc, first, e.index(8)));
+            at = e.add(row, e.times(first, 4 / pieces));
+          Value column = e.add(k, e.times(first, 8));
           for (int64_t piece = 0; piece < pieces; ++piece)
             packWide(e, w, x, token, column, width, piece, out, at);
         });
@@ -688,16 +680,14 @@ void Prefetch::touchNext(Value step, int64_t steps, Value stream,
           rows = std::max<int64_t>(line / tileColumns, 1);
   int64_t all = height / rows * lines;
   int64_t count = std::max<int64_t>(all / streams / steps, 1);
-  Value first = arith::MulIOp::create(e.b, e.loc, step, e.index(count));
+  Value first = e.times(step, count);
   if (stream)
-    first = e.add(first, arith::MulIOp::create(e.b, e.loc, stream,
-                                               e.index(all / streams)));
+    first = e.add(first, e.times(stream, all / streams));
   for (int64_t i = 0; i < count; ++i) {
     Value number = e.add(first, i);
-    Value r = arith::DivUIOp::create(e.b, e.loc, number, e.index(lines)),
-          c = arith::RemUIOp::create(e.b, e.loc, number, e.index(lines));
-    r = arith::MulIOp::create(e.b, e.loc, r, e.index(rows));
-    c = arith::MulIOp::create(e.b, e.loc, c, e.index(line));
+    Value r = e.over(number, lines), c = e.rest(number, lines);
+    r = e.times(r, rows);
+    c = e.times(c, line);
     prefetch(nextMatrix, e.add(nextRow, r), e.add(nextColumn, c),
              /*locality=*/2);
   }

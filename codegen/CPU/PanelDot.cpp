@@ -32,9 +32,7 @@ void Panels::store(Value lanes, Value row, Value at) {
   at = e.over(at, kLanes);
   Value column = e.times(e.rest(row, height), kHalf);
   for (int64_t half : {0, 1}) {
-    Value eight = vector::ExtractStridedSliceOp::create(
-        e.b, e.loc, lanes, ArrayRef<int64_t>{half * kHalf},
-        ArrayRef<int64_t>{kHalf}, ArrayRef<int64_t>{1});
+    Value eight = e.part(lanes, half * kHalf, kHalf);
     e.store(eight, buffer, {line(row, at, half), column});
   }
 }
@@ -196,9 +194,7 @@ void fathom::cpu::emitDotPanels(Emit &e, Value lhs, Value rhs, Value acc,
       e.loop(0, k, kLanes, [&](Value at) {
         Value even = everySecond(e, rhs, token, at, 0),
               odd = everySecond(e, rhs, token, at, 1);
-        auto all = llvm::to_vector(llvm::seq<int64_t>(0, kLanes));
-        tokens.store(vector::ShuffleOp::create(e.b, e.loc, even, odd, all),
-                     token, at);
+        tokens.store(e.join(even, odd), token, at);
       });
     });
     return tokens.buffer;

@@ -66,7 +66,7 @@ struct ScaledWeights {
   /// Scale of row `row`, column block `block`.
   Value scale(Emit &e, Value row, Value block) const {
     if (rowBlock > 1)
-      row = arith::DivUIOp::create(e.b, e.loc, row, e.index(rowBlock));
+      row = e.over(row, rowBlock);
     return e.splat(e.toF32(e.load(scales, {row, block}, 1)), lanes);
   }
 
@@ -125,8 +125,7 @@ static LogicalResult inFloats(Emit &e, tile::DotScaledOp op, Buffers operands) {
     e.loop(0, blockM, 1, [&](Value i) {
       e.loop(0, w.k / w.columnBlock, 1, [&](Value block) {
         Value row = e.add(m, i), scale = w.scale(e, row, block);
-        Value start =
-            arith::MulIOp::create(e.b, e.loc, block, e.index(w.columnBlock));
+        Value start = e.times(block, w.columnBlock);
         e.loop(0, w.columnBlock, w.lanes, [&](Value offset) {
           Value k = e.add(start, offset);
           e.store(w.decode(e, row, k, scale), rows, {i, k});

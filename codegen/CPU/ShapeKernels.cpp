@@ -128,7 +128,7 @@ static void forEachGroup(Emit &e, ArrayRef<int64_t> shape, int64_t lanes,
 
 static Emit::Values scaledLast(Emit &e, Emit::Range at, int64_t factor) {
   Emit::Values result(at);
-  result.back() = arith::MulIOp::create(e.b, e.loc, at.back(), e.index(factor));
+  result.back() = e.times(at.back(), factor);
   return result;
 }
 

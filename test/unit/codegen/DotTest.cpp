@@ -107,25 +107,28 @@ static const char *dotText = R"(
       tile.return
     })";
 
+static std::string plainDot(const std::string &form, int m, int n, int k,
+                            bool bf16) {
+  bool nt = form == "nt", tn = form == "tn";
+  return fill(dotText, {{"FORM", form},
+                        {"A", size(tn ? k : m)},
+                        {"B", size(tn ? m : k)},
+                        {"C", size(nt ? n : k)},
+                        {"D", size(nt ? k : n)},
+                        {"M", size(m)},
+                        {"N", size(n)},
+                        {"T", bf16 ? "bf16" : "f32"}});
+}
+
 static void checkDot(const std::string &level, const std::string &form, int m,
                      int n, int k, bool bf16) {
   bool nt = form == "nt", tn = form == "tn";
-  int a = tn ? k : m, b = tn ? m : k, c = nt ? n : k, d = nt ? k : n;
-  auto kernels =
-      CompiledKernels::compile(fill(dotText, {{"FORM", form},
-                                              {"A", size(a)},
-                                              {"B", size(b)},
-                                              {"C", size(c)},
-                                              {"D", size(d)},
-                                              {"M", size(m)},
-                                              {"N", size(n)},
-                                              {"T", bf16 ? "bf16" : "f32"}}),
-                               level);
+  auto kernels = CompiledKernels::compile(plainDot(form, m, n, k, bf16), level);
   ASSERT_TRUE(kernels);
   bool words = nt && bf16 && k % 32 == 0;
   bool columns = tn && bf16 && n % 16 == 0 && k % 32 == 0;
   Order order{level, Weights::BF16, k};
-  auto x = random<float>(a * b, 1), y = random<float>(c * d, 2),
+  auto x = random<float>(m * k, 1), y = random<float>(k * n, 2),
        z = random<float>(m * n, 3);
   std::vector<uint16_t> xh, yh;
   for (auto [from, to] : {std::pair{&x, &xh}, std::pair{&y, &yh}})
@@ -413,14 +416,7 @@ static void checkColumns(const std::string &level, const std::string &format,
                          int n) {
   constexpr int m = 32, k = 256;
   bool fp4 = format == "fp4", plain = format == "bf16";
-  std::string text = plain ? fill(dotText, {{"FORM", "nt"},
-                                            {"A", size(m)},
-                                            {"B", size(k)},
-                                            {"C", size(n)},
-                                            {"D", size(k)},
-                                            {"M", size(m)},
-                                            {"N", size(n)},
-                                            {"T", "bf16"}})
+  std::string text = plain ? plainDot("nt", m, n, k, /*bf16=*/true)
                            : scaled(fp4, m, n, k, fp4 ? m : 1,
                                     fp4 ? k / 32 : k / 128, /*bf16=*/true);
   auto replace = [&](const std::string &from, const std::string &to) {
