@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Hybrid attention: one program per token and block of heads, in two passes
-// over blocks of rows: the largest score, then the sums. The second pass rounds
+// over blocks of rows: the scores and the largest of them, then the sums. What
+// finds the largest in a launch of its own computes the scores anew, others keep
+// them: 4 bytes a row and head, where a row has over 300. The second pass rounds
 // every probability relative to the largest score of all, as the published code
 // does; relative to a running maximum the rounding errors would be others,
 // which moves quantised logits by as much as all other differences together.
@@ -85,6 +87,16 @@ AttentionPlan::AttentionPlan(Lowering &l, dsv4::AttentionOp op, Value indices,
   if (compressed.type)
     params += "_" + std::to_string(compressed.type.getRows());
   params += "_" + number(op.getScale().convertToDouble());
+}
+
+int64_t AttentionPlan::windowSteps() const {
+  int64_t window = dsv4::AttentionOp(op).getWindow();
+  return llvm::divideCeil(window - 1, step) + 1;
+}
+
+int64_t AttentionPlan::compressedSteps() const {
+  int64_t rows = compressed.type.getRows();
+  return llvm::divideCeil(chosen ? std::min(rows, chosen) : rows, step);
 }
 
 //===-- Rows -------------------------------------------------------------===//
@@ -189,7 +201,8 @@ AttentionProgram::Rows AttentionProgram::windowRows(const Window &w, Value at) {
       together ? consecutive(k.addi(k.muli(slot, ring), k.remi(at, ring)))
                : k.iadd(w.base, arith::RemSIOp::create(k.b, k.loc, p,
                                                        k.fullI32(ring, shape)));
-  return {k.select(valid, row, k.fullI32(-1, shape)), valid, together};
+  return {k.select(valid, row, k.fullI32(-1, shape)), valid, together,
+          k.subi(at, w.from)};
 }
 
 AttentionProgram::Compressed AttentionProgram::compressedRange() {
@@ -219,7 +232,7 @@ AttentionProgram::Rows AttentionProgram::compressedRows(const Compressed &c,
   Value row = together ? consecutive(k.addi(
                              k.muli(slot, plan.compressed.type.getRows()), at))
                        : k.iadd(c.base, b);
-  return {k.select(valid, row, k.fullI32(-1, shape)), valid, together};
+  return {k.select(valid, row, k.fullI32(-1, shape)), valid, together, at};
 }
 
 SmallVector<Value> AttentionProgram::overAll(ValueRange state, Step take) {
@@ -250,6 +263,33 @@ Value AttentionProgram::largest() {
       })[0];
 }
 
+AttentionProgram::Scores AttentionProgram::allScores() {
+  auto none = [&](int64_t steps) {
+    SmallVector<int64_t> shape{pow2Ceil(steps * plan.step), plan.block};
+    return tensor::EmptyOp::create(k.b, k.loc, shape, k.b.getF32Type());
+  };
+  SmallVector<Value> state{k.full(-1e30, {plan.block}),
+                           none(plan.windowSteps())};
+  if (plan.compressed.type)
+    state.push_back(none(plan.compressedSteps()));
+  state = overAll(
+      state, [&](ValueRange all, const CacheReader &cache, const Rows &rows) {
+        Value s = scores(keys(cache, rows), maskOf(rows.valid));
+        SmallVector<Value> next(all);
+        Value &kept = next[&cache == &plan.window ? 1 : 2];
+        kept = k.insert(s, kept, rows.place);
+        next[0] = k.max(all[0], k.reduce(tile::ReduceKind::Max, s, 0));
+        return next;
+      });
+  return {state[0], state[1], plan.compressed.type ? state[2] : Value()};
+}
+
+Value AttentionProgram::scoresOf(const Scores &all, const CacheReader &cache,
+                                 const Rows &rows) {
+  Value kept = &cache == &plan.window ? all.window : all.compressed;
+  return kept ? k.rows(kept, rows.place, plan.step) : Value();
+}
+
 Value AttentionProgram::probabilities(Value scores, Value largest) {
   SmallVector<int64_t> shape{plan.step, plan.block};
   return k.exp(k.sub(scores, k.broadcast(largest, {0}, shape)));
@@ -271,9 +311,12 @@ SmallVector<Value> AttentionProgram::addProducts(ValueRange sums, Value p,
 
 SmallVector<Value> AttentionProgram::addStep(ValueRange sums,
                                              const CacheReader &cache,
-                                             const Rows &rows, Value largest) {
+                                             const Rows &rows, Value largest,
+                                             Value scores) {
   Value keys = this->keys(cache, rows), mask = maskOf(rows.valid);
-  Value p = probabilities(scores(keys, mask), largest);
+  if (!scores)
+    scores = this->scores(keys, mask);
+  Value p = probabilities(scores, largest);
   p = k.select(mask, p, k.full(0, {plan.step, plan.block}));
   return addProducts(sums, p, keys);
 }
@@ -368,15 +411,18 @@ void emitAttention(Lowering &l, dsv4::AttentionOp op, Value indices,
         AttentionProgram a(k, plan);
         a.loadQuery();
         Value sink = a.sink();
-        Value m = l.shapes.largestApart
-                      ? k.load(k.arg(top), {a.t, a.h}, {plan.block})
-                      : a.largest();
-        SmallVector<Value> sums =
-            a.overAll(a.firstSums(sink, m, plan.tileWidth),
-                      [&](ValueRange carried, const CacheReader &cache,
-                          const AttentionProgram::Rows &rows) {
-                        return a.addStep(carried, cache, rows, m);
-                      });
+        AttentionProgram::Scores scores;
+        if (l.shapes.largestApart)
+          scores.largest = k.load(k.arg(top), {a.t, a.h}, {plan.block});
+        else
+          scores = a.allScores();
+        SmallVector<Value> sums = a.overAll(
+            a.firstSums(sink, scores.largest, plan.tileWidth),
+            [&](ValueRange carried, const CacheReader &cache,
+                const AttentionProgram::Rows &rows) {
+              return a.addStep(carried, cache, rows, scores.largest,
+                               a.scoresOf(scores, cache, rows));
+            });
         a.finish(sums, operands.size() - 1);
       });
   l.launch(kernel, grid, operands);

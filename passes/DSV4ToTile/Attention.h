@@ -40,6 +40,10 @@ struct AttentionPlan {
     operands.push_back(buffer);
     return operands.size() - 1;
   }
+  /// How many aligned steps a window can touch, and the compressed rows that a
+  /// token takes at most make.
+  int64_t windowSteps() const;
+  int64_t compressedSteps() const;
   /// Whether a step's rows of a cache, from a multiple of the step on, are a
   /// rectangle that lies in the cache.
   bool consecutive(const CacheReader &cache) const {
@@ -68,6 +72,7 @@ struct AttentionProgram {
   struct Rows {
     Value rows, valid;
     bool together; // one behind the other
+    Value place;   // of the step's first row among all that are taken
   };
   struct Window {
     Value first, from, base;
@@ -97,6 +102,14 @@ struct AttentionProgram {
   }
   /// Largest score of all rows, [block].
   Value largest();
+  /// Scores of all rows and the largest of them: rows of the window and of the
+  /// compressed cache (if there is one), each [its rows, block] by their place.
+  struct Scores {
+    Value largest, window, compressed;
+  };
+  Scores allScores();
+  /// Those of a step, [step, block]; null where none are kept.
+  Value scoresOf(const Scores &all, const CacheReader &cache, const Rows &rows);
   /// Not yet divided by their sum.
   Value probabilities(Value scores, Value largest);
   /// The denominator [block] and sumShape(channels) before the first step, and
@@ -105,8 +118,10 @@ struct AttentionProgram {
                                      int64_t channels);
   mlir::SmallVector<Value> addProducts(ValueRange sums, Value probabilities,
                                        Value keys);
+  /// `scores` [step, block] of the step; null: they are computed.
   mlir::SmallVector<Value> addStep(ValueRange sums, const CacheReader &cache,
-                                   const Rows &rows, Value largest);
+                                   const Rows &rows, Value largest,
+                                   Value scores = {});
   Value sink();
   mlir::SmallVector<Value> bounds(const AttentionPlan::Piece &p);
   /// Sums over their denominator, [block, channels], rounded; and turned back.

@@ -225,10 +225,17 @@ Value KernelBuilder::iota(int64_t n) {
                               RankedTensorType::get({n}, b.getI32Type()));
 }
 Value KernelBuilder::insert(Value part, Value tile, Value at) {
-  OpFoldResult size = b.getIndexAttr(type(part).getDimSize(0)),
-               stride = b.getIndexAttr(1), offset = at;
-  return mlir::tensor::InsertSliceOp::create(b, loc, part, tile, offset, size,
-                                             stride);
+  if (type(part) == type(tile)) // whatever is known of where it lies
+    return part;
+  SmallVector<OpFoldResult> offsets, sizes;
+  for (int64_t n : type(part).getShape()) {
+    offsets.push_back(b.getIndexAttr(0));
+    sizes.push_back(b.getIndexAttr(n));
+  }
+  offsets[0] = at;
+  SmallVector<OpFoldResult> strides(sizes.size(), b.getIndexAttr(1));
+  return mlir::tensor::InsertSliceOp::create(b, loc, part, tile, offsets, sizes,
+                                             strides);
 }
 Value KernelBuilder::extract(Value tile, Value at, int64_t n) {
   OpFoldResult size = b.getIndexAttr(n), stride = b.getIndexAttr(1),
@@ -240,6 +247,8 @@ Value KernelBuilder::extract(Value tile, Value at, int64_t n) {
 Value KernelBuilder::rows(Value tile, Value at, int64_t n) {
   RankedTensorType from = type(tile);
   int64_t width = from.getDimSize(1);
+  if (n == from.getDimSize(0))
+    return tile;
   SmallVector<OpFoldResult> offsets{at, b.getIndexAttr(0)},
       sizes{b.getIndexAttr(n), b.getIndexAttr(width)},
       strides(2, b.getIndexAttr(1));

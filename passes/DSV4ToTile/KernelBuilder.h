@@ -104,8 +104,8 @@ public:
   Value reshape(Value x, Shape shape);
   Value transpose(Value x);
   Value iota(int64_t n);
-  /// `tile` [m] with `part` [n] in place of its elements from `at` on, and the
-  /// n elements from `at` on; all lie inside.
+  /// `tile` [m, ...] with `part` [n, ...] in place of what it has from `at` on,
+  /// and the n elements of a tile [m] from `at` on; all lie inside.
   Value insert(Value part, Value tile, Value at);
   Value extract(Value tile, Value at, int64_t n);
   /// n rows of a tile [m, *] from row `at` on; all lie inside.

@@ -75,17 +75,10 @@ struct Split {
 } // namespace
 
 Split::Split(Lowering &l, AttentionPlan &plan) : l(l), plan(plan) {
-  dsv4::AttentionOp op = plan.op;
-  int64_t step = plan.step, window = op.getWindow();
-  // So many aligned blocks can a window touch.
-  windowSteps = llvm::alignTo((window - 1 + step - 1) / step + 1, kTogether);
+  windowSteps = llvm::alignTo(plan.windowSteps(), kTogether);
   steps = windowSteps;
-  if (plan.compressed.type) {
-    int64_t rows = plan.compressed.type.getRows();
-    if (plan.chosen)
-      rows = std::min(rows, plan.chosen);
-    steps += llvm::alignTo(llvm::divideCeil(rows, step), kTogether);
-  }
+  if (plan.compressed.type)
+    steps += llvm::alignTo(plan.compressedSteps(), kTogether);
 }
 
 bool Split::pays() const {

@@ -117,7 +117,8 @@ struct TileShapes {
   /// The sums of every step of rows begin at zero and are added to those
   /// before. Decides an order of sums.
   bool sumsBySteps;
-  /// The largest score of all is found in a launch of its own.
+  /// The largest score of all is found in a launch of its own, and scores are
+  /// computed again; else a program keeps those of its heads and all rows.
   bool largestApart;
   /// Rows of a cache that lie behind each other are read as rectangles.
   bool rectangles;
