@@ -173,10 +173,13 @@ void addFusionPasses(OpPassManager &passes, ArrayRef<std::string> disabled) {
   }
 }
 
-void addLaunchPasses(OpPassManager &passes, ArrayRef<std::string> disabled) {
+void addLaunchPasses(OpPassManager &passes, bool calls,
+                     ArrayRef<std::string> disabled) {
+  MergeLaunchesPassOptions options;
+  options.calls = calls;
   if (!llvm::is_contained(disabled, "all") &&
       !llvm::is_contained(disabled, kMergeLaunches))
-    passes.addPass(createMergeLaunchesPass());
+    passes.addPass(createMergeLaunchesPass(options));
 }
 
 } // namespace fathom

@@ -40,9 +40,10 @@ void addFusionPasses(mlir::OpPassManager &passes,
                      llvm::ArrayRef<std::string> disabled = {});
 
 /// What is done to launches after the lowering to tile programs: independent
-/// ones become one, unless `disabled` says kMergeLaunches or "all".
+/// ones become one, unless `disabled` says kMergeLaunches or "all". `calls`:
+/// whether kernels of the target can call others.
 constexpr llvm::StringLiteral kMergeLaunches = "merge_launches";
-void addLaunchPasses(mlir::OpPassManager &passes,
+void addLaunchPasses(mlir::OpPassManager &passes, bool calls,
                      llvm::ArrayRef<std::string> disabled = {});
 
 } // namespace fathom

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Independent launches of a step schedule become one launch of a kernel whose
-// programs are those of all, one kernel's after the other's.
+// programs are those of all, one kernel's after the other's: it calls them, or
+// has a copy of each.
 #include "passes/LaunchGraph.h"
 
 #include "dialects/Tile/IR/Grid.h"
@@ -25,8 +26,8 @@ using namespace fathom;
 namespace {
 
 /// Operations of one merged kernel, and what the merged kernels of a module may
-/// add to what the kernels have without them: beyond, code costs more than the
-/// launches that it saves.
+/// add to what the kernels have without them: beyond, copies cost more than the
+/// launches that they save.
 constexpr int64_t kMostOperations = 8000;
 constexpr int64_t kMostGrowth = 4;
 
@@ -54,7 +55,7 @@ struct Part {
 /// Writes the kernel of a group.
 class MergedKernel {
 public:
-  MergedKernel(ArrayRef<Part> parts, ValueRange counts);
+  MergedKernel(ArrayRef<Part> parts, ValueRange counts, bool calls);
 
   SmallVector<Value> operands; // of the launch, in the order of arguments
   tile::KernelOp create(ModuleOp module, StringRef name);
@@ -66,9 +67,12 @@ private:
   unsigned argument(Value operand);
   Value programs(OpBuilder &b, Location loc, const tile::GridTerm &term,
                  Block &entry);
-  void clonePart(OpBuilder &b, unsigned i, Value program, Block &entry);
+  void addPart(OpBuilder &b, unsigned i, Value program, Block &entry);
+  void copy(OpBuilder &b, tile::KernelOp kernel, ValueRange given,
+            ArrayRef<Value> place);
 
   ArrayRef<Part> parts;
+  bool calls;
   llvm::SmallDenseMap<Value, unsigned> numbers;
   /// Arguments of each part, and of the counts that grids depend on.
   SmallVector<SmallVector<unsigned>> arguments;
@@ -84,8 +88,8 @@ unsigned MergedKernel::argument(Value operand) {
   return found->second;
 }
 
-MergedKernel::MergedKernel(ArrayRef<Part> parts, ValueRange counts)
-    : parts(parts) {
+MergedKernel::MergedKernel(ArrayRef<Part> parts, ValueRange counts, bool calls)
+    : parts(parts), calls(calls) {
   for (Part part : parts) {
     SmallVector<unsigned> &own = arguments.emplace_back();
     for (Value operand : part.launch.getOperands())
@@ -149,10 +153,29 @@ Value MergedKernel::programs(OpBuilder &b, Location loc,
   return n;
 }
 
-/// The body of part `i` for its program number `program`. The first axis runs
-/// fastest, as in a launch.
-void MergedKernel::clonePart(OpBuilder &b, unsigned i, Value program,
-                             Block &entry) {
+/// The body of a kernel on arguments that are given, at a place in its grid.
+void MergedKernel::copy(OpBuilder &b, tile::KernelOp kernel, ValueRange given,
+                        ArrayRef<Value> place) {
+  IRMapping mapping;
+  mapping.map(kernel.getBody().getArguments(), given);
+  kernel.getBody().walk([&](tile::ProgramIdOp id) {
+    mapping.map(id.getResult(), place[id.getAxis()]);
+  });
+  SmallVector<Operation *> ids;
+  for (Operation &op : kernel.getBody().front().without_terminator())
+    if (!isa<tile::ProgramIdOp>(op))
+      b.clone(op, mapping)->walk([&](tile::ProgramIdOp id) {
+        id.getResult().replaceAllUsesWith(place[id.getAxis()]);
+        ids.push_back(id);
+      });
+  for (Operation *id : ids)
+    id->erase();
+}
+
+/// Part `i` at its program number `program`. The first axis runs fastest, as in
+/// a launch.
+void MergedKernel::addPart(OpBuilder &b, unsigned i, Value program,
+                           Block &entry) {
   const Part &part = parts[i];
   tile::KernelOp kernel = part.kernel;
   Location loc = kernel.getLoc();
@@ -172,22 +195,14 @@ void MergedKernel::clonePart(OpBuilder &b, unsigned i, Value program,
       program = arith::DivUIOp::create(b, loc, program, n);
     }
   }
-  IRMapping mapping;
-  for (auto [argument, number] :
-       llvm::zip(kernel.getBody().getArguments(), arguments[i]))
-    mapping.map(argument, entry.getArgument(number));
-  kernel.getBody().walk([&](tile::ProgramIdOp id) {
-    mapping.map(id.getResult(), place[id.getAxis()]);
-  });
-  SmallVector<Operation *> ids;
-  for (Operation &op : kernel.getBody().front().without_terminator())
-    if (!isa<tile::ProgramIdOp>(op))
-      b.clone(op, mapping)->walk([&](tile::ProgramIdOp id) {
-        id.getResult().replaceAllUsesWith(place[id.getAxis()]);
-        ids.push_back(id);
-      });
-  for (Operation *id : ids)
-    id->erase();
+  SmallVector<Value> given;
+  for (unsigned number : arguments[i])
+    given.push_back(entry.getArgument(number));
+  if (calls)
+    tile::CallOp::create(b, loc, kernel.getSymName(), place[0], place[1],
+                         place[2], given);
+  else
+    copy(b, kernel, given, place);
 }
 
 tile::KernelOp MergedKernel::create(ModuleOp module, StringRef name) {
@@ -201,7 +216,7 @@ tile::KernelOp MergedKernel::create(ModuleOp module, StringRef name) {
   Value program = tile::ProgramIdOp::create(b, loc, b.getIndexType(), 0);
   for (unsigned i = 0; i < parts.size(); ++i) {
     if (i + 1 == parts.size()) {
-      clonePart(b, i, program, entry);
+      addPart(b, i, program, entry);
       break;
     }
     // if (program < n) this part else { program -= n; the others }
@@ -210,7 +225,7 @@ tile::KernelOp MergedKernel::create(ModuleOp module, StringRef name) {
         arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, program, n);
     auto choice = scf::IfOp::create(b, loc, here, /*withElseRegion=*/true);
     OpBuilder then = choice.getThenBodyBuilder();
-    clonePart(then, i, program, entry);
+    addPart(then, i, program, entry);
     b = choice.getElseBodyBuilder();
     program = arith::SubIOp::create(b, loc, program, n);
   }
@@ -225,7 +240,7 @@ namespace {
 
 class Merger {
 public:
-  Merger(ModuleOp module);
+  Merger(ModuleOp module, bool calls);
   void run(func::FuncOp schedule);
   void eraseUnused();
 
@@ -237,6 +252,7 @@ private:
   void emit(OpBuilder &b, SmallVector<Part> parts, ValueRange counts);
 
   ModuleOp module;
+  bool calls;
   SymbolTable symbols;
   llvm::DenseMap<Operation *, int64_t> sizes;
   llvm::StringMap<tile::KernelOp> kernels;
@@ -246,7 +262,8 @@ private:
 
 } // namespace
 
-Merger::Merger(ModuleOp module) : module(module), symbols(module) {
+Merger::Merger(ModuleOp module, bool calls)
+    : module(module), calls(calls), symbols(module) {
   for (auto kernel : module.getOps<tile::KernelOp>()) {
     int64_t size = 0;
     kernel.getBody().walk([&](Operation *) { ++size; });
@@ -303,7 +320,7 @@ SmallVector<SmallVector<Part>> Merger::split(ArrayRef<tile::LaunchOp> level) {
       continue;
     }
     auto place = llvm::find_if(sums, [&](int64_t sum) {
-      return sum + next->operations <= kMostOperations;
+      return calls || sum + next->operations <= kMostOperations;
     });
     size_t group = place - sums.begin();
     if (place == sums.end()) {
@@ -330,12 +347,12 @@ void Merger::emit(OpBuilder &b, SmallVector<Part> parts, ValueRange counts) {
     return part.programs().dim < 0 || counts[part.programs().dim];
   });
   if (parts.size() > 1 && known) {
-    MergedKernel merge(parts, counts);
+    MergedKernel merge(parts, counts, calls);
     tile::KernelOp &kernel = kernels[merge.key()];
     int64_t size = 0;
     for (const Part &part : parts)
       size += part.operations;
-    if (!kernel && size <= budget) {
+    if (!kernel && (calls || size <= budget)) {
       budget -= size;
       kernel = merge.create(module, merge.base());
       symbols.insert(kernel); // makes the name unique
@@ -392,6 +409,7 @@ void Merger::run(func::FuncOp schedule) {
 void Merger::eraseUnused() {
   llvm::StringSet<> used;
   module.walk([&](tile::LaunchOp launch) { used.insert(launch.getKernel()); });
+  module.walk([&](tile::CallOp call) { used.insert(call.getKernel()); });
   for (Operation *kernel : replaced)
     if (!used.contains(cast<tile::KernelOp>(kernel).getSymName()))
       symbols.erase(kernel);
@@ -399,8 +417,9 @@ void Merger::eraseUnused() {
 
 namespace {
 struct MergeLaunches : fathom::impl::MergeLaunchesPassBase<MergeLaunches> {
+  using MergeLaunchesPassBase::MergeLaunchesPassBase;
   void runOnOperation() override {
-    Merger merger(getOperation());
+    Merger merger(getOperation(), calls);
     for (auto schedule : getOperation().getOps<func::FuncOp>())
       if (schedule->hasAttr(tile::kEntryAttr) &&
           schedule.getBody().hasOneBlock())

@@ -109,11 +109,13 @@ def MergeLaunchesPass : Pass<"fathom-merge-launches", "::mlir::ModuleOp"> {
     after the last launch that it depends on) and turns the launches of a level
     into one launch of a new kernel, whose programs are those of all parts, long
     ones first. A program does what it did before, so no bit changes. Kernels of
-    equal parts are shared; kernels that no launch names any more go. A level
-    stays apart where its kernel would become too long, or all merged kernels
-    longer than four times the kernels without. Stands before memory
-    planning: all parts of a launch are alive together.
+    equal parts are shared; kernels that nothing names any more go. A level
+    stays apart where the copies in its kernel would become too long, or those in
+    all merged kernels longer than four times the kernels without. Stands before
+    memory planning: all parts of a launch are alive together.
   }];
+  let options = [Option<"calls", "calls", "bool", /*default=*/"false",
+      "merged kernels call their parts: for targets whose kernels can">];
   let dependentDialects = [
     "::fathom::tile::TileDialect", "::mlir::arith::ArithDialect",
     "::mlir::func::FuncDialect", "::mlir::scf::SCFDialect"];

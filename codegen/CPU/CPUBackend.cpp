@@ -38,6 +38,7 @@ static llvm::Error fail(const llvm::Twine &message) {
 namespace {
 /// A kernel in a module of its own, and what comes of it. Each goes through
 /// LLVM by itself: what it compiles to depends on nothing else and can be kept.
+/// Kernels that it calls are of other parts; the linker brings them together.
 struct Part {
   OwningOpRef<ModuleOp> module;
   CompiledObject object;
@@ -99,6 +100,9 @@ createMachine(const CPUOptions &options, std::string &error) {
     return nullptr;
   llvm::TargetOptions targetOptions;
   targetOptions.AllowFPOpFusion = llvm::FPOpFusion::Strict; // bits are ours
+  // Short loops of products are read from fewer lines (PERFORMANCE.md).
+  if (specOf(options).name == "x86-64-v3")
+    targetOptions.LoopAlignment = 64;
   return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
       triple, specOf(options).cpu, specOf(options).features, targetOptions,
       llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Default));

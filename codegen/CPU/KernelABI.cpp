@@ -73,18 +73,58 @@ static LogicalResult check(func::FuncOp func) {
   return failure(result.wasInterrupted());
 }
 
+/// The words that a kernel calls another with are some of its own.
+static LogicalResult adoptCall(func::CallOp call, Entry &e, Value words,
+                               Value scratch) {
+  OpBuilder &b = e.b;
+  int64_t given = call.getNumOperands() - 4;
+  Value array = LLVM::AllocaOp::create(b, e.loc, e.pointer(), b.getI64Type(),
+                                       e.constant(given));
+  Entry here{OpBuilder(call), call.getLoc(), e.types};
+  for (int64_t i = 0; i < given; ++i) {
+    auto argument = dyn_cast<BlockArgument>(call.getOperand(i));
+    if (!argument)
+      return call.emitError("a call passes an argument of the kernel on");
+    auto from = LLVM::GEPArg(static_cast<int32_t>(argument.getArgNumber()));
+    Value to = LLVM::GEPOp::create(
+        here.b, here.loc, here.pointer(), b.getI64Type(), array,
+        ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(i)});
+    LLVM::StoreOp::create(here.b, here.loc,
+                          here.word(words, from, b.getI64Type()), to);
+  }
+  SmallVector<Value> operands{array};
+  for (int axis = 0; axis < 3; ++axis)
+    operands.push_back(arith::IndexCastOp::create(
+        here.b, here.loc, b.getI64Type(), call.getOperand(given + axis)));
+  operands.push_back(scratch);
+  func::CallOp::create(here.b, here.loc, call.getCallee(), TypeRange(),
+                       operands);
+  call.erase();
+  return success();
+}
+
 static LogicalResult adopt(func::FuncOp func, LLVMTypeConverter &types) {
   if (failed(check(func)))
     return failure();
-  Block &block = func.getBody().front();
-  Entry e{OpBuilder::atBlockBegin(&block), func.getLoc(), types};
+  Entry e{OpBuilder(func), func.getLoc(), types};
   OpBuilder &b = e.b;
-  int64_t old = block.getNumArguments();
   Type i64 = b.getI64Type();
   SmallVector<Type> inputs{e.pointer(), i64, i64, i64, e.pointer()};
+  if (func.isExternal()) {
+    func.setFunctionType(b.getFunctionType(inputs, {}));
+    return success();
+  }
+  Block &block = func.getBody().front();
+  b.setInsertionPointToStart(&block);
+  int64_t old = block.getNumArguments();
   for (Type type : inputs)
     block.addArgument(type, func.getLoc());
   auto fresh = [&](int64_t i) { return block.getArgument(old + i); };
+  SmallVector<func::CallOp> calls;
+  func.walk([&](func::CallOp call) { calls.push_back(call); });
+  for (func::CallOp call : calls)
+    if (failed(adoptCall(call, e, fresh(0), fresh(4))))
+      return failure();
   for (int64_t i = 0; i < old; ++i) {
     BlockArgument argument = block.getArgument(i);
     Value value;

@@ -65,9 +65,9 @@ Expected<std::string> fathom::cpu::linkObjects(ArrayRef<std::string> objects) {
   }
   std::string library = (folder + "/kernels.so").str();
   std::vector<const char *> args = {
-      "ld.lld",  "-shared",     "--build-id=none",
-      "-z",      "noexecstack", "--hash-style=gnu",
-      "-soname", "kernels.so",  "--threads=1"};
+      "ld.lld",      "-shared",          "--build-id=none", "-z",
+      "noexecstack", "--hash-style=gnu", "-soname",         "kernels.so",
+      "-Bsymbolic",  "--threads=1"};
   for (const std::string &path : paths)
     args.push_back(path.c_str());
   args.insert(args.end(), {"-o", library.c_str()});

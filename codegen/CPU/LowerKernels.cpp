@@ -10,6 +10,23 @@ namespace fathom::cpu {
 using namespace mlir;
 using namespace fathom;
 
+/// A call of a kernel that its module may lack: each is compiled by itself.
+static void lowerCall(tile::CallOp call) {
+  OpBuilder b(call);
+  SmallVector<Value> operands(call.getPassed());
+  operands.append({call.getX(), call.getY(), call.getZ()});
+  auto module = call->getParentOfType<ModuleOp>();
+  if (!module.lookupSymbol(call.getKernel())) {
+    OpBuilder top = OpBuilder::atBlockEnd(module.getBody());
+    func::FuncOp::create(top, call.getLoc(), call.getKernel(),
+                         b.getFunctionType(ValueRange(operands).getTypes(), {}))
+        .setPrivate();
+  }
+  func::CallOp::create(b, call.getLoc(), call.getKernel(), TypeRange(),
+                       operands);
+  call.erase();
+}
+
 static void lowerKernel(tile::KernelOp kernel) {
   OpBuilder b(kernel);
   Location loc = kernel.getLoc();
@@ -32,6 +49,9 @@ static void lowerKernel(tile::KernelOp kernel) {
     op.erase();
   });
   kernel.erase();
+  SmallVector<tile::CallOp> calls;
+  func.walk([&](tile::CallOp call) { calls.push_back(call); });
+  llvm::for_each(calls, lowerCall);
 }
 
 namespace {

@@ -99,8 +99,29 @@ static int64_t place(MutableArrayRef<Buffer> buffers) {
   return total;
 }
 
+/// What is called gets the caller's scratch, of which that has none of its own.
+static void passOn(func::FuncOp func, Value scratch) {
+  SmallVector<func::CallOp> calls;
+  func.walk([&](func::CallOp call) { calls.push_back(call); });
+  for (func::CallOp call : calls) {
+    OpBuilder b(call);
+    SmallVector<Value> operands(call.getOperands());
+    operands.push_back(scratch);
+    func::CallOp::create(b, call.getLoc(), call.getCallee(), TypeRange(),
+                         operands);
+    call.erase();
+  }
+}
+
 static LogicalResult pack(func::FuncOp func) {
   OpBuilder b(func);
+  auto bytes = MemRefType::get({ShapedType::kDynamic}, b.getI8Type());
+  if (func.isExternal()) {
+    SmallVector<Type> inputs(func.getArgumentTypes());
+    inputs.push_back(bytes);
+    func.setFunctionType(b.getFunctionType(inputs, {}));
+    return success();
+  }
   Order order;
   order.number(func);
   SmallVector<Buffer> buffers;
@@ -120,11 +141,11 @@ static LogicalResult pack(func::FuncOp func) {
   if (walked.wasInterrupted())
     return failure();
   int64_t total = place(buffers);
-  auto bytes = MemRefType::get({ShapedType::kDynamic}, b.getI8Type());
   if (failed(func.insertArgument(func.getNumArguments(), bytes, {},
                                  func.getLoc())))
     return failure();
   Value scratch = func.getArguments().back();
+  passOn(func, scratch);
   for (Buffer &buffer : buffers) {
     b.setInsertionPoint(buffer.op);
     Value offset =

@@ -28,8 +28,9 @@ void cpu::buildCPUPipeline(OpPassManager &pm, StringRef isa) {
   // Tiles.
   ChooseTokensPassOptions choose;
   choose.isa = isa.str();
-  pm.addPass(createChooseTokensPass(choose));
+  // First, since a call names what its module may lack.
   pm.addPass(createLowerKernelsPass());
+  pm.addPass(createChooseTokensPass(choose));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createTileToLinalgPass());
   pm.addPass(createCarryInPlacePass());

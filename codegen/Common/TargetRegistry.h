@@ -86,6 +86,8 @@ public:
   compile(mlir::ModuleOp module, const TargetOptions &options) const = 0;
   /// Whether launches that do not wait for each other may become one kernel.
   virtual bool mergesLaunches() const { return true; }
+  /// Whether a kernel can call another, so that a merged one has no copies.
+  virtual bool callsKernels() const { return false; }
   /// What the user should know of what compile() gave, a line each.
   virtual std::vector<std::string>
   notes(llvm::ArrayRef<CompiledLibrary> libraries) const {

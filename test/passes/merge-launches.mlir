@@ -1,6 +1,7 @@
 // RUN: fathom-opt %s -fathom-merge-launches -split-input-file | FileCheck %s
 // RUN: fathom-opt %s -fathom-merge-launches -fathom-plan-memory -split-input-file | FileCheck %s --check-prefix=PLAN
 // RUN: fathom-opt %s -fathom-merge-launches -split-input-file -fathom-pass-counts -o /dev/null 2>&1 | FileCheck %s --check-prefix=COUNT
+// RUN: fathom-opt %s -fathom-merge-launches=calls -split-input-file | FileCheck %s --check-prefix=CALLS
 // COUNT: {{^}}fathom-merge-launches: merged 3, saved 3{{$}}
 
 #tokens = affine_map<(t, r) -> (t)>
@@ -52,6 +53,18 @@ tile.kernel @weighted_t16(%w: memref<8x16xf32>, %y: memref<?x16xf32>) {
 // CHECK-NEXT: tile.launch @copy #{{.*}}(%[[A]], %[[Y]])
 // CHECK-NEXT: tile.launch @copy #{{.*}}(%[[B]], %[[Y]])
 // CHECK-NEXT: return
+
+// Where kernels can call, the parts stay what they are.
+// CALLS-LABEL: tile.kernel @merged_weighted_and_copy
+// CALLS-SAME: (%[[W:[a-z0-9_]+]]: memref<8x16xf32>, %[[B:[a-z0-9_]+]]: memref<?x16xf32>, %[[X:[a-z0-9_]+]]: memref<?x16xf32>, %[[A:[a-z0-9_]+]]: memref<?x16xf32>, %{{.*}}: index)
+// CALLS: scf.if
+// CALLS: tile.call @weighted_t16(%[[W]], %[[B]]) at(%{{.*}}, %{{.*}}, %{{.*}}) : memref<8x16xf32>, memref<?x16xf32>
+// CALLS: } else {
+// CALLS: tile.call @copy(%[[X]], %[[A]]) at(%{{.*}}, %{{.*}}, %{{.*}})
+// CALLS: tile.kernel @copy
+// CALLS: tile.kernel @weighted_t16
+// CALLS: tile.launch @merged_weighted_and_copy
+// CALLS-NEXT: tile.launch @copy
 
 // Both results are alive together: they do not share bytes.
 // PLAN-LABEL: func.func @independent

@@ -35,6 +35,7 @@ public:
   std::vector<std::string> defaultLevels() const override {
     return cpu::levelNames();
   }
+  bool callsKernels() const override { return true; }
   void registerDialects(mlir::DialectRegistry &registry) const override {
     cpu::registerCPUDialects(registry);
   }

@@ -270,7 +270,7 @@ bool Compilation::lower() {
         std::vector<std::string> disabled = options.disabledFusions;
         if (!target->mergesLaunches())
           disabled.push_back(kMergeLaunches.str());
-        addLaunchPasses(passes, disabled);
+        addLaunchPasses(passes, target->callsKernels(), disabled);
       }))
     return false;
   if (Error error = target->annotate(*module, targetOptions))

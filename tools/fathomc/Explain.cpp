@@ -5,6 +5,7 @@
 
 #include "tools/fathomc/Commands.h"
 
+#include "dialects/Tile/IR/TileRules.h"
 #include "frontends/Support/FrontendError.h"
 
 #include "mlir/Pass/PassManager.h"
@@ -51,23 +52,7 @@ static int64_t bytesOf(mlir::Value buffer) {
 }
 
 static WorkByLayer workOf(mlir::ModuleOp tiles) {
-  // Which arguments a kernel writes.
-  DenseMap<mlir::Operation *, SmallVector<unsigned>> written;
-  auto writtenBy = [&](tile::KernelOp kernel) -> ArrayRef<unsigned> {
-    auto [it, fresh] = written.try_emplace(kernel);
-    if (!fresh)
-      return it->second;
-    SetVector<unsigned> numbers;
-    auto add = [&](mlir::Value buffer) {
-      if (auto argument = dyn_cast<mlir::BlockArgument>(buffer))
-        numbers.insert(argument.getArgNumber());
-    };
-    kernel.walk([&](tile::StoreOp op) { add(op.getBuffer()); });
-    kernel.walk([&](tile::ScatterOp op) { add(op.getBuffer()); });
-    kernel.walk([&](mlir::memref::StoreOp op) { add(op.getMemref()); });
-    it->second = SmallVector<unsigned>(numbers.begin(), numbers.end());
-    return it->second;
-  };
+  DenseMap<mlir::Operation *, tile::ArgumentUse> uses;
   WorkByLayer work;
   for (auto schedule : tiles.getOps<mlir::func::FuncOp>()) {
     auto entry = schedule->getAttrOfType<mlir::StringAttr>(tile::kEntryAttr);
@@ -78,8 +63,12 @@ static WorkByLayer workOf(mlir::ModuleOp tiles) {
       ++here.kernels;
       auto kernel = tiles.lookupSymbol<tile::KernelOp>(launch.getKernel());
       SetVector<mlir::Value> buffers;
-      for (unsigned number : writtenBy(kernel))
-        buffers.insert(rootOf(launch.getOperands()[number]));
+      auto [use, isNew] = uses.try_emplace(kernel);
+      if (isNew)
+        use->second = tile::argumentUse(kernel);
+      for (auto [i, writer] : enumerate(use->second.writer))
+        if (writer)
+          buffers.insert(rootOf(launch.getOperands()[i]));
       for (mlir::Value buffer : buffers)
         here.bytes += bytesOf(buffer);
     });
@@ -102,7 +91,7 @@ lowered(Compilation &run, ArrayRef<std::string> disabled,
   std::vector<std::string> left(disabled.begin(), disabled.end());
   if (!run.target->mergesLaunches())
     left.push_back(kMergeLaunches.str());
-  addLaunchPasses(passes, left);
+  addLaunchPasses(passes, run.target->callsKernels(), left);
   passes.addPass(createPlanMemoryPass());
   if (mlir::failed(fusing.run(*copy)))
     return {};

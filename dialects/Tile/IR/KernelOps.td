@@ -44,6 +44,21 @@ def Tile_ReturnOp : Tile_Op<"return", [Pure, HasParent<"KernelOp">, Terminator]>
   let assemblyFormat = "attr-dict";
 }
 
+def Tile_CallOp : Tile_Op<"call", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "run a program of another kernel";
+  let description = [{
+    The program at (`x`, `y`, `z`) of `kernel`'s grid, on arguments of the kernel
+    that calls. A kernel that is called calls none.
+
+    ```mlir
+    tile.call @double(%x, %y) at (%i, %zero, %zero) : memref<?x64xf32>, memref<?x64xf32>
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$kernel, Index:$x, Index:$y, Index:$z,
+                       Variadic<AnyType>:$passed);
+  let assemblyFormat = "$kernel `(` $passed `)` `at` `(` $x `,` $y `,` $z `)` attr-dict `:` type($passed)";
+}
+
 def Tile_ProgramIdOp : Tile_Op<"program_id", [Pure]> {
   let summary = "the program's place along one axis (0, 1, 2) of the grid";
   let arguments = (ins ConfinedAttr<I32Attr, [IntMinValue<0>, IntMaxValue<2>]>:$axis);

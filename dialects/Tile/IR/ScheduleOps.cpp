@@ -126,31 +126,63 @@ static LogicalResult verifyGrid(LaunchOp op) {
   return success();
 }
 
+/// What a launch and a call say of the kernel that they name.
+static FailureOr<KernelOp> verifyKernel(Operation *op, FlatSymbolRefAttr name,
+                                        ValueRange operands,
+                                        SymbolTableCollection &symbols) {
+  // launch_c3, call_c1
+  auto kernel = symbols.lookupNearestSymbolFrom<KernelOp>(op, name);
+  if (!kernel)
+    return op->emitOpError() << "must name a tile.kernel, found " << name;
+  // launch_c4, call_c2
+  ArrayRef<Type> expected = kernel.getFunctionType().getInputs();
+  if (expected.size() != operands.size())
+    return op->emitOpError()
+           << "must have as many operands as the kernel has "
+              "arguments ("
+           << expected.size() << "), found " << operands.size();
+  for (auto [i, operand] : llvm::enumerate(operands))
+    if (operand.getType() != expected[i])
+      return op->emitOpError()
+             << "operand " << i << " must have the type of the "
+             << "kernel's argument, " << expected[i] << ", found "
+             << operand.getType();
+  return kernel;
+}
+
+LogicalResult CallOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  FailureOr<KernelOp> kernel =
+      verifyKernel(*this, getKernelAttr(), getPassed(), symbols);
+  if (failed(kernel))
+    return failure();
+  // call_c3
+  auto caller = (*this)->getParentOfType<KernelOp>();
+  for (auto [i, passed] : llvm::enumerate(getPassed())) {
+    auto argument = dyn_cast<BlockArgument>(passed);
+    if (!argument || argument.getOwner()->getParentOp() != caller)
+      return emitOpError() << "operand " << i
+                           << " must be an argument of the kernel that calls";
+  }
+  // call_c4
+  WalkResult calls =
+      kernel->getBody().walk([](CallOp) { return WalkResult::interrupt(); });
+  if (calls.wasInterrupted())
+    return emitOpError() << "must name a kernel that calls none, found "
+                         << getKernelAttr();
+  return success();
+}
+
 LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (failed(verifyGrid(*this)))
     return failure();
-  // launch_c3
-  auto kernel =
-      symbols.lookupNearestSymbolFrom<KernelOp>(*this, getKernelAttr());
-  if (!kernel)
-    return emitOpError() << "must name a tile.kernel, found "
-                         << getKernelAttr();
-  // launch_c4
-  ArrayRef<Type> expected = kernel.getFunctionType().getInputs();
-  if (expected.size() != getOperands().size())
-    return emitOpError() << "must have as many operands as the kernel has "
-                            "arguments ("
-                         << expected.size() << "), found "
-                         << getOperands().size();
-  for (auto [i, operand] : llvm::enumerate(getOperands()))
-    if (operand.getType() != expected[i])
-      return emitOpError() << "operand " << i << " must have the type of the "
-                           << "kernel's argument, " << expected[i] << ", found "
-                           << operand.getType();
+  FailureOr<KernelOp> kernel =
+      verifyKernel(*this, getKernelAttr(), getOperands(), symbols);
+  if (failed(kernel))
+    return failure();
   // launch_c5
-  if (kernel.getBody().empty())
+  if (kernel->getBody().empty())
     return success();
-  ArgumentUse use = argumentUse(kernel);
+  ArgumentUse use = argumentUse(*kernel);
   for (auto [i, operand] : llvm::enumerate(getOperands()))
     if (use.writer[i] && llvm::count(getOperands(), operand) > 1)
       return emitOpError() << "operand " << i << " is written by the kernel "

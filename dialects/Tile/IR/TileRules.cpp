@@ -108,7 +108,8 @@ BlockArgument rootOf(Value value) {
                                                            : BlockArgument();
 }
 
-ArgumentUse argumentUse(KernelOp kernel) {
+/// Without what it calls.
+static ArgumentUse ownUse(KernelOp kernel) {
   ArgumentUse use;
   use.reader.resize(kernel.getNumArguments());
   use.writer.resize(kernel.getNumArguments());
@@ -125,6 +126,25 @@ ArgumentUse argumentUse(KernelOp kernel) {
       else if (isa<MemoryEffects::Write>(effect.getEffect()))
         use.writer[root.getArgNumber()] = op;
     }
+  });
+  return use;
+}
+
+ArgumentUse argumentUse(KernelOp kernel) {
+  ArgumentUse use = ownUse(kernel);
+  kernel.getBody().walk([&](CallOp call) {
+    auto called = SymbolTable::lookupNearestSymbolFrom<KernelOp>(
+        kernel, call.getKernelAttr());
+    if (!called || called.getNumArguments() != call.getPassed().size())
+      return; // the call's verifier refuses it
+    ArgumentUse inside = ownUse(called);
+    for (auto [i, passed] : llvm::enumerate(call.getPassed()))
+      if (BlockArgument root = rootOf(passed)) {
+        if (inside.reader[i])
+          use.reader[root.getArgNumber()] = call;
+        if (inside.writer[i])
+          use.writer[root.getArgNumber()] = call;
+      }
   });
   return use;
 }

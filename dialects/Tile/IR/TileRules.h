@@ -37,7 +37,7 @@ llvm::LogicalResult requireDim(mlir::Operation *op, int64_t dim, int64_t rank);
 /// a table and views; null if it comes from elsewhere.
 mlir::BlockArgument rootOf(mlir::Value value);
 
-/// Which arguments a kernel reads and writes.
+/// Which arguments a kernel reads and writes, by itself or by what it calls.
 struct ArgumentUse {
   llvm::SmallVector<mlir::Operation *> reader, writer; // null: none
 };

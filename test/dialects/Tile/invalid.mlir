@@ -755,3 +755,68 @@ func.func @launch_c5(%x: memref<?x64xf32>, %y: memref<?x64xf32>, %z: memref<?x32
   tile.launch @k affine_map<(t, r) -> (t, 1, 1)> (%x, %x, %n) : memref<?x64xf32>, memref<?x64xf32>, index
   return
 }
+
+// -----
+
+tile.kernel @call_c1(%a: memref<?x64xf32>, %i: index) {
+  // expected-error @+1 {{must name a tile.kernel, found @k}}
+  tile.call @k(%a) at (%i, %i, %i) : memref<?x64xf32>
+  tile.return
+}
+
+// -----
+
+tile.kernel @k(%a: memref<?x64xf32>) {
+  tile.return
+}
+tile.kernel @call_c2_count(%a: memref<?x64xf32>, %i: index) {
+  // expected-error @+1 {{must have as many operands as the kernel has arguments (1), found 2}}
+  tile.call @k(%a, %a) at (%i, %i, %i) : memref<?x64xf32>, memref<?x64xf32>
+  tile.return
+}
+
+// -----
+
+tile.kernel @k(%a: memref<?x64xf32>) {
+  tile.return
+}
+tile.kernel @call_c2(%a: memref<?x32xf32>, %i: index) {
+  // expected-error @+1 {{operand 0 must have the type of the kernel's argument, 'memref<?x64xf32>', found 'memref<?x32xf32>'}}
+  tile.call @k(%a) at (%i, %i, %i) : memref<?x32xf32>
+  tile.return
+}
+
+// -----
+
+tile.kernel @k(%n: index) {
+  tile.return
+}
+tile.kernel @call_c3(%n: index) {
+  %i = tile.program_id 0
+  // expected-error @+1 {{operand 0 must be an argument of the kernel that calls}}
+  tile.call @k(%i) at (%n, %n, %n) : index
+  tile.return
+}
+
+// -----
+
+tile.kernel @k(%n: index) {
+  // expected-error @+1 {{must name a kernel that calls none, found @k}}
+  tile.call @k(%n) at (%n, %n, %n) : index
+  tile.return
+}
+
+// -----
+
+tile.kernel @k(%a: memref<?x64xf32>, %b: memref<?x64xf32>, %i: index) {
+  %0 = tile.load %a[%i, %i] : memref<?x64xf32> -> tensor<4xf32>
+  tile.store %0, %b[%i, %i] : tensor<4xf32>, memref<?x64xf32>
+  tile.return
+}
+// expected-error @+1 {{argument 0 must be either read or written, found both}}
+tile.kernel @kernel_c4_by_call(%a: memref<?x64xf32>, %i: index) {
+  // expected-note @+2 {{read here}}
+  // expected-note @+1 {{written here}}
+  tile.call @k(%a, %a, %i) at (%i, %i, %i) : memref<?x64xf32>, memref<?x64xf32>, index
+  tile.return
+}

@@ -91,6 +91,14 @@ func.func @schedule(%x: memref<?x64xf32> {tile.port = "streams"}, %t: index) att
   return
 }
 
+// CHECK-LABEL: tile.kernel @caller
+tile.kernel @caller(%a: memref<?x64xf8E4M3FN>, %s: memref<?x8xf8E8M0FNU>, %b: memref<?x64xi8>, %t: memref<?x4xf8E8M0FNU>) {
+  %p = tile.program_id 0
+  // CHECK: tile.call @decode(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) at(%[[P:.*]], %[[P]], %[[P]]) : memref<?x64xf8E4M3FN>, memref<?x8xf8E8M0FNU>, memref<?x64xi8>, memref<?x4xf8E8M0FNU>
+  tile.call @decode(%a, %s, %b, %t) at (%p, %p, %p) : memref<?x64xf8E4M3FN>, memref<?x8xf8E8M0FNU>, memref<?x64xi8>, memref<?x4xf8E8M0FNU>
+  tile.return
+}
+
 // CHECK-LABEL: tile.kernel @decode
 tile.kernel @decode(%a: memref<?x64xf8E4M3FN>, %s: memref<?x8xf8E8M0FNU>, %b: memref<?x64xi8>, %t: memref<?x4xf8E8M0FNU>) {
   %rows = tile.iota : tensor<4xi32>

@@ -179,3 +179,68 @@ TEST(CpuControl, BranchesYieldTiles) {
     }
   }
 }
+
+// The kernels come from objects of their own; one needs scratch, which the
+// caller has none of.
+TEST(CpuControl, CallsAProgramOfAnotherKernel) {
+  auto kernels = CompiledKernels::compile(R"(
+    tile.kernel @either(%o: memref<?x8xf32>, %n: index, %x: memref<?x8xf32>, %w: memref<8x8xf32>) {
+      %p = tile.program_id 0
+      %two = arith.constant 2 : index
+      %zero = arith.constant 0 : index
+      %first = arith.cmpi ult, %p, %n : index
+      scf.if %first {
+        tile.call @times(%x, %w, %o, %n) at (%p, %zero, %zero) : memref<?x8xf32>, memref<8x8xf32>, memref<?x8xf32>, index
+      } else {
+        %q = arith.subi %p, %n : index
+        %y = arith.divui %q, %two : index
+        %z = arith.remui %q, %two : index
+        tile.call @place(%o, %n) at (%zero, %y, %z) : memref<?x8xf32>, index
+      }
+      tile.return
+    }
+    tile.kernel @times(%x: memref<?x8xf32>, %w: memref<8x8xf32>, %o: memref<?x8xf32>, %n: index) {
+      %zero = arith.constant 0 : index
+      %t = tile.program_id 0
+      %none = arith.constant dense<0.0> : tensor<1x8xf32>
+      %a = tile.load %x[%t, %zero] : memref<?x8xf32> -> tensor<1x8xf32>
+      %b = tile.load %w[%zero, %zero] : memref<8x8xf32> -> tensor<8x8xf32>
+      %c = tile.dot <nt> %a, %b, %none : tensor<1x8xf32>, tensor<8x8xf32>, tensor<1x8xf32>
+      tile.store %c, %o[%t, %zero] : tensor<1x8xf32>, memref<?x8xf32>
+      tile.return
+    }
+    tile.kernel @place(%o: memref<?x8xf32>, %n: index) {
+      %y = tile.program_id 1
+      %z = tile.program_id 2
+      %two = arith.constant 2 : index
+      %rows = arith.muli %y, %two : index
+      %row = arith.addi %rows, %z : index
+      %at = arith.addi %row, %n : index
+      %zero = arith.constant 0 : index
+      %i = arith.index_cast %row : index to i32
+      %f = arith.sitofp %i : i32 to f32
+      %tile = tensor.splat %f : tensor<8xf32>
+      tile.store %tile, %o[%at, %zero] : tensor<8xf32>, memref<?x8xf32>
+      tile.return
+    })");
+  ASSERT_TRUE(kernels);
+  EXPECT_GT(kernels->scratchBytes, 0u);
+  auto x = random<float>(3 * 8, 1), w = random<float>(8 * 8, 2);
+  std::vector<float> wanted(7 * 8), o(7 * 8);
+  for (int t = 0; t < 3; ++t)
+    kernels->runWords("times",
+                      {reinterpret_cast<uint64_t>(x.data()),
+                       reinterpret_cast<uint64_t>(w.data()),
+                       reinterpret_cast<uint64_t>(wanted.data()), 3},
+                      t);
+  for (int i = 0; i < 4 * 8; ++i)
+    wanted[3 * 8 + i] = float(i / 8);
+  for (int p = 6; p >= 0; --p)
+    kernels->runWords("either",
+                      {reinterpret_cast<uint64_t>(o.data()), 3,
+                       reinterpret_cast<uint64_t>(x.data()),
+                       reinterpret_cast<uint64_t>(w.data())},
+                      p);
+  EXPECT_NE(wanted[0], 0);
+  EXPECT_EQ(o, wanted);
+}
