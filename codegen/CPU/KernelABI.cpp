@@ -73,7 +73,8 @@ static LogicalResult check(func::FuncOp func) {
   return failure(result.wasInterrupted());
 }
 
-/// The words that a kernel calls another with are some of its own.
+/// The words that a kernel calls another with are some of its own, `words`, in
+/// an array of the call's. `e` is where the kernel begins.
 static LogicalResult adoptCall(func::CallOp call, Entry &e, Value words,
                                Value scratch) {
   OpBuilder &b = e.b;
@@ -84,7 +85,8 @@ static LogicalResult adoptCall(func::CallOp call, Entry &e, Value words,
   for (int64_t i = 0; i < given; ++i) {
     auto argument = dyn_cast<BlockArgument>(call.getOperand(i));
     if (!argument)
-      return call.emitError("a call passes an argument of the kernel on");
+      return call.emitError("operand ")
+             << i << " must be an argument of the kernel that calls";
     auto from = LLVM::GEPArg(static_cast<int32_t>(argument.getArgNumber()));
     Value to = LLVM::GEPOp::create(
         here.b, here.loc, here.pointer(), b.getI64Type(), array,

@@ -10,7 +10,7 @@ namespace fathom::cpu {
 using namespace mlir;
 using namespace fathom;
 
-/// A call of a kernel that its module may lack: each is compiled by itself.
+/// The module may lack the kernel that is called: each is compiled by itself.
 static void lowerCall(tile::CallOp call) {
   OpBuilder b(call);
   SmallVector<Value> operands(call.getPassed());

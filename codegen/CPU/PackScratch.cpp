@@ -99,11 +99,14 @@ static int64_t place(MutableArrayRef<Buffer> buffers) {
   return total;
 }
 
-/// What is called gets the caller's scratch, of which that has none of its own.
-static void passOn(func::FuncOp func, Value scratch) {
+/// What is called gets the caller's scratch, of which that has none of its own:
+/// `bytes` is 0.
+static LogicalResult passOn(func::FuncOp func, Value scratch, int64_t bytes) {
   SmallVector<func::CallOp> calls;
   func.walk([&](func::CallOp call) { calls.push_back(call); });
   for (func::CallOp call : calls) {
+    if (bytes != 0)
+      return call.emitError("a kernel that needs scratch cannot call another");
     OpBuilder b(call);
     SmallVector<Value> operands(call.getOperands());
     operands.push_back(scratch);
@@ -111,6 +114,7 @@ static void passOn(func::FuncOp func, Value scratch) {
                          operands);
     call.erase();
   }
+  return success();
 }
 
 static LogicalResult pack(func::FuncOp func) {
@@ -145,7 +149,8 @@ static LogicalResult pack(func::FuncOp func) {
                                  func.getLoc())))
     return failure();
   Value scratch = func.getArguments().back();
-  passOn(func, scratch);
+  if (failed(passOn(func, scratch, total)))
+    return failure();
   for (Buffer &buffer : buffers) {
     b.setInsertionPoint(buffer.op);
     Value offset =

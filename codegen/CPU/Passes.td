@@ -15,7 +15,9 @@ def ChooseTokensPass : Pass<"fathom-cpu-choose-tokens", "::mlir::ModuleOp"> {
 def LowerKernelsPass : Pass<"fathom-cpu-lower-kernels", "::mlir::ModuleOp"> {
   let summary = "turn tile.kernel into func.func";
   let description = [{The program's place in the grid becomes three trailing
-    `index` arguments; later passes see ordinary functions over buffers.}];
+    `index` arguments; later passes see ordinary functions over buffers. A
+    `tile.call` becomes a `func.call`, its kernel a declaration where the module
+    lacks it.}];
   let dependentDialects = ["::mlir::func::FuncDialect"];
 }
 
@@ -57,7 +59,8 @@ def PackScratchPass : Pass<"fathom-cpu-pack-scratch", "::mlir::ModuleOp"> {
   let summary = "place all allocations of a function in one scratch argument";
   let description = [{Allocations whose lifetimes do not meet share memory. The
     size is left in the attribute `fathom.scratch_bytes` of the function, whose
-    last argument becomes the scratch memory.}];
+    last argument becomes the scratch memory. A function that calls has none of
+    its own and passes it on.}];
   let dependentDialects = ["::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect"];
 }
 
