@@ -122,11 +122,11 @@ static LogicalResult adopt(func::FuncOp func, LLVMTypeConverter &types) {
   for (Type type : inputs)
     block.addArgument(type, func.getLoc());
   auto fresh = [&](int64_t i) { return block.getArgument(old + i); };
-  SmallVector<func::CallOp> calls;
-  func.walk([&](func::CallOp call) { calls.push_back(call); });
-  for (func::CallOp call : calls)
-    if (failed(adoptCall(call, e, fresh(0), fresh(4))))
-      return failure();
+  WalkResult walked = func.walk([&](func::CallOp call) {
+    return WalkResult(adoptCall(call, e, fresh(0), fresh(4)));
+  });
+  if (walked.wasInterrupted())
+    return failure();
   for (int64_t i = 0; i < old; ++i) {
     BlockArgument argument = block.getArgument(i);
     Value value;

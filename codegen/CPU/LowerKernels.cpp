@@ -49,9 +49,7 @@ static void lowerKernel(tile::KernelOp kernel) {
     op.erase();
   });
   kernel.erase();
-  SmallVector<tile::CallOp> calls;
-  func.walk([&](tile::CallOp call) { calls.push_back(call); });
-  llvm::for_each(calls, lowerCall);
+  func.walk(lowerCall);
 }
 
 namespace {

@@ -102,19 +102,20 @@ static int64_t place(MutableArrayRef<Buffer> buffers) {
 /// What is called gets the caller's scratch, of which that has none of its own:
 /// `bytes` is 0.
 static LogicalResult passOn(func::FuncOp func, Value scratch, int64_t bytes) {
-  SmallVector<func::CallOp> calls;
-  func.walk([&](func::CallOp call) { calls.push_back(call); });
-  for (func::CallOp call : calls) {
-    if (bytes != 0)
-      return call.emitError("a kernel that needs scratch cannot call another");
+  WalkResult walked = func.walk([&](func::CallOp call) {
+    if (bytes != 0) {
+      call.emitError("a kernel that needs scratch cannot call another");
+      return WalkResult::interrupt();
+    }
     OpBuilder b(call);
     SmallVector<Value> operands(call.getOperands());
     operands.push_back(scratch);
     func::CallOp::create(b, call.getLoc(), call.getCallee(), TypeRange(),
                          operands);
     call.erase();
-  }
-  return success();
+    return WalkResult::advance();
+  });
+  return failure(walked.wasInterrupted());
 }
 
 static LogicalResult pack(func::FuncOp func) {

@@ -2,15 +2,16 @@
 //
 // Hybrid attention: one program per token and block of heads, in two passes
 // over blocks of rows: the scores and the largest of them, then the sums. What
-// finds the largest in a launch of its own computes the scores anew, others keep
-// them: 4 bytes a row and head, where a row has over 300. The second pass rounds
-// every probability relative to the largest score of all, as the published code
-// does; relative to a running maximum the rounding errors would be others,
-// which moves quantised logits by as much as all other differences together.
-// Blocks of window rows are aligned to absolute positions and compressed rows
-// come in ascending order, so that the order of sums depends on the position
-// alone. Heads know nothing of each other: how many a program takes changes no
-// bit, and a single token keeps several threads busy by taking few.
+// finds the largest in a launch of its own computes the scores anew, others
+// keep them: 4 bytes a row and head, where a row has over 300. The second pass
+// rounds every probability relative to the largest score of all, as the
+// published code does; relative to a running maximum the rounding errors would
+// be others, which moves quantised logits by as much as all other differences
+// together. Blocks of window rows are aligned to absolute positions and
+// compressed rows come in ascending order, so that the order of sums depends on
+// the position alone. Heads know nothing of each other: how many a program
+// takes changes no bit, and a single token keeps several threads busy by taking
+// few.
 //
 // Where the target says so, the sums of every block of rows begin at zero and
 // are added to those before: then blocks can be shared out to programs
@@ -201,8 +202,8 @@ AttentionProgram::Rows AttentionProgram::windowRows(const Window &w, Value at) {
       together ? consecutive(k.addi(k.muli(slot, ring), k.remi(at, ring)))
                : k.iadd(w.base, arith::RemSIOp::create(k.b, k.loc, p,
                                                        k.fullI32(ring, shape)));
-  return {k.select(valid, row, k.fullI32(-1, shape)), valid, together,
-          k.subi(at, w.from)};
+  return {k.select(valid, row, k.fullI32(-1, shape)), valid, together, at,
+          w.from};
 }
 
 AttentionProgram::Compressed AttentionProgram::compressedRange() {
@@ -232,7 +233,8 @@ AttentionProgram::Rows AttentionProgram::compressedRows(const Compressed &c,
   Value row = together ? consecutive(k.addi(
                              k.muli(slot, plan.compressed.type.getRows()), at))
                        : k.iadd(c.base, b);
-  return {k.select(valid, row, k.fullI32(-1, shape)), valid, together, at};
+  return {k.select(valid, row, k.fullI32(-1, shape)), valid, together, at,
+          Value()};
 }
 
 SmallVector<Value> AttentionProgram::overAll(ValueRange state, Step take) {
@@ -277,7 +279,7 @@ AttentionProgram::Scores AttentionProgram::allScores() {
         Value s = scores(keys(cache, rows), maskOf(rows.valid));
         SmallVector<Value> next(all);
         Value &kept = next[&cache == &plan.window ? 1 : 2];
-        kept = k.insert(s, kept, rows.place);
+        kept = k.insert(s, kept, placeOf(rows));
         next[0] = k.max(all[0], k.reduce(tile::ReduceKind::Max, s, 0));
         return next;
       });
@@ -287,7 +289,7 @@ AttentionProgram::Scores AttentionProgram::allScores() {
 Value AttentionProgram::scoresOf(const Scores &all, const CacheReader &cache,
                                  const Rows &rows) {
   Value kept = &cache == &plan.window ? all.window : all.compressed;
-  return kept ? k.rows(kept, rows.place, plan.step) : Value();
+  return kept ? k.rows(kept, placeOf(rows), plan.step) : Value();
 }
 
 Value AttentionProgram::probabilities(Value scores, Value largest) {
@@ -416,13 +418,13 @@ void emitAttention(Lowering &l, dsv4::AttentionOp op, Value indices,
           scores.largest = k.load(k.arg(top), {a.t, a.h}, {plan.block});
         else
           scores = a.allScores();
-        SmallVector<Value> sums = a.overAll(
-            a.firstSums(sink, scores.largest, plan.tileWidth),
-            [&](ValueRange carried, const CacheReader &cache,
-                const AttentionProgram::Rows &rows) {
-              return a.addStep(carried, cache, rows, scores.largest,
-                               a.scoresOf(scores, cache, rows));
-            });
+        SmallVector<Value> sums =
+            a.overAll(a.firstSums(sink, scores.largest, plan.tileWidth),
+                      [&](ValueRange carried, const CacheReader &cache,
+                          const AttentionProgram::Rows &rows) {
+                        return a.addStep(carried, cache, rows, scores.largest,
+                                         a.scoresOf(scores, cache, rows));
+                      });
         a.finish(sums, operands.size() - 1);
       });
   l.launch(kernel, grid, operands);

@@ -71,8 +71,8 @@ struct AttentionProgram {
   /// Rows of a step [step], -1 where there is none.
   struct Rows {
     Value rows, valid;
-    bool together; // one behind the other
-    Value place;   // of the step's first row among all that are taken
+    bool together;  // one behind the other
+    Value at, from; // where the step and all steps begin; null: at 0
   };
   struct Window {
     Value first, from, base;
@@ -103,11 +103,16 @@ struct AttentionProgram {
   /// Largest score of all rows, [block].
   Value largest();
   /// Scores of all rows and the largest of them: rows of the window and of the
-  /// compressed cache (if there is one), each [its rows, block] by their place.
+  /// compressed cache (if there is one), each [its rows, block] from its first
+  /// step on.
   struct Scores {
     Value largest, window, compressed;
   };
   Scores allScores();
+  /// Where the rows of a step begin among all of their cache.
+  Value placeOf(const Rows &rows) {
+    return rows.from ? k.subi(rows.at, rows.from) : rows.at;
+  }
   /// Those of a step, [step, block]; null where none are kept.
   Value scoresOf(const Scores &all, const CacheReader &cache, const Rows &rows);
   /// Not yet divided by their sum.

@@ -52,7 +52,6 @@ static int64_t bytesOf(mlir::Value buffer) {
 }
 
 static WorkByLayer workOf(mlir::ModuleOp tiles) {
-  DenseMap<mlir::Operation *, tile::ArgumentUse> uses;
   WorkByLayer work;
   for (auto schedule : tiles.getOps<mlir::func::FuncOp>()) {
     auto entry = schedule->getAttrOfType<mlir::StringAttr>(tile::kEntryAttr);
@@ -63,10 +62,8 @@ static WorkByLayer workOf(mlir::ModuleOp tiles) {
       ++here.kernels;
       auto kernel = tiles.lookupSymbol<tile::KernelOp>(launch.getKernel());
       SetVector<mlir::Value> buffers;
-      auto [use, isNew] = uses.try_emplace(kernel);
-      if (isNew)
-        use->second = tile::argumentUse(kernel);
-      for (auto [i, writer] : enumerate(use->second.writer))
+      const tile::ArgumentUse use = tile::argumentUse(kernel);
+      for (auto [i, writer] : enumerate(use.writer))
         if (writer)
           buffers.insert(rootOf(launch.getOperands()[i]));
       for (mlir::Value buffer : buffers)
