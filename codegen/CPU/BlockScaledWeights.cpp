@@ -65,19 +65,18 @@ static DenseElementsAttr productsE2M1(Emit &e, bool wide) {
 
 /// productsE2M1 as a constant of the module.
 static Value tableE2M1(Emit &e, bool wide) {
-  constexpr StringLiteral name = "fathom_e2m1_times_scales";
   auto module =
       e.b.getInsertionBlock()->getParentOp()->getParentOfType<ModuleOp>();
-  auto global = module.lookupSymbol<memref::GlobalOp>(name);
+  auto global = module.lookupSymbol<memref::GlobalOp>(kTableE2M1);
   if (!global) {
     DenseElementsAttr values = productsE2M1(e, wide);
     OpBuilder b = OpBuilder::atBlockBegin(module.getBody());
     global = memref::GlobalOp::create(
-        b, e.loc, name, b.getStringAttr("private"),
+        b, e.loc, kTableE2M1, b.getStringAttr("private"),
         MemRefType::get(values.getType().getShape(), values.getElementType()),
         values, /*constant=*/true, b.getI64IntegerAttr(64));
   }
-  return memref::GetGlobalOp::create(e.b, e.loc, global.getType(), name);
+  return memref::GetGlobalOp::create(e.b, e.loc, global.getType(), kTableE2M1);
 }
 
 BlockScaledWeights::BlockScaledWeights(Emit &e, Target target, Value codes,

@@ -121,14 +121,13 @@ static void dropAlignment(llvm::Module &module) {
       }
 }
 
-/// Tables of one name are the same in all parts: the linker keeps one.
-static void shareTables(llvm::Module &module) {
-  for (llvm::GlobalVariable &global : module.globals())
-    if (global.getName().starts_with("fathom_")) {
-      global.setLinkage(llvm::GlobalValue::LinkOnceODRLinkage);
-      global.setVisibility(llvm::GlobalValue::HiddenVisibility);
-      global.setComdat(module.getOrInsertComdat(global.getName()));
-    }
+static void shareTable(llvm::Module &module) {
+  llvm::GlobalVariable *table = module.getGlobalVariable(kTableE2M1, true);
+  if (!table)
+    return;
+  table->setLinkage(llvm::GlobalValue::LinkOnceODRLinkage);
+  table->setVisibility(llvm::GlobalValue::HiddenVisibility);
+  table->setComdat(module.getOrInsertComdat(kTableE2M1));
 }
 
 static void prepare(llvm::Module &module, llvm::TargetMachine &machine,
@@ -141,7 +140,7 @@ static void prepare(llvm::Module &module, llvm::TargetMachine &machine,
   module.setTargetTriple(machine.getTargetTriple());
   module.setDataLayout(machine.createDataLayout());
   dropAlignment(module);
-  shareTables(module);
+  shareTable(module);
   for (llvm::Function &function : module) {
     if (function.isDeclaration())
       continue;

@@ -40,6 +40,10 @@ struct Target {
   bool byteTables() const { return level >= Level::V4BF16; }
 };
 
+/// All products of codes of e2m1 and scales, a constant with the same bytes in
+/// every kernel of a level: the linker keeps one.
+inline constexpr llvm::StringLiteral kTableE2M1 = "fathom_e2m1_times_scales";
+
 /// Type of the view that an unbounded load is, or of what a bounded one is: a
 /// copy, or for large tiles, with the strides of the buffer, a copy or a view.
 mlir::MemRefType viewType(tile::LoadOp op);

@@ -5,6 +5,7 @@
 #include "runtime/src/Session.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace fathom::rt {
 
@@ -296,14 +297,18 @@ Status Session::feed(int stageIndex, const fathom_tokens *sequences,
       return s;
     if (Status s = runPiece(stage, plan, values, keepAt == 0); s.failed())
       return s;
-    if (!shared && values.rows)
-      if (Status s = device.table->copy(
-              device.self, CopyKind::ToHost, out, logitsBuffer,
-              uint64_t(values.rows * vocabulary) * 4, stream);
+    // The caller's memory takes no copy that may be under way after a failure.
+    float *read = logits ? logitsHost : out;
+    const uint64_t bytes = uint64_t(values.rows * vocabulary) * sizeof(float);
+    if (!shared && bytes)
+      if (Status s = device.table->copy(device.self, CopyKind::ToHost, read,
+                                        logitsBuffer, bytes, stream);
           s.failed())
         return s;
     if (Status s = device.table->synchronise(device.self, stream); s.failed())
       return s;
+    if (!shared && logits && bytes)
+      std::memcpy(out, read, bytes);
     out += values.rows * vocabulary;
     done += tokens;
   }

@@ -4,6 +4,8 @@
 #include "runtime/src/Session.h"
 
 #include <algorithm>
+#include <cstring>
+#include <utility>
 
 namespace fathom::rt {
 
@@ -38,6 +40,22 @@ void fillRows(const std::string &component, const std::string &format,
 
 } // namespace
 
+/// Copies all of `host` to the device, or from there, and waits. Where that
+/// fails the device may still be at it: then `host`, which is not the caller's,
+/// is empty, and what it held lives as long as the session.
+Status Session::transfer(CopyKind kind, void *onDevice,
+                         std::vector<uint8_t> &host) {
+  const bool toHost = kind == CopyKind::ToHost;
+  Status s = device.table->copy(
+      device.self, kind, toHost ? host.data() : onDevice,
+      toHost ? onDevice : host.data(), host.size(), stream);
+  if (!s.failed())
+    s = device.table->synchronise(device.self, stream);
+  if (s.failed())
+    abandoned.push_back(std::exchange(host, {}));
+  return s;
+}
+
 Status Session::fillSynthetic(int32_t slot, int64_t target) {
   if (length(slot) != 0)
     return Status(FATHOM_USAGE, "slot " + std::to_string(slot) +
@@ -69,11 +87,7 @@ Status Session::fillSynthetic(int32_t slot, int64_t target) {
       }
       std::vector<uint8_t> pattern(bytes);
       fillRows(component.name, cache.format, pattern.data(), bytes);
-      if (Status s = device.table->copy(device.self, CopyKind::ToDevice, to,
-                                        pattern.data(), bytes, stream);
-          s.failed())
-        return s;
-      if (Status s = device.table->synchronise(device.self, stream); s.failed())
+      if (Status s = transfer(CopyKind::ToDevice, to, pattern); s.failed())
         return s;
     }
   }
@@ -84,7 +98,7 @@ Status Session::fillSynthetic(int32_t slot, int64_t target) {
 
 Status Session::readCache(const std::string &name, const std::string &component,
                           int32_t slot, uint64_t offset, uint64_t size,
-                          void *out) const {
+                          void *out) {
   if (length(slot) < 0)
     return Status(FATHOM_USAGE,
                   "slot " + std::to_string(slot) + " holds no sequence");
@@ -99,13 +113,18 @@ Status Session::readCache(const std::string &name, const std::string &component,
         return Status(FATHOM_USAGE, "the component '" + component +
                                         "' of cache '" + name + "' has " +
                                         std::to_string(bytes) + " bytes");
-      const uint8_t *data = static_cast<const uint8_t *>(buffers.caches[i][c]);
-      if (Status s = device.table->copy(device.self, CopyKind::ToHost, out,
-                                        data + bytes * uint64_t(slot) + offset,
-                                        size, stream);
-          s.failed())
-        return s;
-      return device.table->synchronise(device.self, stream);
+      uint8_t *data = static_cast<uint8_t *>(buffers.caches[i][c]) +
+                      bytes * uint64_t(slot) + offset;
+      std::vector<uint8_t> copy;
+      if (!device.table->sharesHostMemory) {
+        copy.resize(size);
+        if (Status s = transfer(CopyKind::ToHost, data, copy); s.failed())
+          return s;
+        data = copy.data();
+      }
+      if (size)
+        std::memcpy(out, data, size);
+      return Status();
     }
   return Status(FATHOM_USAGE, "the package has no cache '" + name +
                                   "' with a component '" + component + "'");
@@ -121,19 +140,14 @@ const void *Session::layerStreams(int32_t layer, const format::Port **port) {
     return nullptr;
   *port = &entry.outputs[isLast ? engine->ports(stage.entry).streamsOut
                                 : ports[layer]];
-  const void *rows = isLast ? stage.streams : stage.layers[layer];
+  void *rows = isLast ? stage.streams : stage.layers[layer];
   if (device.table->sharesHostMemory)
     return rows;
   layerCopies.resize(ports.size() + 1);
   std::vector<uint8_t> &copy = layerCopies[layer];
   copy.resize((*port)->rowBytes * uint64_t(keptTokens));
-  if (device.table
-          ->copy(device.self, CopyKind::ToHost, copy.data(), rows, copy.size(),
-                 stream)
-          .failed() ||
-      device.table->synchronise(device.self, stream).failed())
-    return nullptr;
-  return copy.data();
+  return transfer(CopyKind::ToHost, rows, copy).failed() ? nullptr
+                                                         : copy.data();
 }
 
 // ---- Measuring ------------------------------------------------------------

@@ -30,8 +30,7 @@ public:
   int64_t mtpLength(int32_t layer, int32_t slot) const;
   Status fillSynthetic(int32_t slot, int64_t length);
   Status readCache(const std::string &cache, const std::string &component,
-                   int32_t slot, uint64_t offset, uint64_t size,
-                   void *out) const;
+                   int32_t slot, uint64_t offset, uint64_t size, void *out);
 
   /// `stage` 0 is the main model, j + 1 is MTP layer j.
   Status feed(int stage, const fathom_tokens *sequences, size_t count,
@@ -100,6 +99,7 @@ private:
                    const Stopwatch *watch);
   Status queueChosen(size_t plan, const StepValues &values,
                      const Stopwatch *watch);
+  Status transfer(CopyKind kind, void *device, std::vector<uint8_t> &host);
   template <typename Queue> Status record(void *&graph, Queue queue);
   Status recordGraphs();
   Status clearStates(int32_t slot);
@@ -123,6 +123,7 @@ private:
   std::vector<Plan> greedyPlans;           // by plan of the main model
   std::vector<std::vector<void *>> chains; // a step and the choice, as graphs
   std::vector<std::vector<uint8_t>> layerCopies;
+  std::vector<std::vector<uint8_t>> abandoned; // see transfer()
   std::vector<uint8_t> active, used; // by slot
   std::vector<uint64_t> lastMention; // by slot: number of the call
   uint64_t callNumber = 0;

@@ -95,13 +95,16 @@ protected:
       device.reset();
       device.memoryBytes = uint64_t(16) << 20;
       device.failAt = n;
-      const fathom_status s = useAll(package, engine, session);
+      Results results;
+      const fathom_status s = useAll(package, engine, session, results);
+      results = Results();
       const bool reached = device.failAt == 0;
       const std::string call =
           device.calls.empty() || !reached ? "" : device.calls[size_t(n) - 1];
       device.failAt = 0;
       close();
       EXPECT_EQ(device.violations, std::vector<std::string>()) << call;
+      EXPECT_EQ(results, Results()) << "written to after " << call << " failed";
       if (!reached)
         break;
       if (s.code == FATHOM_OK)

@@ -224,6 +224,7 @@ TEST_F(Emulated, PartsOfABufferNeedNoOrder) {
   ok(toHost(read.data(), memory, 32, third));
   bad(toHost(read.data(), memory, 33, third),
       "reads 'shared', which stream 2 may still be writing");
+  device.table->destroyEvent(device.self, event);
 }
 
 TEST_F(Emulated, WritesOfAPartThatIsRead) {

@@ -20,8 +20,16 @@
 using namespace fathom::test;
 using namespace fathom::format;
 
+// Sanitizers have operators of their own.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define FATHOM_SANITIZED
+#endif
+#endif
+
 /// Counts allocations by C++ code of this process: stepping must make none.
 static std::atomic<uint64_t> allocations{0};
+#ifndef FATHOM_SANITIZED
 void *operator new(size_t size) {
   ++allocations;
   if (void *p = std::malloc(size ? size : 1))
@@ -30,6 +38,7 @@ void *operator new(size_t size) {
 }
 void operator delete(void *p) noexcept { std::free(p); }
 void operator delete(void *p, size_t) noexcept { std::free(p); }
+#endif
 
 namespace {
 

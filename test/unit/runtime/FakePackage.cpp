@@ -314,7 +314,7 @@ std::vector<float> expectedMtp(const std::vector<int32_t> &ids) {
 }
 
 fathom_status useAll(const std::string &package, fathom_engine *&engine,
-                     fathom_session *&session) {
+                     fathom_session *&session, Results &results) {
   fathom_engine_options options = {};
   options.threads = 1;
   fathom_status s = fathom_engine_create(package.c_str(), &options, &engine);
@@ -324,28 +324,31 @@ fathom_status useAll(const std::string &package, fathom_engine *&engine,
   if (s.code == FATHOM_OK)
     s = fathom_session_add(session, &slot);
   const int32_t ids[9] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
-  const fathom_tokens prompt = {slot, ids, 9, 1}, one = {slot, ids, 1, 1};
+  const fathom_tokens prompt = {slot, ids, 9, 1}, one = {slot, ids, 1, 1},
+                      two = {slot, ids, 2, 2};
   if (s.code == FATHOM_OK)
     s = fathom_step(session, &prompt, 1, nullptr, nullptr);
   if (s.code == FATHOM_OK)
     s = fathom_mtp(session, 0, &one, 0, nullptr, nullptr);
   if (s.code == FATHOM_OK)
     s = fathom_step(session, &one, 1, nullptr, nullptr);
-  int32_t chosen[2];
   if (s.code == FATHOM_OK)
-    s = fathom_generate(session, &slot, ids, 1, 2, chosen);
+    s = fathom_step(session, &two, 1, results.logits.data(), nullptr);
+  if (s.code == FATHOM_OK)
+    s = fathom_generate(session, &slot, ids, 1, 2, results.chosen.data());
   if (s.code == FATHOM_OK)
     s = fathom_session_remove(session, slot);
   if (s.code == FATHOM_OK)
     s = fathom_session_add(session, &slot);
   if (s.code == FATHOM_OK)
+    s = fathom_session_fill_synthetic(session, slot, 4);
+  if (s.code == FATHOM_OK)
     fathom_session_profile(session, 1);
   if (s.code == FATHOM_OK)
     s = fathom_step(session, &one, 1, nullptr, nullptr);
-  int32_t row = 0;
   if (s.code == FATHOM_OK)
     s = fathom_session_read_cache(session, "layers.0.window", "rows", slot, 0,
-                                  4, &row);
+                                  4, &results.row);
   double bandwidth = 0;
   if (s.code == FATHOM_OK)
     s = fathom_engine_read_bandwidth(engine, 0.0001, &bandwidth);

@@ -7,6 +7,7 @@
 #include "runtime/format/Manifest.h"
 #include "runtime/include/fathom.h"
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -50,8 +51,18 @@ std::vector<float> expectedLogits(const std::vector<int32_t> &ids);
 /// MTP logits for the pair (ids without the last, the last).
 std::vector<float> expectedMtp(const std::vector<int32_t> &ids);
 
+/// A caller's memory that useAll() has results written to.
+struct Results {
+  std::array<float, 2 * kVocabulary> logits{};
+  std::array<int32_t, 2> chosen{};
+  int32_t row = 0;
+  bool operator==(const Results &other) const {
+    return logits == other.logits && chosen == other.chosen && row == other.row;
+  }
+};
+
 /// Everything that a program may do with a model; the first failure.
 fathom_status useAll(const std::string &package, fathom_engine *&engine,
-                     fathom_session *&session);
+                     fathom_session *&session, Results &results);
 
 } // namespace fathom::test
