@@ -20,16 +20,9 @@
 using namespace fathom::test;
 using namespace fathom::format;
 
-// Sanitizers have operators of their own.
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define FATHOM_SANITIZED
-#endif
-#endif
-
 /// Counts allocations by C++ code of this process: stepping must make none.
 static std::atomic<uint64_t> allocations{0};
-#ifndef FATHOM_SANITIZED
+#ifndef FATHOM_SANITIZED // they have operators of their own
 void *operator new(size_t size) {
   ++allocations;
   if (void *p = std::malloc(size ? size : 1))
@@ -254,6 +247,9 @@ TEST_P(EngineTest, ChangingNumbersOfSequences) {
 }
 
 TEST_P(EngineTest, SteppingAllocatesNothing) {
+#ifdef FATHOM_SANITIZED
+  GTEST_SKIP() << "allocations of sanitizers are not counted";
+#endif
   open(2);
   openSession();
   const std::vector<int32_t> ids = someIds(20, 1);

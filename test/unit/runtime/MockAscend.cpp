@@ -179,9 +179,9 @@ void reset() {
   current = nullptr;
   initialised = gaveFlags = false;
   devicesSet = 0;
-  streams.clear();
-  binaries.clear();
+  MockFrame::destroyAll(streams);
   functions.clear();
+  MockFrame::destroyAll(binaries);
 }
 
 int load(const void *data, uint64_t length, uint32_t magic, void **out) {

@@ -102,11 +102,13 @@ void reset() {
   frame.clear();
   current = nullptr;
   retained = 0;
-  streams.clear();
-  libraries.clear();
+  MockFrame::destroyAll(streams);
+  MockFrame::destroyAll(libraries);
+  for (const auto &[function, loaded] : functions)
+    delete function;
   functions.clear();
-  graphs.clear();
-  executables.clear();
+  MockFrame::destroyAll(graphs);
+  MockFrame::destroyAll(executables);
 }
 
 } // namespace

@@ -36,8 +36,10 @@ void MockFrame::clear() {
   brokenBy = 0;
   queued.clear();
   memory.clear();
+  for (void *host : pinned)
+    std::free(host);
   pinned.clear();
-  events.clear();
+  destroyAll(events);
 }
 
 std::string MockFrame::alive(

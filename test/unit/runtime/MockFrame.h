@@ -57,7 +57,7 @@ public:
   MockFrame(MockDevice &state, Codes codes, uint64_t offset)
       : state(state), codes(codes), offset(offset) {}
 
-  /// Forgets all that is alive.
+  /// Frees all that is alive, but for memory of the device.
   void clear();
   /// What is still alive, as MockDevice::alive says it; `others` are the
   /// mock's own kinds of things.
@@ -113,6 +113,13 @@ public:
       return violation("what is not alive", codes.invalidHandle);
     delete static_cast<T *>(handle);
     return 0;
+  }
+
+  /// Of what a test left alive.
+  template <typename T> static void destroyAll(std::set<T *> &all) {
+    for (T *one : all)
+      delete one;
+    all.clear();
   }
 
   //===-- Kernels ---------------------------------------------------------===//
