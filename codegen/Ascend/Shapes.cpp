@@ -122,7 +122,8 @@ Value Translator::interleave(Value even, Value odd) {
   Dims whole(shapeOf(even));
   whole.back() *= 2;
   Value result = empty(whole, elementOf(even));
-  for (auto [first, part] : llvm::enumerate(ArrayRef<Value>{even, odd})) {
+  const Value parts[2] = {even, odd};
+  for (auto [first, part] : llvm::enumerate(parts)) {
     auto slice = secondElements(b, shapeOf(even), first);
     result =
         make<tensor::InsertSliceOp>(part, result, slice[0], slice[1], slice[2]);

@@ -204,7 +204,8 @@ Value Function::tensorView(const Value &base, ArrayRef<Size> shape,
                            ArrayRef<Size> strides) {
   ValueList dynamic[2];
   SmallVector<int64_t> fixed[2];
-  for (auto [i, sizes] : enumerate(ArrayRef<ArrayRef<Size>>{shape, strides}))
+  const ArrayRef<Size> both[2] = {shape, strides};
+  for (auto [i, sizes] : enumerate(both))
     for (const Size &size : sizes) {
       fixed[i].push_back(size.value ? kDynamic : size.fixed);
       if (size.value)
