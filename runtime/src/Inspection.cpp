@@ -46,9 +46,9 @@ void fillRows(const std::string &component, const std::string &format,
 Status Session::transfer(CopyKind kind, void *onDevice,
                          std::vector<uint8_t> &host) {
   const bool toHost = kind == CopyKind::ToHost;
-  Status s = device.table->copy(
-      device.self, kind, toHost ? host.data() : onDevice,
-      toHost ? onDevice : host.data(), host.size(), stream);
+  Status s =
+      device.table->copy(device.self, kind, toHost ? host.data() : onDevice,
+                         toHost ? onDevice : host.data(), host.size(), stream);
   if (!s.failed())
     s = device.table->synchronise(device.self, stream);
   if (s.failed())

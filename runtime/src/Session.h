@@ -123,7 +123,8 @@ private:
   std::vector<Plan> greedyPlans;           // by plan of the main model
   std::vector<std::vector<void *>> chains; // a step and the choice, as graphs
   std::vector<std::vector<uint8_t>> layerCopies;
-  std::vector<std::vector<uint8_t>> abandoned; // see transfer()
+  /// Of transfers that failed: a device may still be at them.
+  std::vector<std::vector<uint8_t>> abandoned;
   std::vector<uint8_t> active, used; // by slot
   std::vector<uint64_t> lastMention; // by slot: number of the call
   uint64_t callNumber = 0;
