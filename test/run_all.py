@@ -3,8 +3,9 @@
 """Runs all tests of a build and adds them up; tools/test calls it.
 
 Suites: lit (IR and shell tests), gtest (unit tests, each test counted), fuzz
-(replays of the corpora), e2e (test/e2e/run.py, which prints a line a check).
-The last line is `N passed, N failed, N skipped`."""
+(replays of the corpora), e2e (test/e2e/run.py, which prints a line a check),
+with --full sanitize (gtest and fuzz of the runtime, built by the preset of that
+name). The last line is `N passed, N failed, N skipped`."""
 import argparse
 import json
 import os
@@ -16,7 +17,7 @@ import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SUITES = ["lit", "gtest", "fuzz", "e2e"]
+SUITES = ["lit", "gtest", "fuzz", "sanitize", "e2e"]
 # A test binary that hangs is a failure, not a wait.
 BINARY_TIMEOUT_SECONDS = 900
 
@@ -168,6 +169,20 @@ def run_fuzz(build, totals):
             print(output[-4000:])
 
 
+def run_sanitized(totals):
+    """Under AddressSanitizer and UBSan, what needs no compiler of ours."""
+    for command in (["cmake", "--preset", "sanitize"],
+                    ["cmake", "--build", "--preset", "sanitize"]):
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True)
+        if done.returncode:
+            print(done.stdout[-4000:])
+            return totals.fail("sanitize: " + " ".join(command))
+    build = os.path.join(ROOT, "build-sanitize")
+    run_gtest(build, totals)
+    run_fuzz(build, totals)
+
+
 def run_checks(command, totals, lock):
     """Runs end-to-end checks and adds them up as their lines come."""
     print("+ " + " ".join(map(shlex.quote, command)), flush=True)
@@ -214,10 +229,11 @@ def main():
                         help="do not install or build (read by tools/test)")
     parser.add_argument("--build", default=os.path.join(ROOT, "build"),
                         metavar="DIR", help="the build folder")
-    parser.add_argument("--only", default=",".join(SUITES), metavar="SUITES",
+    parser.add_argument("--only", metavar="SUITES",
                         help="of " + ",".join(SUITES))
     options = parser.parse_args()
-    suites = options.only.split(",")
+    suites = (options.only.split(",") if options.only else
+              [s for s in SUITES if options.full or s != "sanitize"])
     unknown = [s for s in suites if s not in SUITES]
     if unknown:
         parser.error(f"no suite {', '.join(unknown)}; there are "
@@ -232,6 +248,8 @@ def main():
             run_gtest(build, totals)
         elif suite == "fuzz":
             run_fuzz(build, totals)
+        elif suite == "sanitize":
+            run_sanitized(totals)
         else:
             run_e2e(build, totals, options.full)
     print(totals)

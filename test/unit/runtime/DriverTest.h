@@ -97,7 +97,7 @@ protected:
       device.failAt = n;
       Results results;
       const fathom_status s = useAll(package, engine, session, results);
-      results = Results();
+      results = Results(); // nothing is written to it from now on
       const bool reached = device.failAt == 0;
       const std::string call =
           device.calls.empty() || !reached ? "" : device.calls[size_t(n) - 1];
