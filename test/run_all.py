@@ -230,10 +230,11 @@ def main():
     parser.add_argument("--build", default=os.path.join(ROOT, "build"),
                         metavar="DIR", help="the build folder")
     parser.add_argument("--only", metavar="SUITES",
-                        help="of " + ",".join(SUITES))
+                        help="of " + ",".join(SUITES)
+                        + "; by default all, sanitize with --full")
     options = parser.parse_args()
-    suites = (options.only.split(",") if options.only else
-              [s for s in SUITES if options.full or s != "sanitize"])
+    suites = ([s for s in SUITES if options.full or s != "sanitize"]
+              if options.only is None else options.only.split(","))
     unknown = [s for s in suites if s not in SUITES]
     if unknown:
         parser.error(f"no suite {', '.join(unknown)}; there are "

@@ -25,11 +25,10 @@ using namespace mlir;
 using namespace fathom;
 
 void cpu::buildCPUPipeline(OpPassManager &pm, StringRef isa) {
-  // Tiles.
+  // Tiles. Kernels first, since a call names what its module may lack.
+  pm.addPass(createLowerKernelsPass());
   ChooseTokensPassOptions choose;
   choose.isa = isa.str();
-  // First, since a call names what its module may lack.
-  pm.addPass(createLowerKernelsPass());
   pm.addPass(createChooseTokensPass(choose));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createTileToLinalgPass());

@@ -297,17 +297,19 @@ Status Session::feed(int stageIndex, const fathom_tokens *sequences,
       return s;
     if (Status s = runPiece(stage, plan, values, keepAt == 0); s.failed())
       return s;
-    // The caller's memory takes no copy that may be under way after a failure.
+    // What has to be brought to `out`. The caller's memory takes no copy that
+    // may be under way after a failure.
+    const uint64_t bytes =
+        shared ? 0 : uint64_t(values.rows * vocabulary) * sizeof(float);
     float *read = logits ? logitsHost : out;
-    const uint64_t bytes = uint64_t(values.rows * vocabulary) * sizeof(float);
-    if (!shared && bytes)
+    if (bytes)
       if (Status s = device.table->copy(device.self, CopyKind::ToHost, read,
                                         logitsBuffer, bytes, stream);
           s.failed())
         return s;
     if (Status s = device.table->synchronise(device.self, stream); s.failed())
       return s;
-    if (!shared && logits && bytes)
+    if (bytes && logits)
       std::memcpy(out, read, bytes);
     out += values.rows * vocabulary;
     done += tokens;
