@@ -232,7 +232,11 @@ Status readConversation(const JsonText &json, Conversation &out) {
     if (const JsonText *format = json.find("response_format"))
       if (Status s = readResponseFormat(*format, out); s.failed())
         return s;
-    out.think = json.string("think");
+    if (const JsonText *think = json.find("think")) {
+      if (!think->is(Kind::String))
+        return bad("think", "not a string, such as \"high\"");
+      out.think = think->text;
+    }
   }
   if (!messages || !messages->is(Kind::Array))
     return bad("messages", "neither a list of messages nor an object with one");

@@ -52,6 +52,15 @@ Status readConversation(const JsonText &json, Conversation &out);
 /// A list of tools, as OpenAI writes them or the functions alone.
 Status readTools(const JsonText &json, JsonText &out);
 
+/// Where an answer begins.
+enum class AnswerStart {
+  Nowhere, // the prompt leaves the model no turn
+  Turn,    // the model says first whether it thinks
+  Reasoning,
+  Content,
+  ToolCalls // in a block of them
+};
+
 struct Prompt {
   std::string text;
   /// Ranges of `text` that are special tokens. The rest is text that people
@@ -60,8 +69,7 @@ struct Prompt {
     size_t begin, end;
   };
   std::vector<Range> special;
-  bool thinking = false;  // the answer begins in the reasoning
-  bool toolCalls = false; // it begins in a block of tool calls
+  AnswerStart start = AnswerStart::Content;
 };
 
 /// Profiles: "preview", "official" (0731, 0813), "recipe" (the service's

@@ -208,6 +208,29 @@ Status placeTools(const Conversation &conversation,
   return Status();
 }
 
+/// What the last turn's special tokens leave open. Texts for tools spell some
+/// of them before any turn of the model's.
+AnswerStart startAfter(const Prompt &prompt) {
+  AnswerStart start = AnswerStart::Nowhere;
+  for (const Prompt::Range &range : prompt.special) {
+    const std::string_view token =
+        std::string_view(prompt.text)
+            .substr(range.begin, range.end - range.begin);
+    if (token == protocol::kEnd || token == protocol::kUser)
+      start = AnswerStart::Nowhere;
+    else if (token == protocol::kAssistant)
+      start = AnswerStart::Turn;
+    else if (start == AnswerStart::Turn && token == protocol::kThink)
+      start = AnswerStart::Reasoning;
+    else if (start != AnswerStart::Nowhere && token == protocol::kThinkEnd)
+      start = AnswerStart::Content;
+    for (const protocol::Task &task : protocol::kTasks)
+      if (token == task.token)
+        start = AnswerStart::Content;
+  }
+  return start;
+}
+
 Status unknownThink(const std::string &think, const std::string &profile,
                     const std::string &known) {
   return Status(FATHOM_USAGE, "thinking '" + think + "' is none of " + known +
@@ -267,16 +290,14 @@ Status renderPrompt(const Conversation &conversation,
       messages = dropThinking(messages);
     Renderer(messages, thinking, drop, out).all(effort);
   }
-  const auto ends = [&](std::string_view token) {
-    return !out.special.empty() && out.special.back().end == out.text.size() &&
-           out.text.compare(out.special.back().begin, std::string::npos,
-                            token) == 0;
-  };
-  out.thinking = ends(protocol::kThink);
+  out.start = startAfter(out);
+  if (out.start == AnswerStart::Nowhere && !conversation.messages.empty() &&
+      conversation.messages.back().open)
+    out.start = AnswerStart::Content; // nobody was asked, and yet it goes on
   if (conversation.toolChoice == ToolChoice::Required &&
       !conversation.tools.empty()) {
     PromptWriter(NumberStyle::Rust, out).toolCallsBegin();
-    out.toolCalls = true;
+    out.start = AnswerStart::ToolCalls;
   }
   return Status();
 }

@@ -30,11 +30,12 @@ bool isBlank(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
 
 } // namespace
 
-OutputParser::OutputParser(bool thinking, bool toolCalls)
-    : state(toolCalls  ? State::Block
-            : thinking ? State::Reasoning
-                       : State::Content) {
-  if (toolCalls) {
+OutputParser::OutputParser(AnswerStart start)
+    : state(start == AnswerStart::ToolCalls   ? State::Block
+            : start == AnswerStart::Reasoning ? State::Reasoning
+            : start == AnswerStart::Turn      ? State::Turn
+                                              : State::Content) {
+  if (state == State::Block) {
     raw = "\n\n<\xFFtool_calls>\n";
     at = raw.size();
     place = Place::Calls;
@@ -52,11 +53,16 @@ void OutputParser::warn(const std::string &what, Events &out) {
 
 void OutputParser::text(std::string_view text, Events &out) {
   switch (state) {
-  case State::Reasoning:
-    return emit(OutputEvent::Kind::Reasoning, std::string(text), out);
+  case State::Turn:
+    if (text.empty())
+      return;
+    state = State::Content;
+    [[fallthrough]];
   case State::Content:
     held += text;
     return content(out);
+  case State::Reasoning:
+    return emit(OutputEvent::Kind::Reasoning, std::string(text), out);
   case State::Block:
     raw += text;
     if (tagOpen || place != Place::Value)
@@ -77,6 +83,11 @@ void OutputParser::content(Events &out) {
 }
 
 void OutputParser::mark(Mark mark, Events &out) {
+  if (state == State::Turn) {
+    state = mark == Mark::Think ? State::Reasoning : State::Content;
+    if (mark != Mark::Dsml)
+      return;
+  }
   if (state == State::Reasoning) {
     if (mark == Mark::ThinkEnd)
       state = State::Content;

@@ -24,8 +24,7 @@ public:
   enum class Mark { Think, ThinkEnd, Dsml };
   using Events = std::vector<OutputEvent>;
 
-  /// As Prompt says: where the answer begins.
-  explicit OutputParser(bool thinking, bool toolCalls = false);
+  explicit OutputParser(AnswerStart start);
 
   /// Text that is no mark, of well-formed UTF-8.
   void text(std::string_view text, Events &out);
@@ -36,7 +35,7 @@ public:
   bool inReasoning() const { return state == State::Reasoning; }
 
 private:
-  enum class State { Reasoning, Content, Block };
+  enum class State { Turn, Reasoning, Content, Block };
   enum class Place { Before, Calls, Parameters, Value };
 
   void content(Events &out);

@@ -274,8 +274,67 @@ def ends(env):
         top = token["top_logprobs"]
         require(len(top) == 2 and top[0]["id"] == token["id"] and
                 0 >= top[0]["logprob"] >= top[1]["logprob"], f"{token}")
-    require("40" not in ask("--logit-bias", f"{tokens[0]['id']}=-100")
-            [-1]["message"]["content"][:2], "bias")
+    first = tokens[0]["id"]
+    biased = ask("--logit-bias", f"{first}=-100", "--logprobs", 1)
+    require([line["id"] for line in biased if line["event"] == "token"][0] !=
+            first, "bias")
+
+
+@check("text/stop-text-beside-a-cut-character")
+def stop_beside_cut(env):
+    """The token that completes a stop text may begin another character."""
+    import shutil
+    folder = env.temporary("cut")
+    shutil.copytree(NANO, folder)
+    os.chmod(folder, 0o755)
+    name = os.path.join(folder, "tokenizer.json")
+    tokenizer = load(folder, "tokenizer.json")
+    model = tokenizer["model"]
+    model["vocab"]["\u0120=\u00f0"] = model["vocab"].pop("\u0120=")
+    model["merges"] = [m for m in model["merges"]
+                       if m not in (["\u0120", "="], "\u0120 =")]
+    os.chmod(name, 0o644)
+    with open(name, "w") as f:
+        json.dump(tokenizer, f)
+    package = env.temporary("cut.fathom")
+    env.compile(folder, package)
+    ask = ["--prompt", "What is 12 + 30?"]
+    whole = events(env, package, *ask)[-1]["message"]["content"]
+    require("=\ufffd" in whole, f"the token was not cut: {whole!r}")
+    end = events(env, package, *ask, "--stop", "=")[-1]
+    require(end["stop"] == "stop" and end["message"]["content"] == "12 + 30 ",
+            f"{end}")
+
+
+@check("text/continued-answers")
+def continued(env):
+    """The model goes on within reasoning, within an answer, or not at all."""
+    package = env.package(NANO, "bf16")
+    name = env.temporary("prefix.json")
+
+    def write(*said):
+        with open(name, "w") as f:
+            json.dump([{"role": "user", "content": "What is 12 + 30?"},
+                       *({"role": "assistant", **s} for s in said)], f)
+        return ["--messages", name]
+
+    whole = events(env, package, *write(), "--think", "high")[-1]["message"]
+    part = whole["reasoning_content"][:10]
+    end = events(env, package, *write(
+        {"content": "", "reasoning_content": part, "prefix": True}),
+        "--profile", "recipe", "--think", "low")[-1]
+    require(end["usage"]["reasoning_tokens"] > 0 and
+            end["message"].get("reasoning_content") and
+            "</think>" not in end["message"]["content"], f"{end}")
+    end = events(env, package, *write({"content": "12 + 30", "prefix": True}))
+    require(end[-1]["message"]["content"] == " = 42.", f"{end[-1]}")
+    for more in [[], ["--think", "high"]]:
+        done = env.run("fathom", "run", package,
+                       *write({"content": "12 + 30 = 42."}), *more)
+        require(done.returncode == 2 and "prefix" in done.err,
+                f"{done.returncode} {done.out} {done.err}")
+    require(events(env, package, *write({"content": "12 + 30 = 42."}),
+                   "--profile", "recipe")[-1]["event"] == "end", "recipe")
 
 
 @check("text/chat")
@@ -292,6 +351,77 @@ def chat(env):
             if line["event"] == "end"]
     require(len(said) == 3 and said[0] == "12 + 30 = 42.", f"{said}")
     require(done.stderr.decode().count("error:") == 2, "bad commands")
+
+
+def talk(env, package, script, *arguments, out=subprocess.PIPE):
+    """Exit code, standard output and standard error of a chat."""
+    done = subprocess.run([env.need("fathom"), "chat", package, *arguments],
+                          input=script, stdout=out, stderr=subprocess.PIPE,
+                          timeout=120)
+    return done.returncode, done.stdout or b"", done.stderr.decode()
+
+
+@check("text/chat-keeps-what-was-said")
+def chat_keeps(env):
+    package = env.package(NANO, "bf16")
+    saved = env.temporary("saved.json")
+    with open(saved, "w") as f:
+        f.write("older")
+    code, _, err = talk(env, package,
+                        b"caf\xe9\n/save " + saved.encode() + b"\n",
+                        "--max-new-tokens", "3")
+    require(code == 0, err)
+    said = load(os.path.dirname(saved), os.path.basename(saved))
+    require(said[0]["content"] == "caf\ufffd" and len(said) == 2, f"{said}")
+    # A result that is too long is asked for again, and goes to the model as
+    # one; what begins with a slash is a result, too.
+    tools = env.temporary("tools.json")
+    with open(tools, "w") as f:
+        json.dump(WEATHER, f)
+    question = b"What is the weather in Paris?\n"
+    for result in [b'{"temperature": 21, "condition": "sunny"}', b"/sunny 21"]:
+        code, _, err = talk(env, package, question + b"word " * 40000 + b"\n" +
+                            result + b"\n/save " + saved.encode() + b"\n",
+                            "--tools", tools)
+        require(code == 0 and err.count("error:") == 1 and
+                "context overrun" in err, f"{code} {err}")
+        said = load(os.path.dirname(saved), os.path.basename(saved))
+        require([m["role"] for m in said] ==
+                ["user", "assistant", "tool", "assistant"], f"{said}")
+        require(said[2]["content"] == result.decode() and
+                said[2]["tool_call_id"] == said[1]["tool_calls"][0]["id"],
+                f"{said}")
+
+
+@check("text/chat-without-anybody-to-hear")
+def chat_dead(env):
+    package = env.package(NANO, "bf16")
+    with open("/dev/full", "w") as full:
+        code, _, err = talk(env, package, b"What is 1 + 1?\n" * 3,
+                            "--max-new-tokens", "8", out=full)
+    require(code == 4 and err.count("error:") == 1 and "No space" in err,
+            f"{code} {err}")
+    folder = os.open("/", os.O_RDONLY)
+    done = subprocess.run([env.need("fathom"), "chat", package], stdin=folder,
+                          capture_output=True, timeout=60)
+    os.close(folder)
+    require(done.returncode == 1 and b"standard input" in done.stderr,
+            f"{done.returncode} {done.stderr}")
+
+
+@check("text/empty-texts")
+def empty_texts(env):
+    package = env.package(NANO, "bf16")
+    for command, argument in [("tokenize", "--text"), ("detokenize", "--ids")]:
+        done = subprocess.run([env.need("fathom"), command, package, argument,
+                               ""], input=b"443", capture_output=True,
+                              timeout=60)
+        require(done.returncode == 0 and done.stdout.strip() == b"",
+                f"{command}: {done}")
+    done = subprocess.run([env.need("fathom"), "detokenize", package],
+                          input=b"\n", capture_output=True, timeout=60)
+    require(done.returncode == 0 and done.stdout == b"", f"{done}")
+    require(events(env, package, "--prompt", "")[-1]["event"] == "end", "run")
 
 
 @check("text/hostile")

@@ -115,6 +115,10 @@ def bad_files(env):
                         ("positions", {"positions": arrays["positions"][1:]}),
                         ("token id", {"ids": arrays["ids"] + 500}),
                         ("ascend", {"positions": arrays["positions"][::-1]}),
+                        ("ascend", {"positions": arrays["positions"] + .5}),
+                        ("nothing", {"positions": arrays["positions"][:0],
+                                     "f32": arrays["f32"][:0]}),
+                        ("nothing", {"ids": arrays["ids"][:0]}),
                         ("type", {"ids": arrays["ids"].astype(">i4")})):
         np.savez(path, **{**arrays, **change})
         done = verify(env, package, "--golden", path, code=5)

@@ -118,7 +118,7 @@ Failure Answerer::answer(const std::vector<int32_t> &prompt,
   TokenSource source(session.get(), info, flags.options, flags.logprobs >= 0,
                      flags.maxNewTokens);
   rt::Detokenizer decoder(words.vocabulary());
-  rt::OutputParser parser(begin.thinking && !raw, begin.toolCalls && !raw);
+  rt::OutputParser parser(raw ? rt::AnswerStart::Content : begin.start);
   StopTexts stops(flags.stops);
   rt::OutputParser::Events events;
   std::string ready;
@@ -152,7 +152,8 @@ Failure Answerer::answer(const std::vector<int32_t> &prompt,
     return stop;
   };
   auto mark = [&](int32_t id) {
-    (void)add(decoder.flush());
+    if (add(decoder.flush()))
+      return true;
     ready.clear();
     stops.flush(ready);
     say(ready);
@@ -160,6 +161,7 @@ Failure Answerer::answer(const std::vector<int32_t> &prompt,
                 : id == thinkEnd ? rt::OutputParser::Mark::ThinkEnd
                                  : rt::OutputParser::Mark::Dsml,
                 events);
+    return false;
   };
 
   const double start = seconds();
@@ -171,6 +173,7 @@ Failure Answerer::answer(const std::vector<int32_t> &prompt,
   const double answering = seconds();
   out.promptSeconds = answering - start;
   out.stop = "length";
+  bool atStopText = false;
   while (int64_t(out.tokens) < flags.maxNewTokens) {
     rt::Sampled sampled;
     failed = source.next(sampled);
@@ -191,10 +194,11 @@ Failure Answerer::answer(const std::vector<int32_t> &prompt,
       out.stop = "stop";
       break;
     }
-    if (!raw && id >= 0 && (id == think || id == thinkEnd || id == dsml)) {
-      mark(id);
-    } else if (add(decoder.add(id))) {
+    const bool isMark =
+        !raw && id >= 0 && (id == think || id == thinkEnd || id == dsml);
+    if (isMark ? mark(id) : add(decoder.add(id))) {
       out.stop = "stop";
+      atStopText = true;
       break;
     }
     if (Failure f = tell())
@@ -208,7 +212,9 @@ Failure Answerer::answer(const std::vector<int32_t> &prompt,
       break;
     }
   }
-  if (!add(decoder.flush())) {
+  // What the token of a stop text has behind it is not of the answer, the first
+  // bytes of a character as little as whole ones.
+  if (!atStopText && !add(decoder.flush())) {
     ready.clear();
     stops.flush(ready);
     say(ready);

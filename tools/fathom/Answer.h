@@ -48,7 +48,8 @@ public:
   rt::Tokenizer::Scratch scratch;
 
   /// Goes on from `prompt`. `raw`: all of it is content. Tokens that the last
-  /// call left in the session are not computed again.
+  /// call left in the session are not computed again. Where a device chose some
+  /// steps ahead and so went on beyond an end, all are.
   Failure answer(const std::vector<int32_t> &prompt, const rt::Prompt &begin,
                  bool raw, const SamplingFlags &flags, Listener &listener,
                  Answer &out);

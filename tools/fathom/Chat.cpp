@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // fathom chat: questions and answers in turn.
+#include "runtime/text/Utf8.h"
 #include "tools/fathom/Answer.h"
 
 #include <CLI/CLI.hpp>
@@ -66,7 +67,9 @@ public:
                    profile.c_str());
     std::string line;
     while (readLine(line)) {
-      if (!line.empty() && line[0] == '/') {
+      // A tool's result may begin with a slash, too.
+      if (isCommand(line) ||
+          (waiting.empty() && !line.empty() && line[0] == '/')) {
         if (line == "/exit" || line == "/quit")
           break;
         if (Failure f = command(line))
@@ -76,25 +79,41 @@ public:
       if (line.empty() && waiting.empty())
         continue;
       if (Failure f = turn(line)) {
-        // What went wrong with one turn need not end the conversation.
-        if (f.code != FATHOM_USAGE && f.code != FATHOM_RESOURCES)
+        // What went wrong with one turn need not end the conversation, but
+        // nobody would hear the next answer where this one could not be said.
+        if (std::ferror(stdout) ||
+            (f.code != FATHOM_USAGE && f.code != FATHOM_RESOURCES))
           return f;
         (void)fail(f);
       }
     }
+    if (std::ferror(stdin))
+      return systemFailure("cannot read standard input", readError);
     return flushOut();
   }
 
 private:
+  static bool isCommand(const std::string &line) {
+    const std::string name = line.substr(0, line.find(' '));
+    for (const char *known :
+         {"/help", "/think", "/system", "/clear", "/save", "/exit", "/quit"})
+      if (name == known)
+        return true;
+    return false;
+  }
+
   void begin() {
     conversation.messages.clear();
+    answered = 0;
     waiting.clear();
+    calls.clear();
     if (options.system.empty())
       return;
     rt::Message message;
     message.role = rt::Message::Role::System;
     message.content = options.system;
     conversation.messages.push_back(std::move(message));
+    answered = conversation.messages.size();
   }
 
   /// False at the end of the input.
@@ -111,10 +130,12 @@ private:
       size_t capacity = 0;
       errno = 0;
       const ssize_t size = getline(&text, &capacity, stdin);
-      if (size > 0)
-        line.assign(text, size_t(size));
+      readError = errno;
+      if (size > 0) // what is no UTF-8 counts as U+FFFD, as in files
+        rt::utf8::appendValid(line, std::string_view(text, size_t(size)),
+                              /*all=*/true);
       std::free(text);
-      if (size < 0 && errno == EINTR) { // Ctrl-C while nothing is answered
+      if (size < 0 && readError == EINTR) { // Ctrl-C while nothing is answered
         std::clearerr(stdin);
         std::fputs("\n(/exit ends)\n", stderr);
         continue;
@@ -171,19 +192,12 @@ private:
               {{"name", call.name}, {"arguments", call.arguments}}}});
       out.push_back(std::move(entry));
     }
-    std::unique_ptr<FILE, int (*)(FILE *)> file(std::fopen(path.c_str(), "we"),
-                                                std::fclose);
-    const std::string text = out.dump(1) + "\n";
-    if (!file ||
-        std::fwrite(text.data(), 1, text.size(), file.get()) != text.size() ||
-        std::fflush(file.get()) != 0)
-      return systemFailure("cannot write '" + path + "'", errno);
-    return {};
+    return writeAnew(
+        path, out.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
   }
 
   /// One thing said by the user, or one result of a tool; then the answer.
   Failure turn(const std::string &line) {
-    const size_t before = conversation.messages.size();
     rt::Message message;
     message.content = line;
     if (!waiting.empty()) {
@@ -207,8 +221,11 @@ private:
     if (!failed)
       failed = model.answer(ids, prompt, /*raw=*/false, options.sampling,
                             printer, answer);
-    if (failed) {
-      conversation.messages.resize(before);
+    if (failed) { // as after the last answer: all of its calls wait again
+      conversation.messages.resize(answered);
+      if (!calls.empty())
+        failed.help = "give the results of the calls again, from the first on";
+      waiting = calls;
       return failed;
     }
     if (Failure f = printer.finish(answer))
@@ -223,7 +240,8 @@ private:
     said.hasToolCalls = !answer.calls.empty();
     said.toolCalls = answer.calls;
     conversation.messages.push_back(std::move(said));
-    waiting = answer.calls;
+    waiting = calls = answer.calls;
+    answered = conversation.messages.size();
     return {};
   }
 
@@ -232,7 +250,10 @@ private:
   Answerer model;
   std::string profile;
   rt::Conversation conversation;
-  std::vector<rt::ToolCall> waiting; // calls without results
+  size_t answered = 0; // how many messages there were after the last answer
+  std::vector<rt::ToolCall> calls;   // of that answer
+  std::vector<rt::ToolCall> waiting; // those without results
+  int readError = 0;
 };
 
 } // namespace

@@ -13,7 +13,7 @@ using namespace fathom::tool;
 int main(int argc, char **argv) {
   CLI::App app("fathom: runs and examines models compiled by fathomc.\n",
                "fathom");
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1); // so that an unknown word is named
   app.set_version_flag("--version", std::string("fathom ") + fathom_version());
   app.footer("Examples:\n"
              "  fathom run M.fathom --prompt 'What is 12 + 30?'\n"
@@ -36,6 +36,8 @@ int main(int argc, char **argv) {
   addVerify(app, code);
   try {
     app.parse(argc, argv);
+    if (app.get_subcommands().empty())
+      throw CLI::RequiredError("A subcommand");
   } catch (const CLI::Success &request) { // --help, --version
     app.exit(request);
     const Failure failed = flushOut();

@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 namespace fathom::tool {
@@ -63,14 +62,12 @@ Failure NpyWriter::failed(const char *what, int error) {
 
 Failure NpyWriter::open(const std::string &path, int64_t rows,
                         int64_t columnCount) {
-  target = path;
   columns = columnCount;
-  struct stat info;
-  if (stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode))
-    return failed("write to", EISDIR);
+  if (Failure f = outputPath(path, target))
+    return f;
   // Writing beyond the file size limit is then an error, not a signal.
   std::signal(SIGXFSZ, SIG_IGN);
-  const std::string name = path + ".tmp." + std::to_string(getpid());
+  const std::string name = target + ".tmp." + std::to_string(getpid());
   fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (fd < 0)
     return failed("create", errno);

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
 
 namespace fathom::tool {
@@ -117,6 +118,11 @@ private:
         stop = "eos";
         return {};
       }
+      const std::vector<int32_t> &stops = options.sampling.stopTokens;
+      if (std::find(stops.begin(), stops.end(), sampled.id) != stops.end()) {
+        stop = "stop";
+        return {};
+      }
     }
     return {};
   }
@@ -199,6 +205,11 @@ void addRun(CLI::App &app, int &code) {
                        "Instead of text: ids of the text so far, separated by "
                        "commas")
           ->type_name("IDS");
+  // What only text has: nothing is encoded, and nothing is taken apart.
+  for (CLI::Option *other : command->get_options())
+    if (other->get_group() == kTextGroup || other->check_lname("stop") ||
+        other->check_lname("logprobs"))
+      tokens->excludes(other);
   command->add_flag("--json", options->json,
                     "Text: events, one JSON object a line (reasoning, content, "
                     "tool_call, warning, token, end). Tokens: one object at "

@@ -8,7 +8,7 @@
 namespace fathom::tool {
 
 void TextOptions::addTo(CLI::App &app) {
-  const char *group = "Text";
+  const char *group = kTextGroup;
   CLI::Option *one = app.add_option("--prompt", prompt,
                                     "What the user says; - for standard input")
                          ->type_name("TEXT")
@@ -47,7 +47,7 @@ Failure makePrompt(const EngineOptions &engine, const TextOptions &text,
                    const rt::Tokenizer &tokenizer,
                    rt::Tokenizer::Scratch &scratch, rt::Prompt &prompt,
                    std::vector<int32_t> &ids) {
-  std::string said = text.prompt;
+  std::string said = text.prompt.value_or("");
   if (said == "-")
     if (Failure f = readText("-", said))
       return f;
@@ -95,6 +95,10 @@ Failure makePrompt(const EngineOptions &engine, const TextOptions &text,
     return f;
   if (Failure f = failure(rt::renderPrompt(chosen, profile, prompt)))
     return f;
+  if (prompt.start == rt::AnswerStart::Nowhere)
+    return {FATHOM_USAGE, "the conversation leaves the model no turn",
+            "end it with a user's message, or give the assistant's last one "
+            "\"prefix\": true to have it continued"};
   return promptIds(tokenizer, prompt, scratch, ids);
 }
 

@@ -5,13 +5,19 @@
 
 #include "tools/fathom/SamplingFlags.h"
 
+#include <optional>
+
 namespace fathom::tool {
 
+/// Of the options, as --help shows it.
+constexpr const char *kTextGroup = "Text";
+
 struct TextOptions {
-  std::string prompt, messages, system, tools, think, profile;
+  std::optional<std::string> prompt; // may be empty
+  std::string messages, system, tools, think, profile;
   bool raw = false;
   void addTo(CLI::App &app);
-  bool given() const { return !prompt.empty() || !messages.empty(); }
+  bool given() const { return prompt || !messages.empty(); }
 };
 
 /// Answers one prompt or conversation.

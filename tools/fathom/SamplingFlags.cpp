@@ -65,6 +65,12 @@ Failure SamplingFlags::finish(int64_t vocabulary) {
     options.bias.emplace_back(int32_t(id), value);
   }
   bias.clear();
+  for (const int32_t id : stopTokens)
+    if (id < 0 || id >= vocabulary)
+      return {FATHOM_USAGE,
+              "--stop-token " + std::to_string(id) + " is no id below " +
+                  std::to_string(vocabulary),
+              ""};
   for (const std::string &stop : stops)
     if (stop.empty())
       return {FATHOM_USAGE, "an empty --stop would end every answer", ""};

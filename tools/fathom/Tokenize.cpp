@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
+#include <optional>
 #include <time.h>
 
 namespace fathom::tool {
@@ -17,7 +18,8 @@ using json = nlohmann::ordered_json;
 
 struct Options {
   TokenizerOptions tokenizer;
-  std::string text, file, strings, ids;
+  std::optional<std::string> text, ids; // may be empty
+  std::string file, strings;
   bool json = false, plain = false, stats = false;
 };
 
@@ -48,10 +50,10 @@ Failure readStrings(const Options &options, std::vector<std::string> &out) {
     }
     return {};
   }
-  out.emplace_back(options.text);
-  return options.text.empty()
-             ? readText(options.file.empty() ? "-" : options.file, out[0])
-             : Failure();
+  out.emplace_back(options.text.value_or(""));
+  return options.text
+             ? Failure()
+             : readText(options.file.empty() ? "-" : options.file, out[0]);
 }
 
 /// Of this program alone, whoever else uses the machine.
@@ -102,13 +104,15 @@ Failure tokenize(const Options &options) {
 Failure readIds(const Options &options,
                 std::vector<std::vector<int32_t>> &out) {
   if (options.strings.empty()) {
-    std::string text = options.ids;
-    if (text.empty())
+    std::string text = options.ids.value_or("");
+    if (!options.ids)
       if (Failure f = readText("-", text))
         return f;
     while (!text.empty() && (text.back() == '\n' || text.back() == '\r'))
       text.pop_back();
     out.emplace_back();
+    if (text.empty()) // the ids of an empty text
+      return {};
     return parseTokens(text, "ids", out[0]);
   }
   json list;

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <sys/stat.h>
@@ -53,7 +54,12 @@ void EngineOptions::addTo(CLI::App &app) {
                  "Memory that weights and caches may take, such as 96GB; by "
                  "default all that the machine has")
       ->type_name("BYTES")
-      ->transform(CLI::AsSizeValue(true));
+      ->transform(CLI::AsSizeValue(true))
+      ->transform(CLI::Validator(
+          [](std::string &text) {
+            return text.find('-') == text.npos ? "" : "a size is not negative";
+          },
+          ""));
   app.add_flag("--huge-pages", hugePages,
                "Ask for huge pages for caches and workspace");
   app.add_flag("--prefault", prefault,
@@ -190,16 +196,60 @@ int32_t argmax(const float *values, int64_t count) {
   return found == values + count ? 0 : static_cast<int32_t>(found - values);
 }
 
+static Failure outputFailure(int error) {
+  static const int first = error; // stdio forgets why, but not that it failed
+  return systemFailure("cannot write to standard output", first);
+}
+
 Failure printOut(const std::string &text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size())
-    return systemFailure("cannot write to standard output", errno);
+    return outputFailure(errno);
   return {};
 }
 
 Failure flushOut() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout))
-    return systemFailure("cannot write to standard output", errno);
+    return outputFailure(errno);
   return {};
+}
+
+Failure outputPath(const std::string &path, std::string &out) {
+  out = path;
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0)
+    return {};
+  if (S_ISDIR(info.st_mode))
+    return systemFailure("cannot write to '" + path + "'", EISDIR);
+  if (!S_ISREG(info.st_mode))
+    return {FATHOM_USAGE, "cannot write to '" + path + "': it is no file",
+            "name a file; a device or a pipe would be replaced by one"};
+  std::unique_ptr<char, decltype(&std::free)> real(
+      realpath(path.c_str(), nullptr), std::free);
+  if (!real)
+    return systemFailure("cannot write to '" + path + "'", errno);
+  out = real.get();
+  return {};
+}
+
+Failure writeAnew(const std::string &path, const std::string &text) {
+  std::string target;
+  if (Failure f = outputPath(path, target))
+    return f;
+  const std::string temporary = target + ".tmp." + std::to_string(getpid());
+  FILE *file = std::fopen(temporary.c_str(), "wxe");
+  if (!file)
+    return systemFailure("cannot write to '" + path + "'", errno);
+  int error = 0;
+  if (std::fwrite(text.data(), 1, text.size(), file) != text.size())
+    error = errno;
+  if (std::fclose(file) != 0 && !error)
+    error = errno;
+  if (!error && std::rename(temporary.c_str(), target.c_str()) != 0)
+    error = errno;
+  if (!error)
+    return {};
+  std::remove(temporary.c_str());
+  return systemFailure("cannot write to '" + path + "'", error);
 }
 
 double seconds() {

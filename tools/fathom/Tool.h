@@ -74,8 +74,16 @@ Failure readTokensFile(const std::string &path,
 int32_t argmax(const float *values, int64_t count);
 
 /// Writes to stdout and notices when that fails (a full disk, a closed pipe).
+/// What fails once fails ever after, with the first reason.
 Failure printOut(const std::string &text);
 Failure flushOut();
+
+/// Where a file that is made anew and renamed goes: `path`, or what it links
+/// to. FATHOM_USAGE for what exists and is no regular file, which renaming
+/// would replace.
+Failure outputPath(const std::string &path, std::string &out);
+/// `text` becomes the file as a whole, or it stays as it was.
+Failure writeAnew(const std::string &path, const std::string &text);
 
 /// Lines on stderr for work that takes longer than two seconds, at most one a
 /// second.

@@ -179,10 +179,13 @@ Failure Verify::choose() {
     arrays["positions"] = all;
   }
   const std::vector<double> &positions = arrays["positions"].values;
+  if (ids.empty() || positions.empty())
+    return bad("has nothing to compare: no ids, or no positions");
   if (int64_t(positions.size()) != logits.rows())
     return bad("has other numbers of positions and of rows of logits");
   for (size_t i = 0; i < positions.size(); ++i)
     if (!(positions[i] >= 0 && positions[i] < double(ids.size())) ||
+        positions[i] != std::floor(positions[i]) ||
         (i && positions[i] <= positions[i - 1]))
       return bad("has positions that do not ascend within its ids");
   if (int64_t(ids.size()) > info.max_context)

@@ -50,6 +50,61 @@ TEST(Prompt, EffortsByProfile) {
   EXPECT_EQ(rendered(kHi, "v5"), "error 2");
 }
 
+/// Where an answer to JSON begins.
+AnswerStart startOf(const std::string &text, const std::string &profile,
+                    const std::string &think) {
+  JsonText json;
+  Conversation conversation;
+  Prompt prompt;
+  EXPECT_TRUE(parseJson(text, json));
+  EXPECT_FALSE(readConversation(json, conversation).failed());
+  conversation.think = think;
+  EXPECT_FALSE(renderPrompt(conversation, profile, prompt).failed());
+  return prompt.start;
+}
+
+std::string continued(const std::string &said) {
+  return R"([{"role": "user", "content": "Hi <think>"},
+             {"role": "assistant", "prefix": true, )" +
+         said + "}]";
+}
+
+TEST(Prompt, WhereTheAnswerBegins) {
+  for (const char *profile : {"preview", "official", "recipe"}) {
+    EXPECT_EQ(startOf(kHi, profile, "off"), AnswerStart::Content);
+    EXPECT_EQ(startOf(kHi, profile, "max"), AnswerStart::Reasoning);
+    EXPECT_EQ(startOf(continued(R"("content": "He")"), profile, "off"),
+              AnswerStart::Content);
+    EXPECT_EQ(startOf(continued(R"("content": "He", "reasoning_content": "A")"),
+                      profile, "max"),
+              AnswerStart::Content);
+  }
+  // This profile goes on within reasoning, or before it is said whether any is.
+  EXPECT_EQ(startOf(continued(R"("content": "", "reasoning_content": "A")"),
+                    "recipe", "max"),
+            AnswerStart::Reasoning);
+  EXPECT_EQ(startOf(continued(R"("content": "")"), "recipe", "max"),
+            AnswerStart::Turn);
+  // What has ended is not gone on from; this profile begins another turn.
+  const std::string ended = R"([{"role": "user", "content": "Hi"},
+                                {"role": "assistant", "content": "Ho"}])";
+  EXPECT_EQ(startOf(ended, "official", "off"), AnswerStart::Nowhere);
+  EXPECT_EQ(startOf(ended, "recipe", "off"), AnswerStart::Content);
+  EXPECT_EQ(startOf("[]", "official", "off"), AnswerStart::Nowhere);
+  // The text for tools has the marks of thinking in it.
+  EXPECT_EQ(startOf(R"({"messages": [{"role": "system", "content": "S"}],
+                        "tools": [{"name": "f"}]})",
+                    "official", "high"),
+            AnswerStart::Nowhere);
+  EXPECT_EQ(startOf(R"([{"role": "user", "content": "x", "task": "action"}])",
+                    "official", "high"),
+            AnswerStart::Content);
+  EXPECT_EQ(startOf(R"([{"role": "assistant", "content": "x",
+                         "prefix": true}])",
+                    "official", "off"),
+            AnswerStart::Content);
+}
+
 TEST(Prompt, ProfileOfAnEncoderFile) {
   using fathom::format::promptProfile;
   EXPECT_STREQ(promptProfile(""), "preview");
@@ -149,9 +204,8 @@ struct Parsed {
 };
 
 /// Parses an answer whose marks are spelled out, its text in pieces.
-Parsed parse(std::string_view text, bool thinking, std::mt19937 *random,
-             bool toolCalls = false) {
-  OutputParser parser(thinking, toolCalls);
+Parsed parse(std::string_view text, AnswerStart start, std::mt19937 *random) {
+  OutputParser parser(start);
   OutputParser::Events events;
   const std::pair<std::string_view, OutputParser::Mark> marks[] = {
       {protocol::kThink, OutputParser::Mark::Think},
@@ -212,7 +266,7 @@ TEST(OutputParser, CallsComeBackFromWhatTheEncoderWrites) {
       calls.push_back({"", "f" + std::to_string(i),
                        kArguments[random() % kArguments.size()]});
     const Parsed p = parse("I think.</think>So:\n\n x < y \n" + encoded(calls),
-                           true, &random);
+                           AnswerStart::Reasoning, &random);
     EXPECT_EQ(p.reasoning, "I think.");
     EXPECT_EQ(p.content, "So:\n\n x < y \n");
     EXPECT_EQ(p.warnings, 0);
@@ -241,8 +295,8 @@ TEST(OutputParser, NothingIsLost) {
         text.insert(at, "#");
       else
         text.insert(at, protocol::kDsml);
-      const Parsed once = parse(text, false, nullptr),
-                   pieces = parse(text, false, &random);
+      const Parsed once = parse(text, AnswerStart::Content, nullptr),
+                   pieces = parse(text, AnswerStart::Content, &random);
       EXPECT_EQ(once.content, pieces.content);
       EXPECT_EQ(once.calls.size(), pieces.calls.size());
       if (once.calls.empty()) {
@@ -260,7 +314,7 @@ TEST(OutputParser, NothingIsLost) {
 }
 
 TEST(OutputParser, WhatOnlyLooksLikeMarksIsText) {
-  OutputParser parser(false);
+  OutputParser parser(AnswerStart::Content);
   OutputParser::Events events;
   const std::string text = encoded({{"", "f", "{}"}});
   parser.text(text, events); // the token ｜DSML｜ has not come
@@ -281,8 +335,8 @@ TEST(OutputParser, Malformed) {
   };
   const std::string one =
       "<" + d + "parameter name=\"a\" string=\"true\">1</" + d + "parameter>\n";
-  EXPECT_EQ(parse(call(one), false, nullptr).calls.size(), 1u);
-  const Parsed twice = parse(call(one + one), false, nullptr);
+  EXPECT_EQ(parse(call(one), AnswerStart::Content, nullptr).calls.size(), 1u);
+  const Parsed twice = parse(call(one + one), AnswerStart::Content, nullptr);
   EXPECT_EQ(twice.calls.size(), 0u);
   EXPECT_EQ(twice.content, call(one + one));
   EXPECT_EQ(twice.warnings, 1);
@@ -290,7 +344,7 @@ TEST(OutputParser, Malformed) {
   const Parsed text =
       parse(call("<" + d + "parameter name=\"a\" string=\"false\">Paris</" + d +
                  "parameter>\n"),
-            false, nullptr);
+            AnswerStart::Content, nullptr);
   ASSERT_EQ(text.calls.size(), 1u);
   EXPECT_EQ(text.calls[0].arguments, R"({"a": "Paris"})");
   EXPECT_EQ(text.warnings, 1);
@@ -298,27 +352,40 @@ TEST(OutputParser, Malformed) {
   const Parsed cut =
       parse(call("<" + d + "parameter name=\"a\" string=\"false\">1" +
                  std::string("\0, 2]", 5) + "</" + d + "parameter>\n"),
-            false, nullptr);
+            AnswerStart::Content, nullptr);
   ASSERT_EQ(cut.calls.size(), 1u);
   EXPECT_EQ(cut.calls[0].arguments, R"({"a": "1\u0000, 2]"})");
   EXPECT_EQ(cut.warnings, 1);
   // A tag that never ends does not grow for ever.
   const std::string endless = "<" + d + "tool_calls>\n<" + d +
                               "invoke name=\"" + std::string(1 << 17, 'x');
-  EXPECT_EQ(parse(endless, false, nullptr).content, endless);
+  EXPECT_EQ(parse(endless, AnswerStart::Content, nullptr).content, endless);
   // Text after a block, and a second block.
-  const Parsed two = parse(call("") + "and" + call(one), false, nullptr);
+  const Parsed two =
+      parse(call("") + "and" + call(one), AnswerStart::Content, nullptr);
   EXPECT_EQ(two.content, "and");
   EXPECT_EQ(two.calls.size(), 2u);
   // An answer that begins within a block.
   const std::string full = call(one);
-  EXPECT_EQ(parse(full.substr(full.find(">\n") + 2), false, nullptr, true)
-                .calls.size(),
-            1u);
+  EXPECT_EQ(
+      parse(full.substr(full.find(">\n") + 2), AnswerStart::ToolCalls, nullptr)
+          .calls.size(),
+      1u);
+}
+
+TEST(OutputParser, TheModelSaysWhetherItThinks) {
+  const Parsed thought =
+      parse("<think>one</think>two", AnswerStart::Turn, nullptr);
+  EXPECT_EQ(thought.reasoning, "one");
+  EXPECT_EQ(thought.content, "two");
+  EXPECT_EQ(parse("</think>two", AnswerStart::Turn, nullptr).content, "two");
+  EXPECT_EQ(parse("two</think>", AnswerStart::Turn, nullptr).content,
+            "two</think>");
 }
 
 TEST(OutputParser, ThoughtsWithoutEnd) {
-  const Parsed p = parse("only thinking <think> on", true, nullptr);
+  const Parsed p =
+      parse("only thinking <think> on", AnswerStart::Reasoning, nullptr);
   EXPECT_EQ(p.reasoning, "only thinking <think> on");
   EXPECT_EQ(p.content, "");
 }

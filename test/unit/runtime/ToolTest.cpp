@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -112,6 +113,18 @@ TEST_F(ToolTest, LogitsLeavesNothingHalfWritten) {
   expect(1, "No such file or directory", run(base + directory.path("no/x")));
   expect(1, "Is a directory", run(base + directory.path("sub")));
   EXPECT_EQ(filesInDirectory(), 0u);
+  // What is no file is not replaced by one; what a link names is, not the link.
+  const std::string pipe = directory.path("pipe"),
+                    link = directory.path("link");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  expect(2, "no file", run(base + pipe));
+  EXPECT_TRUE(fs::is_fifo(pipe));
+  fs::create_symlink("sub/linked.npy", link);
+  writeFile(directory.path("sub/linked.npy"), "older");
+  EXPECT_EQ(run(base + link).code, 0);
+  EXPECT_TRUE(fs::is_symlink(link));
+  EXPECT_FALSE(rows("sub/linked.npy").empty());
+  fs::remove(directory.path("sub/linked.npy"));
   if (geteuid() != 0) {
     fs::permissions(directory.path("sub"),
                     fs::perms::owner_read | fs::perms::owner_exec);
@@ -176,24 +189,32 @@ TEST_F(ToolTest, Run) {
   r = run("run " + package + " --tokens 1 --max-new-tokens 500 --json");
   EXPECT_EQ(r.code, 0) << r.err;
   EXPECT_EQ(nlohmann::json::parse(r.out)["stop"], "context");
+  r = run("run " + package +
+          " --tokens 1,2,3 --max-new-tokens 5 --json --stop-token " +
+          std::to_string(expected[1]));
+  const auto stopped = std::find(expected.begin(), expected.end(), expected[1]);
+  EXPECT_EQ(nlohmann::json::parse(r.out)["tokens"].size(),
+            size_t(stopped - expected.begin()) + 1);
+  EXPECT_EQ(nlohmann::json::parse(r.out)["stop"], "stop");
 }
 
 /// Tokens that a device chooses by itself are those of the sampler.
 TEST_F(ToolTest, RunOnOtherDrivers) {
   const std::vector<int32_t> expected = greedy({1, 2, 3}, 30);
   auto tokens = [&](const std::string &arguments, const char *before = "") {
-    const Result r = run("run " + package +
-                             " --tokens 1,2,3 --max-new-tokens 30 --json " +
-                             arguments,
-                         before);
+    const Result r =
+        run("run " + package + " --tokens 1,2,3 --max-new-tokens 30 --json " +
+                arguments,
+            before);
     EXPECT_EQ(r.code, 0) << r.err;
     return nlohmann::json::parse(r.out)["tokens"].get<std::vector<int32_t>>();
   };
   EXPECT_EQ(tokens("--driver host"), expected);
   EXPECT_EQ(tokens("--driver emulated"), expected);
   EXPECT_EQ(tokens("", "FATHOM_DRIVER=emulated "), expected);
-  Result r = run("run " + package + " --tokens 1 --max-new-tokens 500 --json "
-                                    "--driver emulated");
+  Result r = run("run " + package +
+                 " --tokens 1 --max-new-tokens 500 --json "
+                 "--driver emulated");
   const Result host =
       run("run " + package + " --tokens 1 --max-new-tokens 500 --json");
   EXPECT_EQ(r.out, host.out); // up to the limit of the context
@@ -255,6 +276,13 @@ TEST_F(ToolTest, RunRefuses) {
   expect(2, "--colour", run(base + " --tokens 1 --colour"));
   expect(2, "--threads", run(base + " --tokens 1 --threads -1"));
   expect(2, "subcommand", run(""));
+  expect(2, "nonsense", run("nonsense x"));
+  expect(2, "negative", run(base + " --tokens 1 --memory -1"));
+  // Options that would do nothing.
+  for (const char *option : {"--stop x", "--logprobs 1", "--raw", "--think max",
+                             "--system x", "--profile recipe"})
+    expect(2, "--tokens", run(base + " --tokens 1 " + option));
+  expect(2, "--stop-token", run(base + " --tokens 1 --stop-token 24"));
   expect(5, "no package", run("run nothing.fathom --tokens 1"));
   expect(5, "--checkpoint",
          run(base + " --tokens 1", "mv " + directory.path("weights") + " " +
