@@ -94,6 +94,20 @@ static StringRef valueBefore(StringRef text, size_t at) {
   return line.split(" = ").first.trim();
 }
 
+/// "%4 = llvm.mlir.constant(72 : i32) : i32" or "%c72 = arith.constant 72 :
+/// i32"; nothing: `name` is no positive constant.
+static std::optional<int64_t> constantNamed(StringRef body, StringRef name) {
+  StringRef value =
+      body.split((" " + name + " = ").str())
+          .second.split("constant")
+          .second.drop_while([](char c) { return c == '(' || c == ' '; })
+          .take_while([](char c) { return isDigit(c); });
+  int64_t number = 0;
+  if (name.empty() || value.getAsInteger(10, number) || number <= 0)
+    return std::nullopt;
+  return number;
+}
+
 /// By how much the loop goes on that begins at `place`, one of the values that
 /// a block of the function takes. Nothing: it is no constant.
 static std::optional<int64_t> stepFrom(StringRef body, StringRef place) {
@@ -103,22 +117,45 @@ static std::optional<int64_t> stepFrom(StringRef body, StringRef place) {
     if (StringRef rest = body.split((operation + place + ", ").str()).second;
         !rest.empty())
       step = rest.take_until([](char c) { return c == ' '; });
-  // "%4 = llvm.mlir.constant(72 : i32) : i32"
-  StringRef value =
-      body.split((" " + step + " = ").str())
-          .second.split("constant")
-          .second.drop_while([](char c) { return c == '(' || c == ' '; })
-          .take_while([](char c) { return isDigit(c); });
-  int64_t distance = 0;
-  if (step.empty() || value.getAsInteger(10, distance) || distance <= 0)
-    return std::nullopt;
-  return distance;
+  return constantNamed(body, step);
 }
 
-/// By how much the loop over programs goes on, which begins at the number of
-/// the block; 0: there is none, so that a block is a program. Nothing: there is
-/// one of another form than the known one.
-static std::optional<int64_t> stepBetweenPrograms(StringRef body) {
+/// How many blocks a loop is for that begins at `first`, the number of a block:
+/// its step, or where a turn takes several programs, by how much those are
+/// apart. 0: there is no such loop.
+static std::optional<int64_t> blocksOfFor(StringRef text, StringRef body,
+                                          StringRef first) {
+  // "scf.for %arg9 = %13 to %11 step %c80_i32  : i32 {"
+  auto [before, loop] = body.split((" = " + first + " to ").str());
+  if (loop.empty())
+    return 0;
+  StringRef induction = before.rsplit(' ').second;
+  std::optional<int64_t> step = constantNamed(
+      body,
+      loop.split(" step ").second.take_until([](char c) { return c == ' '; }));
+  // "%14 = affine.min #map1(%13)[%11]", of the turn's first program: how many
+  // are left, or 4, where a turn takes 4.
+  size_t cast = loop.find(("index_cast " + induction + " : i32").str());
+  if (!step || cast == StringRef::npos)
+    return step;
+  std::string of = ("(" + valueBefore(loop, cast) + ")[").str();
+  StringRef map = loop.take_front(loop.find(of)).rsplit("affine.min ").second;
+  StringRef counts =
+      text.split((map + " = affine_map<(d0)[s0] -> ((-d0 + s0) ceildiv ").str())
+          .second;
+  int64_t apart = 0, programs = 0;
+  if (!map.starts_with("#") || counts.consumeInteger(10, apart) ||
+      !counts.consume_front(", ") || counts.consumeInteger(10, programs))
+    return step;
+  if (apart * programs != *step)
+    return std::nullopt;
+  return apart;
+}
+
+/// How many blocks the loop over programs is for; 0: there is none, so that a
+/// block is a program. Nothing: there is one of another form than the known
+/// ones.
+static std::optional<int64_t> blocksOf(StringRef text, StringRef body) {
   static constexpr StringLiteral kNumber = " = hivm.hir.get_block_idx";
   for (size_t at = body.find(kNumber); at != StringRef::npos;
        at = body.find(kNumber, at + 1)) {
@@ -130,6 +167,8 @@ static std::optional<int64_t> stepBetweenPrograms(StringRef body) {
     if (narrow == StringRef::npos)
       continue;
     StringRef first = valueBefore(body, narrow);
+    if (auto blocks = blocksOfFor(text, body, first); !blocks || *blocks)
+      return blocks;
     for (size_t branch = body.find("cf.br ^"); branch != StringRef::npos;
          branch = body.find("cf.br ^", branch + 1)) {
       auto [label, operands] = body.substr(branch + 6).split('(');
@@ -169,19 +208,18 @@ LaunchFacts launchFacts(StringRef handOver, StringRef kernel,
   facts.understood = !entries.empty();
   for (const Entry &entry : entries) {
     bool flags = entry.arguments.contains("ffts_base_address");
-    std::optional<int64_t> step = stepBetweenPrograms(entry.body);
+    std::optional<int64_t> blocks = blocksOf(handOver, entry.body);
     bool first = &entry == entries.data();
     // Both parts of a kernel are launched by one call.
     facts.understood &=
-        step && (first || (facts.flags == flags && facts.blocks == *step));
-    // Its distance is a number of cores.
-    facts.understood &= !step.value_or(0) || *step == target.cubeCores ||
-                        *step == target.vectorCores;
-    // A loop that was asked for is there, if it is needed.
-    facts.understood &= !blocksLoop(target) || step.value_or(0) ||
-                        !entry.body.contains("hivm.hir.get_block_idx");
+        blocks && (first || (facts.flags == flags && facts.blocks == *blocks));
+    facts.understood &= !blocks.value_or(0) || *blocks == target.cubeCores ||
+                        *blocks == target.vectorCores;
+    // A loop was asked for: it is there, if it is needed.
+    facts.understood &=
+        blocks.value_or(0) || !entry.body.contains("hivm.hir.get_block_idx");
     facts.flags = flags;
-    facts.blocks = step.value_or(0);
+    facts.blocks = blocks.value_or(0);
   }
   return facts;
 }

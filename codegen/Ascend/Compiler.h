@@ -40,8 +40,8 @@ llvm::Error compileModules(llvm::MutableArrayRef<Job> jobs,
 struct LaunchFacts {
   /// The address of the hardware's flags comes before all other arguments.
   bool flags = false;
-  /// At most so many blocks are launched, each of which goes through programs
-  /// at this distance; 0: a block for each program.
+  /// At most so many blocks are launched, whose loops go through all programs;
+  /// 0: a block for each program.
   int64_t blocks = 0;
   int64_t workspaceBytes = 0; // of a block
   int64_t taskType = 0;       // the kind of cores as the tool numbers it

@@ -17,7 +17,6 @@ using namespace llvm;
 namespace fathom::ascend {
 
 static constexpr StringLiteral kCompiler = "bishengir-compile";
-static constexpr StringLiteral kLoop = "--enable-auto-blockify-loop";
 
 static std::string onPath(StringRef name) {
   auto found = sys::findProgramByName(name);
@@ -121,14 +120,15 @@ std::vector<std::string> compilerArguments(const Target &target,
                                            const std::string &output) {
   std::vector<std::string> arguments{
       std::string("--target=") + target.soc, input,
-      "--enable-auto-multi-buffer=True", "--enable-auto-bind-sub-block=True",
-      "--enable-hfusion-compile=true", "--enable-triton-kernel-compile=true",
+      // Hardware counts blocks in 16 bits, and a workspace is a block's.
+      "--enable-auto-blockify-loop", "--enable-auto-multi-buffer=True",
+      "--enable-auto-bind-sub-block=True", "--enable-hfusion-compile=true",
+      "--enable-triton-kernel-compile=true",
       // Its tiling of loops with both cores in
       // them fails on interleaved operands.
       "--tile-mix-vector-loop=1", "--tile-mix-cube-loop=1"};
   if (target.hasFP8) {
     arguments.push_back("--disable-ffts");
-    arguments.push_back(kLoop.str());
     // Products and sums are rounded one by one.
     arguments.push_back("--disable-fma");
   } else {
@@ -139,10 +139,6 @@ std::vector<std::string> compilerArguments(const Target &target,
   arguments.push_back("-o");
   arguments.push_back(output);
   return arguments;
-}
-
-bool blocksLoop(const Target &target) {
-  return is_contained(compilerArguments(target, "", "", ""), kLoop);
 }
 
 std::string finishingScript(const Target &target) {

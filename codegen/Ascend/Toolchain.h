@@ -50,10 +50,6 @@ std::vector<std::string> compilerArguments(const Target &target,
                                            const std::string &temporaries,
                                            const std::string &output);
 
-/// Whether the compiler puts a loop over programs into every kernel, as these
-/// arguments have it do.
-bool blocksLoop(const Target &target);
-
 /// A shell script that makes an object of each module KERNEL.mlir beside it, on
 /// a machine with CANN.
 std::string finishingScript(const Target &target);

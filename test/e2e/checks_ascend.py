@@ -450,11 +450,33 @@ def entry_of(text, kernel):
             [body for _, _, body in found])
 
 
-def step_between_programs(body):
-    """By how much the loop from the number of the block goes on; 0: none."""
+def blocks_of(text, body):
+    """For how many blocks the loop from the number of the block is; 0: none.
+    A turn may take several programs, apart by as many as there are blocks."""
     for number in re.findall(r"(%\S+) = hivm\.hir\.get_block_idx", body):
         narrow = re.search(r"(%\S+) = \S*trunci? " + re.escape(number) + " :",
                            body)
+        turn = narrow and re.search(
+            r"scf\.for (%\S+) = " + re.escape(narrow.group(1)) +
+            r" to %\S+ step (%\S+) ", body)
+        if turn:
+            step = int(re.search(re.escape(turn.group(2)) +
+                                 r" = arith\.constant (\d+) : i32",
+                                 body).group(1))
+            inside = body[turn.end():]
+            index = re.search(r"(%\S+) = arith\.index_cast " +
+                              re.escape(turn.group(1)) + " :", inside)
+            left = index and re.search(r"affine\.min (#\S+)\(" +
+                                       re.escape(index.group(1)) + r"\)\[",
+                                       inside)
+            several = left and re.search(
+                re.escape(left.group(1)) + r" = affine_map<\(d0\)\[s0\] -> "
+                r"\(\(-d0 \+ s0\) ceildiv (\d+), (\d+)\)>", text)
+            if not several:
+                return step
+            apart, programs = map(int, several.groups())
+            require(apart * programs == step, "a turn leaves programs out")
+            return apart
         loop = narrow and re.search(
             r"cf\.br (\^bb\d+)\((?:[^)]*, )?" +
             re.escape(narrow.group(1)) + " :", body)
@@ -533,7 +555,7 @@ def arguments(numerics, soc):
             try:
                 called_as(call, types)
                 require(call["mix"] == (len(parts) == 2), "mixed or not")
-                require(all(step_between_programs(body) == call["loop"]
+                require(all(blocks_of(text, body) == call["loop"]
                             for body in bodies), "how blocks go on")
                 require(call["blocks"] == min(call["loop"] or 105, 105),
                         "the number of blocks")

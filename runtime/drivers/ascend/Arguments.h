@@ -18,8 +18,8 @@ struct AscendKernelFacts {
   bool mix = false;
   /// The address of the hardware's flags comes before all other arguments.
   bool flags = false;
-  /// At most so many blocks, each of which goes through programs at this
-  /// distance; 0: a block for each program.
+  /// At most so many blocks, whose loops go through all programs; 0: a block
+  /// for each program.
   int64_t blocks = 0;
   uint64_t workspaceBytes = 0; // of a block
 

@@ -299,7 +299,6 @@ TEST(AscendLaunchFacts, Loops) {
   std::string text = looping("", "36");
   text.replace(text.find("cf.br ^bb1(%3, %17"), 18, "cf.br ^bb1(%3, %3 ");
   EXPECT_FALSE(launchFacts(text, "k", target).understood);
-  EXPECT_TRUE(launchFacts(text, "k", *findTarget("910b")).understood);
   text.erase(text.find("    %16 ="),
              text.find("    cf.br") - text.find("    %16 ="));
   EXPECT_TRUE(launchFacts(text, "k", target).understood);
@@ -307,6 +306,55 @@ TEST(AscendLaunchFacts, Loops) {
   EXPECT_FALSE(launchFacts(looping("", "40"), "k", target).understood);
   // A distance that is no constant.
   EXPECT_FALSE(launchFacts(looping("", "x"), "k", target).understood);
+}
+
+/// The same on 910B, where a turn may take several programs.
+std::string turns(const std::string &part, const std::string &step,
+                  const std::string &map) {
+  return "#map = affine_map<()[s0] -> (s0 * 20)>\n"
+         "#map1 = affine_map<" +
+         map + ">\n  func.func @k" + part +
+         R"((%arg0: i64 {hacc.arg_type = #hacc.arg_type<ffts_base_address>}, %arg7: i32) attributes {hacc.entry} {
+    %c80_i32 = arith.constant )" +
+         step + R"( : i32
+    %c1 = arith.constant 1 : index
+    %11 = arith.index_cast %arg7 : i32 to index
+    %6 = hivm.hir.get_block_idx -> i64
+    %7 = arith.trunci %6 : i64 to i32
+    %8 = hivm.hir.get_block_idx -> i64
+    scf.for %arg10 = %7 to %arg7 step %c80_i32  : i32 {
+      %13 = arith.index_cast %arg10 : i32 to index
+      %14 = affine.min #map1(%13)[%11]
+      scf.for %arg11 = %c1 to %14 step %c1 {
+      }
+    }
+    return
+  }
+)";
+}
+
+TEST(AscendLaunchFacts, SeveralProgramsATurn) {
+  const Target &target = *findTarget("910b");
+  auto blocks = [&](const std::string &text) {
+    const LaunchFacts facts = launchFacts(text, "k", target);
+    return facts.understood ? facts.blocks : -1;
+  };
+  const std::string four = "(d0)[s0] -> ((-d0 + s0) ceildiv 20, 4)",
+                    other = "(d0)[s0] -> (16, s0)";
+  EXPECT_EQ(
+      blocks(turns("_mix_aic", "80", four) + turns("_mix_aiv", "80", four)),
+      20);
+  EXPECT_EQ(blocks(turns("", "40", other)), 40);
+  EXPECT_EQ(
+      blocks(turns("_mix_aic", "20", other) + turns("_mix_aiv", "20", other)),
+      20);
+  // Not by as much as four programs that lie so far apart.
+  EXPECT_EQ(blocks(turns("", "40", four)), -1);
+  EXPECT_EQ(blocks(turns("", "80", other)), -1);
+  EXPECT_EQ(blocks(turns("", "%c", other)), -1);
+  EXPECT_EQ(
+      blocks(turns("_mix_aic", "80", four) + turns("_mix_aiv", "40", other)),
+      -1);
 }
 
 TEST(AscendHandOver, CalledFunctions) {
