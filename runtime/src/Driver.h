@@ -113,8 +113,8 @@ struct DriverTable {
   Status (*fill)(void *self, void *to, uint8_t value, uint64_t bytes,
                  void *stream);
 
-  /// Loads code: a file whose bytes are given, too. Lives as long as the
-  /// driver.
+  /// Loads code: these bytes, which the file at `path` had, whatever it has
+  /// now. Lives as long as the driver.
   Status (*loadImage)(void *self, const char *path, const std::string &bytes,
                       void **image);
   Status (*findKernel)(void *self, void *image, const KernelRequest &request,

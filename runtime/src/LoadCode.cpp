@@ -157,10 +157,7 @@ Status Engine::loadImage(const format::Library &library, void **image) {
                       "' was altered after the package was written (its "
                       "BLAKE3 is not the one in the manifest); compile the "
                       "model again");
-  // A path without a slash would be searched for in the system's folders.
-  const std::string exact =
-      path.find('/') == std::string::npos ? "./" + path : path;
-  return device.table->loadImage(device.self, exact.c_str(), bytes, image);
+  return device.table->loadImage(device.self, path.c_str(), bytes, image);
 }
 
 /// Why the package has no code of the kernel.

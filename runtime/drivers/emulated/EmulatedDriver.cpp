@@ -118,8 +118,8 @@ const DriverTable EmulatedDriver::table = {
     [](void *self, void *to, uint8_t value, uint64_t bytes, void *stream) {
       return of(self).fill(to, value, bytes, number(stream));
     },
-    [](void *self, const char *path, const std::string &, void **image) {
-      return of(self).host.load(path, image);
+    [](void *self, const char *path, const std::string &bytes, void **image) {
+      return of(self).host.load(path, bytes, image);
     },
     [](void *, void *image, const KernelRequest &request, void **kernel) {
       return HostDriver::find(image, request.name, kernel);

@@ -4,9 +4,12 @@
 #include "runtime/drivers/host/Cpu.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <memory>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 namespace fathom::rt {
 
@@ -120,8 +123,8 @@ const DriverTable HostDriver::table = {
       std::memset(to, value, bytes);
       return Status();
     },
-    [](void *self, const char *path, const std::string &, void **image) {
-      return of(self).load(path, image);
+    [](void *self, const char *path, const std::string &bytes, void **image) {
+      return of(self).load(path, bytes, image);
     },
     [](void *, void *image, const KernelRequest &request, void **kernel) {
       return find(image, request.name, kernel);
@@ -151,8 +154,10 @@ const DriverTable HostDriver::table = {
 HostDriver::~HostDriver() {
   for (void *memory : scratch)
     release(memory, scratchSize);
-  for (void *image : images)
+  for (auto [image, file] : images) {
     dlclose(image);
+    close(file);
+  }
 }
 
 Status HostDriver::open(const DriverOptions &options, Driver &out) {
@@ -185,14 +190,93 @@ void HostDriver::release(void *memory, uint64_t bytes) {
     munmap(memory, mappedSize(bytes));
 }
 
-Status HostDriver::load(const char *path, void **image) {
-  *image = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+namespace {
+
+std::string pathOf(int file) { return "/proc/self/fd/" + std::to_string(file); }
+
+bool isLoaded(const std::string &path) {
+  void *image = dlopen(path.c_str(), RTLD_LAZY | RTLD_NOLOAD);
+  if (image)
+    dlclose(image);
+  return image;
+}
+
+/// Closes a file where something failed; errno says what.
+int abandon(int file) {
+  const int error = errno;
+  if (file >= 0)
+    close(file);
+  errno = error;
+  return -1;
+}
+
+/// Moves a descriptor to a number whose path no loaded library has: somebody
+/// may have closed a descriptor and kept the library that came from it.
+int unloadedNumber(int file) {
+  while (file >= 0 && isLoaded(pathOf(file))) {
+    const int next = fcntl(file, F_DUPFD_CLOEXEC, file + 1);
+    (void)abandon(file);
+    file = next;
+  }
+  return file;
+}
+
+/// A file that has no place in the file system, and these bytes for good; -1
+/// where the system refuses. `name` is what /proc/PID/maps calls it.
+int sealedFile(const std::string &name, const std::string &bytes) {
+  // Counts for files in memory, and a write beyond it ends the process.
+  rlimit most;
+  if (getrlimit(RLIMIT_FSIZE, &most) == 0 && bytes.size() > most.rlim_cur) {
+    errno = EFBIG;
+    return -1;
+  }
+  int file = memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  size_t done = 0;
+  while (file >= 0 && done < bytes.size()) {
+    const ssize_t wrote = write(file, bytes.data() + done, bytes.size() - done);
+    if (wrote < 0 && errno == EINTR)
+      continue;
+    if (wrote <= 0)
+      break;
+    done += size_t(wrote);
+  }
+  if (file >= 0 && done == bytes.size() &&
+      fcntl(file, F_ADD_SEALS,
+            F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == 0)
+    return unloadedNumber(file);
+  return abandon(file);
+}
+
+} // namespace
+
+/// From memory, not from `path`: the file there may be another one by now, and
+/// dlopen takes what it has loaded from a path before without looking at the
+/// file, and expands a $ in it.
+Status HostDriver::load(const char *path, const std::string &bytes,
+                        void **image) {
+  const std::string quoted = std::string("library '") + path + "'";
+  const char *slash = std::strrchr(path, '/');
+  // The kernel takes names of up to 249 bytes.
+  const std::string name = std::string(slash ? slash + 1 : path).substr(0, 200);
+  const int file = sealedFile(name, bytes);
+  if (file < 0)
+    return Status(FATHOM_RESOURCES,
+                  "cannot bring " + quoted + " into a file of " +
+                      std::to_string(bytes.size()) +
+                      " bytes in memory: " + std::strerror(errno) +
+                      "; allow memfd_create, descriptors (ulimit -n) and files "
+                      "of this size (ulimit -f)");
+  *image = dlopen(pathOf(file).c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!*image) {
     const char *why = dlerror();
-    return Status(FATHOM_BAD_FILE, std::string("cannot load library '") + path +
-                                       "': " + (why ? why : "unknown"));
+    Status s(FATHOM_BAD_FILE, "cannot load " + quoted + " (from memory, by " +
+                                  pathOf(file) +
+                                  "): " + (why ? why : "unknown"));
+    close(file);
+    return s;
   }
-  images.push_back(*image);
+  // The descriptor keeps its number, by which dlopen knows the library.
+  images.push_back({*image, file});
   return Status();
 }
 

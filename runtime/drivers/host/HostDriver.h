@@ -42,7 +42,7 @@ public:
 
   Status allocate(uint64_t bytes, void **memory) const;
   static void release(void *memory, uint64_t bytes);
-  Status load(const char *path, void **image);
+  Status load(const char *path, const std::string &bytes, void **image);
   static Status find(void *image, const char *name, void **kernel);
   Status reserve(uint64_t bytesPerThread);
 
@@ -51,8 +51,8 @@ private:
 
   ThreadPool threadPool;
   bool hugePages = false;
-  std::vector<void *> images;  // from dlopen
-  std::vector<void *> scratch; // one a thread
+  std::vector<std::pair<void *, int>> images; // from dlopen, and their files
+  std::vector<void *> scratch;                // one a thread
   uint64_t scratchSize = 0;
 };
 

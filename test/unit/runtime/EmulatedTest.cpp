@@ -22,7 +22,8 @@ protected:
     options.threads = 2;
     ASSERT_FALSE(findDriver("emulated")->open(options, device).failed());
     stream = newStream();
-    ok(device.table->loadImage(device.self, FATHOM_FAKE_KERNELS, "", &image));
+    ok(device.table->loadImage(device.self, FATHOM_FAKE_KERNELS,
+                               readWhole(FATHOM_FAKE_KERNELS), &image));
     EXPECT_EQ(device.table->scratchBytes(device.self, 1024), 0u);
     ok(device.table->reserveScratch(device.self, 1024));
   }

@@ -13,9 +13,12 @@
 #include <atomic>
 #include <cstdlib>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <filesystem>
 #include <gtest/gtest.h>
 #include <new>
+#include <unistd.h>
+#include <utility>
 
 using namespace fathom::test;
 using namespace fathom::format;
@@ -387,6 +390,76 @@ TEST_P(EngineTest, MultiTokenPredictionNeedsKeptStreams) {
               fathom_mtp(session, 1, &tokens, 1, nullptr, nullptr),
               "MTP layer 1");
   EXPECT_EQ(fathom_session_mtp_length(session, 0, slot), 0);
+}
+
+/// As a server has it whose package is compiled anew while it runs: each engine
+/// has the code that its package had when it was opened.
+TEST_P(EngineTest, CodeThatChangesInPlace) {
+  if (isDevice())
+    GTEST_SKIP() << "its code is handed over as bytes";
+  // Another library, of which only a number of a descriptor is left.
+  const int closed = ::open(FATHOM_FAKE_CUBIN, O_RDONLY | O_CLOEXEC);
+  void *foreign = dlopen(("/proc/self/fd/" + std::to_string(closed)).c_str(),
+                         RTLD_NOW | RTLD_LOCAL);
+  EXPECT_NE(foreign, nullptr);
+  ::close(closed);
+  struct Life {
+    fathom_engine *engine = nullptr;
+    float more = 0; // in all of its logits
+  };
+  std::vector<Life> lives;
+  auto begin = [&](const char *code, float more) {
+    Manifest m = toy();
+    const std::string bytes = readWhole(code);
+    m.libraries[0].blake3 = blake3Hex(bytes.data(), bytes.size());
+    m.libraries[0].bytes = bytes.size();
+    const std::string file = directory.path("toy.fathom/host-x86-64-v3.so");
+    package = writePackage(directory, m);
+    // The very file, as a compiler that overwrites it leaves it.
+    writeFile(file, bytes);
+    EXPECT_OK(create());
+    lives.push_back({std::exchange(engine, nullptr), more});
+  };
+  auto end = [&](size_t which) {
+    fathom_engine_destroy(lives[which].engine);
+    lives.erase(lives.begin() + int64_t(which));
+  };
+  auto checkAll = [&] {
+    for (const Life &life : lives) {
+      EXPECT_OK(fathom_session_create(life.engine, nullptr, &session));
+      const std::vector<int32_t> ids = someIds(5, 1);
+      const fathom_tokens tokens = {add(), ids.data(), 5, 1};
+      const float *row = nullptr;
+      EXPECT_OK(fathom_step(session, &tokens, 1, nullptr, &row));
+      std::vector<float> expected = expectedLogits(ids);
+      for (float &logit : expected)
+        logit += life.more;
+      expectRow(row, expected);
+      fathom_session_destroy(session);
+      session = nullptr;
+    }
+  };
+  begin(FATHOM_FAKE_KERNELS, 0);
+  begin(FATHOM_OTHER_KERNELS, 1000);
+  begin(FATHOM_OTHER_KERNELS, 1000);
+  checkAll();
+  end(1);
+  begin(FATHOM_FAKE_KERNELS, 0);
+  checkAll();
+  end(0);
+  begin(FATHOM_OTHER_KERNELS, 1000);
+  checkAll();
+  while (!lives.empty())
+    end(0);
+  dlclose(foreign);
+}
+
+/// dlopen would put another word there.
+TEST_P(EngineTest, PathsAreTakenAsTheyAre) {
+  const std::string written = writePackage(directory, toy());
+  package = directory.path("x$LIB.fathom");
+  std::filesystem::rename(written, package);
+  EXPECT_OK(create());
 }
 
 TEST_P(EngineTest, Memory) {

@@ -31,6 +31,10 @@ KINDS(fake_streams, "bbc")
 KINDS(fake_mtp, "bbbbbb")
 KINDS(fake_greedy, "bbbbc")
 
+#ifndef FATHOM_FAKE_MORE
+#define FATHOM_FAKE_MORE 0
+#endif
+
 #define KERNEL(name)                                                           \
   __attribute__((visibility("default"))) void name(                            \
       const uint64_t *a, int64_t x, int64_t y, int64_t z, void *scratch)
@@ -81,7 +85,8 @@ KERNEL(fake_logits) {
     return;
   for (v = y * 8; v < y * 8 + 8; ++v)
     logits[x * kVocabulary + v] =
-        state[rows[x]] + (float)((v * 7 + experts[v % 4][v % 8]) % 13);
+        state[rows[x]] + (float)((v * 7 + experts[v % 4][v % 8]) % 13) +
+        FATHOM_FAKE_MORE;
 }
 
 /* state, streams, T. Grid: one program. */

@@ -107,8 +107,17 @@ TEST_F(ToolTest, LogitsLeavesNothingHalfWritten) {
   const std::string base =
       "logits " + package + " --tokens-file " + directory.path("ids") + " -o ";
   const std::string output = directory.path("sub/out.npy");
-  Result r = run(base + output, "ulimit -f 1; ");
+  // Smaller than what comes out, not than the code that computes it.
+  const uint64_t codeBytes = readWhole(FATHOM_FAKE_KERNELS).size();
+  const std::string limited =
+      "ulimit -f " + std::to_string(codeBytes / 512 + 1) + "; ";
+  std::string many;
+  while (many.size() * kVocabulary < 2 * codeBytes)
+    many += lines;
+  writeFile(directory.path("ids"), many);
+  Result r = run(base + output, limited);
   expect(4, "File too large", r);
+  EXPECT_EQ(r.err.find("library"), std::string::npos) << r.err;
   EXPECT_EQ(filesInDirectory(), 0u);
   expect(1, "No such file or directory", run(base + directory.path("no/x")));
   expect(1, "Is a directory", run(base + directory.path("sub")));
@@ -133,9 +142,10 @@ TEST_F(ToolTest, LogitsLeavesNothingHalfWritten) {
   }
   // An older file stays as it is when the new one fails.
   writeFile(output, "older");
-  run(base + output, "ulimit -f 1; ");
+  run(base + output, limited);
   EXPECT_EQ(readWhole(output), "older");
   EXPECT_EQ(filesInDirectory(), 1u);
+  expect(4, "ulimit -f", run(base + output, "ulimit -f 1; "));
 }
 
 TEST_F(ToolTest, LogitsRefuses) {
