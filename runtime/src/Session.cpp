@@ -327,16 +327,18 @@ Status Session::add(int32_t &slot) {
   for (int64_t i = 0; i < maxSequences; ++i) {
     if (active[i])
       continue;
-    slot = static_cast<int32_t>(i);
-    active[i] = 1;
+    // A slot that is used again starts from what a fresh one holds. It is free
+    // until it does.
+    if (used[i])
+      if (Status s = clearStates(int32_t(i)); s.failed())
+        return s;
     for (Stage &stage : stageStates) {
       stage.lengths[i] = 0;
       stage.kept[i] = Kept();
     }
-    // A slot that is used again starts from what a fresh one holds.
-    const bool again = used[i];
-    used[i] = 1;
-    return again ? clearStates(slot) : Status();
+    active[i] = used[i] = 1;
+    slot = static_cast<int32_t>(i);
+    return Status();
   }
   return Status(FATHOM_RESOURCES,
                 "all " + std::to_string(maxSequences) +

@@ -273,6 +273,25 @@ TEST_F(Cuda, WaitsForEachKernelWhenAsked) {
   EXPECT_EQ(launches, 4);
 }
 
+/// A slot whose states could not be cleared is still free.
+TEST_F(Cuda, SlotsAreNotLost) {
+  Manifest m = fakeCudaManifest();
+  m.caches.push_back({"layers.0.state", "state", "f32", 1, {{"kv", 4}}});
+  package = writePackage(directory, m);
+  ASSERT_EQ(open().code, FATHOM_OK);
+  fathom_session_options options = {};
+  options.max_sequences = 1;
+  ASSERT_EQ(fathom_session_create(engine, &options, &session).code, FATHOM_OK);
+  int32_t slot = -1;
+  ASSERT_EQ(fathom_session_add(session, &slot).code, FATHOM_OK);
+  ASSERT_EQ(fathom_session_remove(session, slot).code, FATHOM_OK);
+  mock().failAt = 1;
+  EXPECT_EQ(fathom_session_add(session, &slot).code, FATHOM_FAILED);
+  EXPECT_EQ(fathom_session_length(session, slot), -1);
+  const fathom_status again = fathom_session_add(session, &slot);
+  EXPECT_EQ(again.code, FATHOM_OK) << again.message;
+}
+
 TEST_F(Cuda, AnyCallMayFail) {
   expectAnyCallMayFail(
       [](const std::string &call) {
