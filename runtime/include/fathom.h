@@ -226,7 +226,7 @@ FATHOM_CHECK fathom_status fathom_generate(fathom_session *session,
 /* The streams after a layer for the tokens of the last fathom_step call, of at
  * most kept_tokens tokens, in their order: rows of `row_bytes` bytes, BF16 or
  * F32. NULL unless the package was compiled for it (fathomc compile
- * --layer-outputs). */
+ * --layer-outputs), or where they cannot be had from a device. */
 const void *fathom_session_layer_streams(const fathom_session *session,
                                          int32_t layer, uint64_t *row_bytes,
                                          int32_t *is_f32);

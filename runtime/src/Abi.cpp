@@ -174,14 +174,18 @@ fathom_status fathom_session_read_cache(const fathom_session *session,
 const void *fathom_session_layer_streams(const fathom_session *session,
                                          int32_t layer, uint64_t *row_bytes,
                                          int32_t *is_f32) {
-  const fathom::format::Port *port = nullptr;
-  const void *rows =
-      session ? session->session->layerStreams(layer, &port) : nullptr;
-  if (rows && row_bytes)
-    *row_bytes = port->rowBytes;
-  if (rows && is_f32)
-    *is_f32 = port->dtype == "F32";
-  return rows;
+  try {
+    const fathom::format::Port *port = nullptr;
+    const void *rows =
+        session ? session->session->layerStreams(layer, &port) : nullptr;
+    if (rows && row_bytes)
+      *row_bytes = port->rowBytes;
+    if (rows && is_f32)
+      *is_f32 = port->dtype == "F32";
+    return rows;
+  } catch (const std::exception &) {
+    return nullptr;
+  }
 }
 
 uint64_t fathom_session_allocated_bytes(const fathom_session *session) {

@@ -253,10 +253,14 @@ Status Engine::checkEntries() {
       break;
     }
     const format::Entry &entry = content.entries[mtp[j]];
+    const uint64_t row = entry.inputs[portMaps[mtp[j]].streamsIn].rowBytes;
     const int from = portMaps[before].streamsOut;
-    if (from < 0 || content.entries[before].outputs[from].rowBytes !=
-                        entry.inputs[portMaps[mtp[j]].streamsIn].rowBytes)
+    if (from < 0 || content.entries[before].outputs[from].rowBytes != row)
       return badEntry(entry, "does not fit the streams of the one before it");
+    // One buffer brings them to every layer.
+    if (row != format::streamRowBytes(content.entries[step]))
+      return badEntry(entry, "takes streams of " + std::to_string(row) +
+                                 " bytes a token, which are not the step's");
   }
   return Status();
 }

@@ -60,7 +60,10 @@ Status Session::fillSynthetic(int32_t slot, int64_t target) {
   if (length(slot) != 0)
     return Status(FATHOM_USAGE, "slot " + std::to_string(slot) +
                                     " does not hold an empty sequence");
-  if (target < 0 || target > maxContext)
+  if (target < 0)
+    return Status(FATHOM_USAGE,
+                  "a context of " + std::to_string(target) + " tokens");
+  if (target > maxContext)
     return Status(FATHOM_RESOURCES, "a context of " + std::to_string(target) +
                                         " tokens is more than the limit of " +
                                         std::to_string(maxContext));

@@ -93,8 +93,11 @@ Status checkFits(const Engine &engine, const fathom_session_options &o) {
   return Status(FATHOM_RESOURCES,
                 "the model does not fit into memory: " + why +
                     (others ? " (beside other sessions)" : "") +
-                    "; give a larger memory limit (--memory) to run all the "
-                    "same, reading weights from the disk again and again");
+                    (engine.driver().table->sharesHostMemory
+                         ? "; give a larger memory limit (--memory) to run "
+                           "all the same, reading weights from the disk again "
+                           "and again"
+                         : ""));
 }
 
 } // namespace

@@ -25,9 +25,13 @@ using namespace fathom::format;
 
 /// Counts allocations by C++ code of this process: stepping must make none.
 static std::atomic<uint64_t> allocations{0};
+/// Whether there is none for this thread.
+static thread_local bool noMemory = false;
 #ifndef FATHOM_SANITIZED // they have operators of their own
 void *operator new(size_t size) {
   ++allocations;
+  if (noMemory)
+    throw std::bad_alloc();
   if (void *p = std::malloc(size ? size : 1))
     return p;
   std::abort();
@@ -522,9 +526,13 @@ TEST_P(EngineTest, MemoryLimit) {
   engine = nullptr;
   options.memory_bytes = memory.peak_bytes - 1;
   EXPECT_OK(fathom_engine_create(package.c_str(), &options, &engine));
-  EXPECT_CODE(FATHOM_RESOURCES,
-              fathom_session_create(engine, nullptr, &session),
-              "what fits: 3 sequences");
+  const fathom_status refused =
+      fathom_session_create(engine, nullptr, &session);
+  EXPECT_CODE(FATHOM_RESOURCES, refused, "what fits: 3 sequences");
+  // A device has no disk to read its weights from while it computes.
+  EXPECT_EQ(std::string(refused.message).find("--memory") != std::string::npos,
+            isHost())
+      << refused.message;
 }
 
 TEST_P(EngineTest, SessionOutlivesItsHandle) {
@@ -543,6 +551,8 @@ TEST_P(EngineTest, SyntheticContext) {
   EXPECT_CODE(FATHOM_RESOURCES,
               fathom_session_fill_synthetic(session, slot, kContext + 1),
               "limit");
+  EXPECT_CODE(FATHOM_USAGE, fathom_session_fill_synthetic(session, slot, -5),
+              "-5 tokens");
   EXPECT_OK(fathom_session_fill_synthetic(session, slot, 0));
   EXPECT_EQ(fathom_session_length(session, slot), 0);
   EXPECT_OK(fathom_session_fill_synthetic(session, slot, 60));
@@ -685,6 +695,37 @@ TEST_P(EngineTest, CachesReadBack) {
   EXPECT_EQ(rows, std::vector<int32_t>(ids.begin() + 2, ids.end()));
 }
 
+TEST_P(EngineTest, StreamsAfterALayer) {
+  Manifest m = toy();
+  m.entries[0].outputs.push_back({"layers.0", "F32", Count::Tokens, 8});
+  EXPECT_OK(tryOpen(m));
+  openSession();
+  std::vector<int32_t> history;
+  feedAndCheck(add(), history, {3, 1});
+  uint64_t rowBytes = 0;
+  int32_t isF32 = 0;
+  auto last = [&] {
+    return static_cast<const float *>(
+        fathom_session_layer_streams(session, 1, &rowBytes, &isF32));
+  };
+#ifndef FATHOM_SANITIZED
+  if (!isHost()) {
+    noMemory = true;
+    const float *none = last();
+    noMemory = false;
+    EXPECT_EQ(none, nullptr);
+  }
+#endif
+  const float *rows = last();
+  ASSERT_NE(rows, nullptr);
+  EXPECT_EQ(rowBytes, 8u);
+  EXPECT_EQ(isF32, 1);
+  EXPECT_EQ(rows[0], expectedLogits({3})[0]);
+  EXPECT_EQ(rows[3], 1);
+  EXPECT_EQ(fathom_session_layer_streams(session, 2, nullptr, nullptr),
+            nullptr);
+}
+
 TEST_P(EngineTest, UnknownDriver) {
   package = writePackage(directory, toy());
   fathom_engine_options options = {};
@@ -803,6 +844,15 @@ TEST_P(EngineTest, ManifestThatDoesNotFit) {
   m = toy();
   m.entries[1].inputs[0].rowBytes = 16;
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "streams");
+  // Each layer fits the one before it, but not the buffer for the step's.
+  m = toy();
+  m.model.mtpLayers = 2;
+  m.entries.push_back(m.entries[1]);
+  m.entries.back().name = "mtp.1";
+  EXPECT_OK(tryOpen(m));
+  fathom_engine_destroy(std::exchange(engine, nullptr));
+  m.entries[1].outputs[1].rowBytes = m.entries.back().inputs[0].rowBytes = 8192;
+  EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "streams of 8192 bytes");
   m = toy();
   m.entries.erase(m.entries.begin());
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "no entry 'step'");
