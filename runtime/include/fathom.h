@@ -197,14 +197,17 @@ typedef struct fathom_tokens {
 } fathom_tokens;
 
 /* Feeds every sequence its next tokens, all of them as one ragged batch, each
- * slot at most once. More tokens than max_step_tokens are run as several
- * steps.
+ * slot at most once. More tokens than max_step_tokens, or than the device can
+ * be given at once, are run as several steps.
  *
  * Logits are f32 rows of vocabulary_size, in the order of the sequences given
  * and then of positions. They go to `logits`, or, when that is NULL, to the
  * session's buffer. *rows (may be NULL) is set to the first row; it stays valid
  * until the session's next call. Everything is checked before anything runs: a
- * refused call changes nothing. */
+ * refused call changes nothing. Where the device fails in the middle of a call
+ * (this one, or another that changes sequences), the sequences of that call are
+ * of no use: every further call with them is refused with FATHOM_USAGE until
+ * they are removed. */
 FATHOM_CHECK fathom_status fathom_step(fathom_session *session,
                                        const fathom_tokens *sequences,
                                        size_t sequence_count, float *logits,
@@ -213,11 +216,12 @@ FATHOM_CHECK fathom_status fathom_step(fathom_session *session,
 /* Goes on with each of `count` sequences by itself: feeds ids[i] to slots[i],
  * then the token whose logit is the largest (of equal ones the lowest id), and
  * so on for `steps` steps. chosen[i * steps + k] is the token that step k led
- * to; the last one has not been fed. The device is asked for nothing in between,
- * so ends of sequences are the caller's to find: call for a few steps at a
- * time. A session records the schedule for each number of sequences when it
- * first occurs; from then on such steps, and fathom_step calls of one token a
- * sequence, allocate nothing and launch one thing. */
+ * to; the last one has not been fed. More sequences than one step takes go in
+ * groups, one group after the other. The device is asked for nothing in
+ * between, so ends of sequences are the caller's to find: call for a few steps
+ * at a time. A session records the schedule for each number of sequences when
+ * it first occurs; from then on such steps, and fathom_step calls of one token
+ * a sequence, allocate nothing and launch one thing. */
 FATHOM_CHECK fathom_status fathom_generate(fathom_session *session,
                                            const int32_t *slots,
                                            const int32_t *ids, size_t count,

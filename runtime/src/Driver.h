@@ -125,6 +125,10 @@ struct DriverTable {
   uint64_t (*scratchBytes)(void *self, uint64_t bytesPerThread);
   Status (*reserveScratch)(void *self, uint64_t bytesPerThread);
 
+  /// Refuses what no launch on this device can be, by the kernel, the grid and
+  /// the number of arguments: what `launch` would refuse when half of a step is
+  /// queued. Null: nothing is.
+  Status (*admit)(void *self, const LaunchRecord &record);
   /// Runs grid[0] * grid[1] * grid[2] independent programs.
   Status (*launch)(void *self, const LaunchRecord &record, void *stream);
 

@@ -38,6 +38,8 @@ Status Engine::create(const std::string &package,
     return s;
   if (Status s = engine->loadKernels(); s.failed())
     return s;
+  if (Status s = engine->measureSteps(); s.failed())
+    return s;
   if (Status s = engine->measureMemory(options); s.failed())
     return s;
   if (Status s = engine->placeWeights(options); s.failed())

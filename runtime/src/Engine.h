@@ -64,6 +64,9 @@ public:
   /// The entry that turns logits into the next step's inputs; -1: none.
   int greedyEntry() const { return greedy; }
   const PortMap &ports(int entry) const { return portMaps[entry]; }
+  /// The most tokens of a step of an entry: as compiled, or as many as the
+  /// driver can launch.
+  int64_t stepTokensOf(int entry) const { return stepTokens[entry]; }
 
   uint64_t mappedBytes() const;
   /// Bytes that weights and sessions together may take.
@@ -90,6 +93,8 @@ private:
   Status loadImage(const format::Library &library, void **image);
   Status missingKernel(const std::string &kernel) const;
   Status loadKernels();
+  Status admit(const format::Specialisation &s, int64_t tokens) const;
+  Status measureSteps();
   Status mapWeights(const std::string &checkpoint);
   Status placeWeights(const fathom_engine_options &options);
   Status checkWeightsFit() const;
@@ -119,6 +124,7 @@ private:
   std::vector<BufferRequest> deviceRequests;
   std::vector<void *> deviceBuffers;
   std::vector<PortMap> portMaps;
+  std::vector<int64_t> stepTokens; // by entry
   int step = -1, greedy = -1;
   std::vector<int> mtp;
 };

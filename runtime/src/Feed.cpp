@@ -23,6 +23,12 @@ Status Session::checkSequence(int stage, const fathom_tokens &sequence) {
                                     "are 0 to " +
                                     std::to_string(maxSequences - 1) +
                                     ", taken by fathom_session_add)");
+  if (broken[slot])
+    return Status(FATHOM_USAGE,
+                  slotName(slot) +
+                      " holds a sequence that a call broke off half-way; "
+                      "remove it (fathom_session_remove) and feed its tokens "
+                      "to a new one");
   if (lastMention[slot] == callNumber)
     return Status(FATHOM_USAGE, slotName(slot) + " occurs twice in one call");
   lastMention[slot] = callNumber;
@@ -99,11 +105,23 @@ Status Session::gatherStreams(const Stage &from, int32_t slot, int64_t position,
       uint64_t(count) * row, stream);
 }
 
+/// Of the sequences of the call, and waits for what is queued.
+void Session::breakOff() {
+  for (size_t slot = 0; slot < broken.size(); ++slot)
+    if (lastMention[slot] == callNumber)
+      broken[slot] = 1;
+  try {
+    (void)device.table->synchronise(device.self, stream);
+  } catch (const std::exception &) { // no memory for words on a failure
+  }
+}
+
 /// How many of the next tokens of the call are a step: as many as one takes,
 /// and no more rows of logits than a device that hands them on has room for.
-int64_t Session::measurePiece(const fathom_tokens *sequences, size_t count,
+int64_t Session::measurePiece(const Stage &stage,
+                              const fathom_tokens *sequences, size_t count,
                               Cursor cursor) const {
-  const int64_t limit = engine->manifest().limits.maxStepTokens;
+  const int64_t limit = engine->stepTokensOf(stage.entry);
   int64_t tokens = 0;
   int64_t room = device.table->sharesHostMemory ? limit : maxLogitRows;
   for (; cursor.sequence < count && tokens < limit; ++cursor.sequence) {
@@ -215,7 +233,7 @@ Status Session::recordGraphs() {
   std::lock_guard<std::mutex> lock(engine->stepMutex());
   for (Stage &stage : stageStates) {
     const int64_t most = std::min(
-        {maxSequences, maxLogitRows, engine->manifest().limits.maxStepTokens});
+        {maxSequences, maxLogitRows, engine->stepTokensOf(stage.entry)});
     for (int64_t tokens = 1; tokens <= most; ++tokens) {
       const size_t plan = planFor(stage, tokens);
       StepValues values = valuesAt(stage, 0);
@@ -225,7 +243,8 @@ Status Session::recordGraphs() {
                      [&] { return queueStep(stage, plan, values, nullptr); });
           s.failed())
         return s;
-      if (&stage != &stageStates[0] || greedyPlans.empty())
+      if (&stage != &stageStates[0] || greedyPlans.empty() ||
+          tokens > mostChosen())
         continue;
       if (Status s = record(chains[plan][tokens],
                             [&] { return queueChosen(plan, values, nullptr); });
@@ -268,24 +287,31 @@ Status Session::feed(int stageIndex, const fathom_tokens *sequences,
                   "logits of " + std::to_string(allRows) +
                       " tokens wanted, the session has room for " +
                       std::to_string(maxLogitRows) + " (max_logit_rows)");
+  if (firstRow)
+    *firstRow = logits ? logits : logitsHost;
+  std::lock_guard<std::mutex> lock(engine->stepMutex());
+  Change change(*this);
+  return change.end(
+      feedPieces(stageIndex, sequences, count, allTokens, logits));
+}
+
+Status Session::feedPieces(int stageIndex, const fathom_tokens *sequences,
+                           size_t count, int64_t allTokens, float *logits) {
   const bool shared = device.table->sharesHostMemory;
   float *out = logits ? logits : logitsHost;
-  if (firstRow)
-    *firstRow = out;
   Stage &stage = stageStates[stageIndex];
   for (Kept &kept : stage.kept)
     kept = Kept();
   // All streams of the call if they fit, else those of each step in turn.
   const bool keepAll = allTokens <= keptTokens;
   const int64_t vocabulary = engine->manifest().model.vocabularySize;
-  std::lock_guard<std::mutex> lock(engine->stepMutex());
   Cursor cursor;
   for (int64_t done = 0; done < allTokens;) {
     const int64_t keepAt = keepAll ? done : 0;
     if (!keepAll)
       for (Kept &kept : stage.kept)
         kept = Kept();
-    const int64_t tokens = measurePiece(sequences, count, cursor);
+    const int64_t tokens = measurePiece(stage, sequences, count, cursor);
     const size_t plan = planFor(stage, tokens);
     StepValues values = valuesAt(stage, keepAt);
     values.tokens = tokens;
@@ -338,13 +364,10 @@ Status Session::generate(const int32_t *slots, const int32_t *ids, size_t count,
                   "again with a fathomc of this version");
   if (steps < 0 || (count && (!slots || !ids || (steps && !chosen))))
     return Status(FATHOM_USAGE, "no sequences, or no place for what is chosen");
-  if (int64_t(count) > std::min(maxSequences, maxLogitRows) ||
-      int64_t(count) > engine->manifest().limits.maxStepTokens)
+  if (int64_t(count) > maxSequences)
     return Status(FATHOM_RESOURCES,
                   std::to_string(count) + " sequences, the session has " +
-                      std::to_string(maxSequences) + " slots and room for " +
-                      std::to_string(maxLogitRows) +
-                      " rows of logits (max_logit_rows)");
+                      std::to_string(maxSequences) + " slots");
   ++callNumber;
   Stage &stage = stageStates[0];
   for (size_t i = 0; i < count; ++i) {
@@ -361,6 +384,27 @@ Status Session::generate(const int32_t *slots, const int32_t *ids, size_t count,
   if (!count || !steps)
     return Status();
   std::lock_guard<std::mutex> lock(engine->stepMutex());
+  Change change(*this);
+  // One group after the other: no sequence depends on another one.
+  const size_t most = size_t(mostChosen());
+  for (size_t at = 0; at < count; at += most)
+    if (Status s =
+            generateGroup(slots + at, ids + at, std::min(most, count - at),
+                          steps, chosen + int64_t(at) * steps);
+        s.failed())
+      return s;
+  return change.end(Status());
+}
+
+/// How many sequences go on together by themselves.
+int64_t Session::mostChosen() const {
+  return std::min({maxLogitRows, engine->stepTokensOf(stageStates[0].entry),
+                   engine->stepTokensOf(engine->greedyEntry())});
+}
+
+Status Session::generateGroup(const int32_t *slots, const int32_t *ids,
+                              size_t count, int64_t steps, int32_t *chosen) {
+  Stage &stage = stageStates[0];
   const size_t index = planFor(stage, int64_t(count));
   Plan &plan = stage.plans[index];
   StepValues values = valuesAt(stage, 0);

@@ -57,7 +57,7 @@ Status Session::transfer(CopyKind kind, void *onDevice,
 }
 
 Status Session::fillSynthetic(int32_t slot, int64_t target) {
-  if (length(slot) != 0)
+  if (length(slot) != 0 || broken[slot])
     return Status(FATHOM_USAGE, "slot " + std::to_string(slot) +
                                     " does not hold an empty sequence");
   if (target < 0)
@@ -67,6 +67,9 @@ Status Session::fillSynthetic(int32_t slot, int64_t target) {
     return Status(FATHOM_RESOURCES, "a context of " + std::to_string(target) +
                                         " tokens is more than the limit of " +
                                         std::to_string(maxContext));
+  lastMention[slot] = ++callNumber;
+  std::lock_guard<std::mutex> lock(engine->stepMutex());
+  Change change(*this);
   const Manifest &m = engine->manifest();
   for (size_t i = 0; i < m.caches.size(); ++i) {
     const Cache &cache = m.caches[i];
@@ -96,7 +99,7 @@ Status Session::fillSynthetic(int32_t slot, int64_t target) {
   }
   for (Stage &stage : stageStates)
     stage.lengths[slot] = target;
-  return Status();
+  return change.end(Status());
 }
 
 Status Session::readCache(const std::string &name, const std::string &component,

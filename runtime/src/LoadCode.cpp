@@ -199,8 +199,8 @@ Status Engine::loadKernels() {
   for (const format::Entry &entry : content.entries)
     for (const format::Specialisation &s : entry.specialisations)
       for (const format::Launch &launch : s.launches) {
-        int64_t &most = mostPrograms[launch.kernel];
-        most = std::max(most, programsOf(launch, s.maxTokens, s.maxTokens));
+        int64_t &most = mostPrograms[launch.kernel], grid[3];
+        most = std::max(most, gridOf(launch, s.maxTokens, s.maxTokens, grid));
       }
   for (const auto &[kernel, most] : mostPrograms) {
     auto found = code.find(kernel);
@@ -221,6 +221,64 @@ Status Engine::loadKernels() {
   }
   scratchPerThread = scratchBytes;
   scratch = device.table->scratchBytes(device.self, scratchBytes);
+  return Status();
+}
+
+/// Whether the driver can launch all of a step of so many tokens, each with a
+/// row of logits.
+Status Engine::admit(const format::Specialisation &s, int64_t tokens) const {
+  for (const format::Launch &launch : s.launches) {
+    LaunchRecord record = {kernel(launch.kernel),
+                           launch.kernel.c_str(),
+                           nullptr,
+                           nullptr,
+                           nullptr,
+                           static_cast<uint32_t>(launch.args.size()),
+                           {}};
+    if (gridOf(launch, tokens, tokens, record.grid) == 0)
+      continue;
+    if (Status status = device.table->admit(device.self, record);
+        status.failed())
+      return status;
+  }
+  return Status();
+}
+
+/// How long steps may be here, so that none is refused when half of it is
+/// queued. Grids grow with tokens: what is too large for some is for more.
+Status Engine::measureSteps() {
+  stepTokens.assign(content.entries.size(), content.limits.maxStepTokens);
+  if (!device.table->admit)
+    return Status();
+  std::vector<int> run = mtp;
+  run.push_back(step);
+  if (greedy >= 0)
+    run.push_back(greedy);
+  for (int entry : run) {
+    int64_t good = 0;
+    Status why;
+    for (const format::Specialisation &s :
+         content.entries[entry].specialisations) {
+      int64_t bad = s.maxTokens + 1;
+      for (int64_t tokens = s.maxTokens; good + 1 < bad;
+           tokens = good + (bad - good) / 2)
+        if (Status status = admit(s, tokens); status.failed()) {
+          bad = tokens;
+          why = status;
+        } else {
+          good = tokens;
+        }
+      if (good < s.maxTokens)
+        break;
+    }
+    if (good == 0)
+      return Status(why.code(), "not even one token of the package's entry '" +
+                                    content.entries[entry].name +
+                                    "' can be run here: " + why.message() +
+                                    "; run it on another device, or compile "
+                                    "the model with a smaller --max-context");
+    stepTokens[entry] = good;
+  }
   return Status();
 }
 

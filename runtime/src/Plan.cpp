@@ -9,24 +9,25 @@ uint64_t address(const void *pointer) {
   return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(pointer));
 }
 
-int64_t countOf(format::Count count, const StepValues &values) {
+int64_t countOf(format::Count count, int64_t tokens, int64_t rows) {
   switch (count) {
   case format::Count::One:
     return 1;
   case format::Count::Tokens:
-    return values.tokens;
+    return tokens;
   case format::Count::Rows:
-    return values.rows;
+    return rows;
   }
   return 0;
 }
 
 /// Loading has checked that no sum and no product overflows.
-int64_t programsAlong(const format::GridAxis &axis, const StepValues &values) {
+int64_t programsAlong(const format::GridAxis &axis, int64_t tokens,
+                      int64_t rows) {
   int64_t sum = 0;
   for (const format::GridTerm &term : axis) {
     const int64_t divide = static_cast<int64_t>(term.divide);
-    sum += (countOf(term.count, values) + divide - 1) / divide *
+    sum += (countOf(term.count, tokens, rows) + divide - 1) / divide *
            static_cast<int64_t>(term.multiply);
   }
   return sum;
@@ -47,13 +48,13 @@ ArgKind kindOf(const format::Arg &arg) {
   }
 }
 
-int64_t programsOf(const format::Launch &launch, int64_t tokens, int64_t rows) {
-  StepValues values;
-  values.tokens = tokens;
-  values.rows = rows;
+int64_t gridOf(const format::Launch &launch, int64_t tokens, int64_t rows,
+               int64_t (&grid)[3]) {
   int64_t programs = 1;
-  for (const format::GridAxis &axis : launch.grid)
-    programs *= programsAlong(axis, values);
+  for (int axis = 0; axis < 3; ++axis) {
+    grid[axis] = programsAlong(launch.grid[axis], tokens, rows);
+    programs *= grid[axis];
+  }
   return programs;
 }
 
@@ -202,12 +203,8 @@ Status Plan::launch(void *stream, const StepValues &values,
   fillIn(values);
   for (size_t i = 0; i < records.size(); ++i) {
     LaunchRecord &record = records[i];
-    int64_t programs = 1;
-    for (int axis = 0; axis < 3; ++axis) {
-      record.grid[axis] =
-          programsAlong(specialisation->launches[i].grid[axis], values);
-      programs *= record.grid[axis];
-    }
+    const int64_t programs = gridOf(specialisation->launches[i], values.tokens,
+                                    values.rows, record.grid);
     if (programs == 0)
       continue;
     if (!stopwatch) {

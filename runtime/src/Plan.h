@@ -42,8 +42,10 @@ struct Stopwatch {
 };
 
 ArgKind kindOf(const format::Arg &arg);
-/// Of a launch in a step of so many tokens and rows of logits.
-int64_t programsOf(const format::Launch &launch, int64_t tokens, int64_t rows);
+/// Fills in the grid of a launch in a step of so many tokens and rows of
+/// logits; returns how many programs it has.
+int64_t gridOf(const format::Launch &launch, int64_t tokens, int64_t rows,
+               int64_t (&grid)[3]);
 
 class Plan {
 public:

@@ -320,6 +320,7 @@ Status Session::makeSession() {
   makePlans(blocks);
   active.assign(maxSequences, 0);
   used.assign(maxSequences, 0);
+  broken.assign(maxSequences, 0);
   lastMention.assign(maxSequences, 0);
   return recordGraphs();
 }
@@ -340,6 +341,7 @@ Status Session::add(int32_t &slot) {
       stage.kept[i] = Kept();
     }
     active[i] = used[i] = 1;
+    broken[i] = 0;
     slot = static_cast<int32_t>(i);
     return Status();
   }

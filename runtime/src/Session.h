@@ -72,6 +72,29 @@ private:
     size_t sequence = 0;
     int64_t offset = 0;
   };
+  /// Lives while a call changes the sequences that it mentions. Where it is not
+  /// told of the call's end something failed: caches are half written then, and
+  /// what is queued still reads the inputs of steps.
+  class Change {
+  public:
+    explicit Change(Session &session) : session(session) {}
+    ~Change() {
+      if (!ended)
+        session.breakOff();
+    }
+    Change(const Change &) = delete;
+    Change &operator=(const Change &) = delete;
+
+    /// What the call came to.
+    Status end(Status status) {
+      ended = !status.failed();
+      return status;
+    }
+
+  private:
+    Session &session;
+    bool ended = false;
+  };
   Session() = default;
   void want(std::string name, uint64_t bytes, void **place);
   void wantAll(std::vector<std::vector<InputBlock>> &blocks);
@@ -86,8 +109,10 @@ private:
   Status checkSequence(int stage, const fathom_tokens &sequence);
   Status gatherStreams(const Stage &from, int32_t slot, int64_t position,
                        int64_t count, int64_t toRow);
-  int64_t measurePiece(const fathom_tokens *sequences, size_t count,
-                       Cursor cursor) const;
+  Status feedPieces(int stage, const fathom_tokens *sequences, size_t count,
+                    int64_t allTokens, float *logits);
+  int64_t measurePiece(const Stage &stage, const fathom_tokens *sequences,
+                       size_t count, Cursor cursor) const;
   Status buildPiece(int stage, Plan &plan, const fathom_tokens *sequences,
                     Cursor &cursor, int64_t keepAt, int64_t tokens,
                     int64_t &rows);
@@ -102,7 +127,11 @@ private:
   Status transfer(CopyKind kind, void *device, std::vector<uint8_t> &host);
   template <typename Queue> Status record(void *&graph, Queue queue);
   Status recordGraphs();
+  int64_t mostChosen() const;
+  Status generateGroup(const int32_t *slots, const int32_t *ids, size_t count,
+                       int64_t steps, int32_t *chosen);
   Status clearStates(int32_t slot);
+  void breakOff();
 
   std::shared_ptr<Engine> engine;
   Driver device; // the engine's
@@ -126,6 +155,7 @@ private:
   /// Of transfers that failed: a device may still be at them.
   std::vector<std::vector<uint8_t>> abandoned;
   std::vector<uint8_t> active, used; // by slot
+  std::vector<uint8_t> broken;       // likewise: a call failed half-way
   std::vector<uint64_t> lastMention; // by slot: number of the call
   uint64_t callNumber = 0;
   bool profiling = false;

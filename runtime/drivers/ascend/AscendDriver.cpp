@@ -152,6 +152,10 @@ const DriverTable AscendDriver::table = {
       FATHOM_SELF;
       return driver.reserveScratch();
     },
+    [](void *self, const LaunchRecord &record) {
+      FATHOM_SELF;
+      return driver.admit(record);
+    },
     [](void *self, const LaunchRecord &record, void *stream) {
       FATHOM_SELF;
       return driver.launch(record, stream);
@@ -438,22 +442,31 @@ Status AscendDriver::findKernel(const Image &image,
   return wantsFlags ? launchers.front()->flags(&addresses.flags) : Status();
 }
 
-Status AscendDriver::launch(const LaunchRecord &record, void *stream) const {
-  const Kernel &kernel = *static_cast<const Kernel *>(record.kernel);
-  const int64_t programs = record.grid[0] * record.grid[1] * record.grid[2];
-  const int64_t blocks = kernel.facts.blocksFor(programs);
+int64_t AscendDriver::blocksOf(const LaunchRecord &record) {
+  return static_cast<const Kernel *>(record.kernel)
+      ->facts.blocksFor(record.grid[0] * record.grid[1] * record.grid[2]);
+}
+
+Status AscendDriver::admit(const LaunchRecord &record) const {
+  auto kernel = [&] { return std::string("kernel '") + record.name + "'"; };
+  const int64_t blocks = blocksOf(record);
   if (blocks > kMostAscendBlocks)
     return Status(FATHOM_UNSUPPORTED,
-                  "kernel '" + kernel.name + "' wants " +
-                      std::to_string(blocks) +
+                  kernel() + " wants " + std::to_string(blocks) +
                       " blocks, an Ascend processor takes " +
-                      std::to_string(kMostAscendBlocks) +
-                      "; feed fewer tokens at once, or compile the model with "
-                      "a smaller --max-step-tokens");
+                      std::to_string(kMostAscendBlocks));
   if (record.argCount > kMostAscendArguments)
-    return Status(FATHOM_UNSUPPORTED, "kernel '" + kernel.name + "' has " +
+    return Status(FATHOM_UNSUPPORTED, kernel() + " has " +
                                           std::to_string(record.argCount) +
                                           " arguments");
+  return Status();
+}
+
+Status AscendDriver::launch(const LaunchRecord &record, void *stream) const {
+  if (Status s = admit(record); s.failed())
+    return s;
+  const Kernel &kernel = *static_cast<const Kernel *>(record.kernel);
+  const int64_t blocks = blocksOf(record);
   uint64_t words[kMostAscendWords];
   const size_t bytes =
       packArguments(kernel.facts, record, addresses, words) * 8;

@@ -67,6 +67,8 @@ private:
                     void **out);
   Status loadFunction(const Image &image, Kernel &kernel);
   Status reserveScratch();
+  static int64_t blocksOf(const LaunchRecord &record);
+  Status admit(const LaunchRecord &record) const;
   Status launch(const LaunchRecord &record, void *stream) const;
 
   AscendApi api;

@@ -142,6 +142,9 @@ const DriverTable CudaDriver::table = {
     },
     [](void *, uint64_t) { return uint64_t(0); }, // tile kernels have none
     [](void *, uint64_t) { return Status(); },
+    [](void *self, const LaunchRecord &record) {
+      return of(self).admit(record);
+    },
     [](void *self, const LaunchRecord &record, void *where) {
       return of(self).launch(record, where);
     },
@@ -360,25 +363,31 @@ Status CudaDriver::bring(CuKernel kernel, const std::string &who) const {
   return api.status(api.loadFunction(function), "cuFuncLoad", who);
 }
 
-Status CudaDriver::launch(const LaunchRecord &record, void *where) const {
+Status CudaDriver::admit(const LaunchRecord &record) const {
   auto kernel = [&] { return std::string("kernel '") + record.name + "'"; };
-  void *arguments[kMostArguments];
   if (record.argCount > kMostArguments)
     return Status(FATHOM_UNSUPPORTED, kernel() + " has " +
                                           std::to_string(record.argCount) +
                                           " arguments");
-  // libcuda reads as many as the kernel has: those that a record lacks are 0.
-  static uint64_t none = 0;
-  std::fill(arguments + record.argCount, arguments + kMostArguments, &none);
-  for (uint32_t i = 0; i < record.argCount; ++i)
-    arguments[i] = const_cast<uint64_t *>(&record.args[i]);
   for (int axis = 0; axis < 3; ++axis)
     if (record.grid[axis] > maxGrid[axis])
       return Status(FATHOM_UNSUPPORTED,
                     kernel() + " wants " + std::to_string(record.grid[axis]) +
                         " programs along axis " + std::to_string(axis) +
-                        ", the device takes " + std::to_string(maxGrid[axis]) +
-                        "; feed fewer tokens at once");
+                        ", the device takes " + std::to_string(maxGrid[axis]));
+  return Status();
+}
+
+Status CudaDriver::launch(const LaunchRecord &record, void *where) const {
+  if (Status s = admit(record); s.failed())
+    return s;
+  auto kernel = [&] { return std::string("kernel '") + record.name + "'"; };
+  void *arguments[kMostArguments];
+  // libcuda reads as many as the kernel has: those that a record lacks are 0.
+  static uint64_t none = 0;
+  std::fill(arguments + record.argCount, arguments + kMostArguments, &none);
+  for (uint32_t i = 0; i < record.argCount; ++i)
+    arguments[i] = const_cast<uint64_t *>(&record.args[i]);
   if (Status s = enter(); s.failed())
     return s;
   CuLaunchConfig config = {};

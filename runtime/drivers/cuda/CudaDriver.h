@@ -39,6 +39,7 @@ private:
               void *stream) const;
   Status load(const char *path, const std::string &bytes, void **image);
   Status bring(CuKernel kernel, const std::string &who) const;
+  Status admit(const LaunchRecord &record) const;
   Status launch(const LaunchRecord &record, void *stream) const;
   Status endRecording(void *stream, void **graph) const;
 

@@ -127,6 +127,7 @@ const DriverTable EmulatedDriver::table = {
     // The threads' scratch is not the device's memory.
     [](void *, uint64_t) { return uint64_t(0); },
     [](void *self, uint64_t bytes) { return of(self).host.reserve(bytes); },
+    nullptr, // every launch can be
     [](void *self, const LaunchRecord &record, void *stream) {
       return of(self).launch(record, number(stream));
     },

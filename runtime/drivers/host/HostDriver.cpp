@@ -133,6 +133,7 @@ const DriverTable HostDriver::table = {
       return bytes * uint64_t(of(self).threadPool.threads());
     },
     [](void *self, uint64_t bytes) { return of(self).reserve(bytes); },
+    nullptr, // every launch can be
     [](void *self, const LaunchRecord &record, void *) {
       HostDriver &driver = of(self);
       GridJob job{reinterpret_cast<format::CpuKernel>(record.kernel),

@@ -647,6 +647,115 @@ TEST_P(EngineTest, GenerateIsSteppingWithTheLargestLogit) {
   EXPECT_EQ(fathom_session_length(session, slots[0]), 5 + kSteps + 1);
 }
 
+/// As many at once as a step takes, or as there are rows of logits for.
+TEST_P(EngineTest, GenerateInGroups) {
+  for (int64_t stepTokens : {int64_t(2), kStepTokens}) {
+    Manifest m = toy();
+    m.limits.maxStepTokens = stepTokens;
+    for (Entry &entry : m.entries)
+      entry.specialisations.back().maxTokens = stepTokens;
+    EXPECT_OK(tryOpen(m));
+    fathom_session_options options = {};
+    options.max_logit_rows = 2;
+    openSession(options);
+    constexpr int64_t kSteps = 3;
+    std::vector<int32_t> slots, ids, chosen(3 * kSteps), wanted;
+    for (int32_t id : {3, 8, 5}) {
+      slots.push_back(add());
+      ids.push_back(id);
+      std::vector<int32_t> history = {id};
+      for (int64_t k = 0; k < kSteps; ++k) {
+        const std::vector<float> row = expectedLogits(history);
+        history.push_back(
+            int32_t(std::max_element(row.begin(), row.end()) - row.begin()));
+        wanted.push_back(history.back());
+      }
+    }
+    EXPECT_OK(fathom_generate(session, slots.data(), ids.data(), 3, kSteps,
+                              chosen.data()));
+    EXPECT_EQ(chosen, wanted);
+    const std::vector<int32_t> crowd(kSequences + 1, 0);
+    EXPECT_CODE(FATHOM_RESOURCES,
+                fathom_generate(session, crowd.data(), crowd.data(),
+                                crowd.size(), 1, chosen.data()),
+                "5 sequences, the session has 4 slots");
+    fathom_session_destroy(std::exchange(session, nullptr));
+    fathom_engine_destroy(std::exchange(engine, nullptr));
+  }
+}
+
+/// Steps are as long as the device's grids let them be.
+TEST_P(EngineTest, GridsThatTheDeviceDoesNotTake) {
+  if (!isDevice())
+    GTEST_SKIP() << "takes every grid";
+  Manifest m = toy();
+  for (Specialisation &s : m.entries[0].specialisations)
+    s.launches[3].grid[1] = {{Count::Tokens, 1, 30000}};
+  EXPECT_OK(tryOpen(m)); // two tokens at once
+  openSession();
+  std::vector<int32_t> history;
+  const int32_t slot = add();
+  feedAndCheck(slot, history, someIds(8, 1));
+  feedAndCheck(slot, history, someIds(3, 2));
+  std::vector<int32_t> slots = {slot, add(), add(), add()}, ids(4, 1),
+                       chosen(4);
+  EXPECT_OK(
+      fathom_generate(session, slots.data(), ids.data(), 4, 1, chosen.data()));
+  EXPECT_EQ(fathom_session_length(session, slot), 12);
+  fathom_session_destroy(std::exchange(session, nullptr));
+  fathom_engine_destroy(std::exchange(engine, nullptr));
+  for (Specialisation &s : m.entries[0].specialisations)
+    s.launches[3].grid[1] = {{Count::One, 1, 70000}};
+  EXPECT_CODE(FATHOM_UNSUPPORTED, tryOpen(m), "not even one token");
+  EXPECT_CODE(FATHOM_UNSUPPORTED, tryOpen(m), "kernel 'fake_streams' wants");
+}
+
+/// A call that fails half-way takes its sequences with it, and no others.
+TEST_P(EngineTest, BrokenOff) {
+  if (!isCuda())
+    GTEST_SKIP() << "the mock of CUDA fails when it is told to";
+  open();
+  openSession();
+  std::vector<int32_t> history, other;
+  const int32_t broken = add(), whole = add();
+  feedAndCheck(broken, history, someIds(4, 1));
+  feedAndCheck(whole, other, someIds(4, 2));
+  const std::vector<int32_t> ids = someIds(20, 3);
+  const fathom_tokens tokens = {broken, ids.data(), 20, 1};
+  auto step = [&] {
+    return fathom_step(session, &tokens, 1, nullptr, nullptr);
+  };
+  mockOfCuda().failAt = 20; // in the second piece
+  EXPECT_CODE(FATHOM_FAILED, step(), "failed");
+  EXPECT_EQ(mockOfCuda().failAt, 0);
+  // Nothing is under way that reads inputs or writes results.
+  EXPECT_EQ(mockOfCuda().calls.back(), "cuStreamSynchronize");
+  EXPECT_CODE(FATHOM_USAGE, step(), "broke off");
+  int32_t chosen = 0;
+  EXPECT_CODE(FATHOM_USAGE,
+              fathom_generate(session, &broken, ids.data(), 1, 1, &chosen),
+              "slot 0 holds a sequence that a call broke off");
+  feedAndCheck(whole, other, someIds(8, 4));
+  EXPECT_OK(fathom_session_remove(session, broken));
+  EXPECT_EQ(add(), broken);
+  history.clear();
+  feedAndCheck(broken, history, someIds(8, 5));
+  // The same of the other calls that change sequences.
+  mockOfCuda().failAt = 5;
+  EXPECT_CODE(FATHOM_FAILED,
+              fathom_generate(session, &broken, ids.data(), 1, 1, &chosen),
+              "failed");
+  EXPECT_CODE(FATHOM_USAGE, step(), "broke off");
+  EXPECT_OK(fathom_session_remove(session, broken));
+  EXPECT_EQ(add(), broken);
+  mockOfCuda().failAt = 4;
+  EXPECT_CODE(FATHOM_FAILED, fathom_session_fill_synthetic(session, broken, 9),
+              "failed");
+  EXPECT_CODE(FATHOM_USAGE, fathom_session_fill_synthetic(session, broken, 9),
+              "empty sequence");
+  EXPECT_CODE(FATHOM_USAGE, step(), "broke off");
+}
+
 TEST_P(EngineTest, GenerateProfiled) {
   open();
   openSession();
