@@ -5,8 +5,9 @@
  *
  * An ENGINE is a loaded package with its weights: immutable, may be shared by
  * threads. A SESSION is a set of sequences with their caches: one thread at a
- * time. Sessions of one engine share its worker threads; their steps take
- * turns. An engine outlives its sessions (they hold a reference).
+ * time. Sessions of one engine, each in a thread of its own, share its worker
+ * threads and its device; whatever they ask of these takes turns. An engine
+ * outlives its sessions (they hold a reference).
  *
  * All memory is sized and mapped when a session is created; stepping allocates
  * nothing. Sizes are bytes, positions count from 0.

@@ -367,7 +367,7 @@ void Engine::prefault() {
 }
 
 Status Engine::readBandwidth(double seconds, double &bytesPerSecond) {
-  std::lock_guard<std::mutex> lock(stepLock);
+  std::lock_guard<std::mutex> lock(deviceLock);
   if (!device.table->sharesHostMemory)
     return deviceBandwidth(seconds, bytesPerSecond);
   bytesPerSecond = hostBandwidth(seconds);

@@ -49,8 +49,9 @@ public:
   format::AllocationRules allocationRules() const {
     return {device.table->granularity, !device.table->sharesHostMemory};
   }
-  /// Held while a step uses the threads.
-  std::mutex &stepMutex() { return stepLock; }
+  /// Held by whoever asks something of the driver, the threads included.
+  /// Drivers know nothing of threads that call at the same time.
+  std::mutex &deviceMutex() { return deviceLock; }
 
   void *kernel(const std::string &name) const { return kernels.at(name); }
   /// Address for kernels.
@@ -114,7 +115,7 @@ private:
   const DriverKind *kind = nullptr;
   Driver device;
   std::string description;
-  std::mutex stepLock;
+  std::mutex deviceLock;
   std::unordered_map<std::string, void *> kernels;
   std::vector<MappedFile> files;
   std::vector<const void *> weights, tables;

@@ -230,7 +230,6 @@ Status Session::recordGraphs() {
   const DriverTable &table = *device.table;
   if (!table.recordsGraphs || !table.beginRecording)
     return Status();
-  std::lock_guard<std::mutex> lock(engine->stepMutex());
   for (Stage &stage : stageStates) {
     const int64_t most = std::min(
         {maxSequences, maxLogitRows, engine->stepTokensOf(stage.entry)});
@@ -289,7 +288,7 @@ Status Session::feed(int stageIndex, const fathom_tokens *sequences,
                       std::to_string(maxLogitRows) + " (max_logit_rows)");
   if (firstRow)
     *firstRow = logits ? logits : logitsHost;
-  std::lock_guard<std::mutex> lock(engine->stepMutex());
+  std::lock_guard<std::mutex> lock(engine->deviceMutex());
   Change change(*this);
   return change.end(
       feedPieces(stageIndex, sequences, count, allTokens, logits));
@@ -383,7 +382,7 @@ Status Session::generate(const int32_t *slots, const int32_t *ids, size_t count,
   }
   if (!count || !steps)
     return Status();
-  std::lock_guard<std::mutex> lock(engine->stepMutex());
+  std::lock_guard<std::mutex> lock(engine->deviceMutex());
   Change change(*this);
   // One group after the other: no sequence depends on another one.
   const size_t most = size_t(mostChosen());

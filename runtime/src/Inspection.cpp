@@ -68,7 +68,7 @@ Status Session::fillSynthetic(int32_t slot, int64_t target) {
                                         " tokens is more than the limit of " +
                                         std::to_string(maxContext));
   lastMention[slot] = ++callNumber;
-  std::lock_guard<std::mutex> lock(engine->stepMutex());
+  std::lock_guard<std::mutex> lock(engine->deviceMutex());
   Change change(*this);
   const Manifest &m = engine->manifest();
   for (size_t i = 0; i < m.caches.size(); ++i) {
@@ -124,6 +124,7 @@ Status Session::readCache(const std::string &name, const std::string &component,
       std::vector<uint8_t> copy;
       if (!device.table->sharesHostMemory) {
         copy.resize(size);
+        std::lock_guard<std::mutex> lock(engine->deviceMutex());
         if (Status s = transfer(CopyKind::ToHost, data, copy); s.failed())
           return s;
         data = copy.data();
@@ -152,6 +153,7 @@ const void *Session::layerStreams(int32_t layer, const format::Port **port) {
   layerCopies.resize(ports.size() + 1);
   std::vector<uint8_t> &copy = layerCopies[layer];
   copy.resize((*port)->rowBytes * uint64_t(keptTokens));
+  std::lock_guard<std::mutex> lock(engine->deviceMutex());
   return transfer(CopyKind::ToHost, rows, copy).failed() ? nullptr
                                                          : copy.data();
 }

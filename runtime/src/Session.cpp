@@ -120,8 +120,6 @@ Status Session::create(std::shared_ptr<Engine> engine,
   fathom_session_memory sizes;
   if (Status s = computeMemory(*engine, filled, sizes); s.failed())
     return s;
-  if (Status s = checkFits(*engine, filled); s.failed())
-    return s;
   std::unique_ptr<Session> session(new Session());
   session->engine = std::move(engine);
   session->device = session->engine->driver();
@@ -129,13 +127,14 @@ Status Session::create(std::shared_ptr<Engine> engine,
   session->maxContext = filled.max_context;
   session->maxLogitRows = filled.max_logit_rows;
   session->keptTokens = filled.kept_tokens;
-  if (Status s = session->makeSession(); s.failed())
+  if (Status s = session->makeSession(filled); s.failed())
     return s;
   out = std::move(session);
   return Status();
 }
 
 Session::~Session() {
+  std::lock_guard<std::mutex> lock(engine->deviceMutex());
   if (stream)
     (void)device.table->synchronise(device.self, stream);
   auto destroyGraphs = [&](std::vector<std::vector<void *>> &all) {
@@ -305,7 +304,10 @@ void Session::makePlans(const std::vector<std::vector<InputBlock>> &blocks) {
   chains = stageStates[0].graphs;
 }
 
-Status Session::makeSession() {
+Status Session::makeSession(const fathom_session_options &filled) {
+  std::lock_guard<std::mutex> lock(engine->deviceMutex());
+  if (Status s = checkFits(*engine, filled); s.failed())
+    return s;
   if (Status s = device.table->createStream(device.self, &stream); s.failed())
     return s;
   for (void **event : {&stopwatch.from, &stopwatch.to})
@@ -352,6 +354,7 @@ Status Session::add(int32_t &slot) {
 }
 
 Status Session::clearStates(int32_t slot) {
+  std::lock_guard<std::mutex> lock(engine->deviceMutex());
   const Manifest &m = engine->manifest();
   for (size_t i = 0; i < m.caches.size(); ++i) {
     if (m.caches[i].kind != "state")

@@ -101,7 +101,7 @@ private:
   Status allocate();
   Status allocateHost(uint64_t bytes, void **memory);
   Status allocateHostParts(std::vector<std::vector<InputBlock>> &blocks);
-  Status makeSession();
+  Status makeSession(const fathom_session_options &filled);
   void makePlans(const std::vector<std::vector<InputBlock>> &blocks);
 
   Status check(int stage, const fathom_tokens *sequences, size_t count,

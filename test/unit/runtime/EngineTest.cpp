@@ -710,6 +710,45 @@ TEST_P(EngineTest, GridsThatTheDeviceDoesNotTake) {
   EXPECT_CODE(FATHOM_UNSUPPORTED, tryOpen(m), "kernel 'fake_streams' wants");
 }
 
+/// One engine, and a session after the other in each of two threads.
+TEST_P(EngineTest, SessionsInThreads) {
+  Manifest m = toy();
+  m.caches.push_back({"layers.0.state", "state", "f32", 1, {{"kv", 4}}});
+  m.entries[0].outputs.push_back({"layers.0", "F32", Count::Tokens, 8});
+  EXPECT_OK(tryOpen(m));
+  auto work = [&](int seed) {
+    for (int round = 0; round < 20; ++round) {
+      fathom_session_options options = {};
+      options.max_sequences = 2;
+      fathom_session *own = nullptr;
+      EXPECT_OK(fathom_session_create(engine, &options, &own));
+      for (int k = 0; own && k < 3; ++k) {
+        int32_t slot = 0, chosen[2], row = -1;
+        EXPECT_OK(fathom_session_add(own, &slot));
+        const std::vector<int32_t> ids = someIds(9, seed + round + k);
+        const fathom_tokens tokens = {slot, ids.data(), 9, 1};
+        const float *logits = nullptr;
+        EXPECT_OK(fathom_step(own, &tokens, 1, nullptr, &logits));
+        expectRow(logits, expectedLogits(ids));
+        EXPECT_NE(fathom_session_layer_streams(own, 0, nullptr, nullptr),
+                  nullptr);
+        EXPECT_OK(fathom_generate(own, &slot, ids.data(), 1, 2, chosen));
+        EXPECT_OK(fathom_session_read_cache(own, "layers.0.window", "rows",
+                                            slot, 0, 4, &row));
+        EXPECT_EQ(row, ids[0]);
+        EXPECT_OK(fathom_session_remove(own, slot));
+        EXPECT_OK(fathom_session_add(own, &slot));
+        EXPECT_OK(fathom_session_fill_synthetic(own, slot, 5));
+        EXPECT_OK(fathom_session_remove(own, slot));
+      }
+      fathom_session_destroy(own);
+    }
+  };
+  std::thread other(work, 1);
+  work(2);
+  other.join();
+}
+
 /// A call that fails half-way takes its sequences with it, and no others.
 TEST_P(EngineTest, BrokenOff) {
   if (!isCuda())
