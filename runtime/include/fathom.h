@@ -68,7 +68,7 @@ typedef struct fathom_engine_options {
                              "none"; or CPUs such as "0-3,8" for all threads,
                              the first one for the thread that calls, which
                              may go elsewhere again when it has destroyed
-                             the engine */
+                             the engine (where another thread does, it stays) */
   const char *numa;       /* NULL or "local": memory lies near the thread that
                              touches it first; "interleave": spread over all
                              nodes, weights included where they are not in the

@@ -83,7 +83,11 @@ fathom_status fathom_engine_create(const char *package,
   });
 }
 
-void fathom_engine_destroy(fathom_engine *engine) { delete engine; }
+void fathom_engine_destroy(fathom_engine *engine) {
+  if (engine)
+    engine->engine->leave(); // even where sessions keep the engine
+  delete engine;
+}
 
 void fathom_engine_info(const fathom_engine *handle, fathom_model_info *info) {
   const Engine &engine = *handle->engine;

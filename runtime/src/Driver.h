@@ -75,6 +75,9 @@ struct DriverTable {
   const char *collectives;
 
   void (*destroy)(void *self);
+  /// Puts the thread that opened the driver back where it was, if it is the one
+  /// that calls; null: none is moved.
+  void (*leave)(void *self);
   /// Which device it is, for people: "NVIDIA H100 80GB HBM3, sm_90".
   std::string (*describe)(void *self);
   /// How well it runs code of an instruction-set level or architecture: higher

@@ -45,6 +45,11 @@ public:
   /// What the driver says of itself.
   const std::string &deviceName() const { return description; }
   int threads() const { return threadCount; }
+  /// The thread that created the engine may go elsewhere again, if it calls.
+  void leave() const {
+    if (device.table->leave)
+      device.table->leave(device.self);
+  }
   uint64_t scratchBytes() const { return scratch; }
   format::AllocationRules allocationRules() const {
     return {device.table->granularity, !device.table->sharesHostMemory};

@@ -41,6 +41,7 @@ const DriverTable AscendDriver::table = {
     /*granularity=*/kAlignment,
     /*collectives=*/"HCCL",
     [](void *self) { delete static_cast<AscendDriver *>(self); },
+    nullptr, // threads stay where they are
     [](void *self) {
       FATHOM_SELF;
       return driver.describe();

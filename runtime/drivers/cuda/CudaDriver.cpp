@@ -50,6 +50,7 @@ const DriverTable CudaDriver::table = {
     /*granularity=*/kAlignment,
     /*collectives=*/"NCCL",
     [](void *self) { delete static_cast<CudaDriver *>(self); },
+    nullptr, // threads stay where they are
     [](void *self) { return of(self).describe(); },
     [](void *self, const std::string &isa) { return of(self).rank(isa); },
     [](void *self) { return "this GPU is an " + of(self).describe(); },

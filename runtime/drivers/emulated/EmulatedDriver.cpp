@@ -55,6 +55,7 @@ const DriverTable EmulatedDriver::table = {
     /*granularity=*/256, // as on the devices that it stands for
     /*collectives=*/nullptr,
     [](void *self) { delete static_cast<EmulatedDriver *>(self); },
+    [](void *self) { of(self).host.pool().leave(); },
     [](void *) { return std::string("a device that the CPU stands in for"); },
     [](void *, const std::string &isa) { return hostRank(isa); },
     [](void *) { return hostRuns(); },

@@ -68,6 +68,7 @@ const DriverTable HostDriver::table = {
     /*granularity=*/1,
     /*collectives=*/nullptr,
     [](void *self) { delete static_cast<HostDriver *>(self); },
+    [](void *self) { of(self).threadPool.leave(); },
     [](void *) { return std::string("CPU"); },
     [](void *, const std::string &isa) { return hostRank(isa); },
     [](void *) { return hostRuns(); },

@@ -2,6 +2,7 @@
 #include "runtime/drivers/host/Placement.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -23,14 +24,21 @@ struct Policy {
 };
 constexpr unsigned long kNodeBits = sizeof(Policy::nodes) * 8;
 
-/// What was true of this thread before the first CallerPlacement.
-struct Before {
-  int holders = 0;
+} // namespace
+
+struct CallerPlacement::Before {
+  std::atomic<int> holders{0};
+  // Of the thread alone whose it is:
+  bool moved = false; // and the rest says where it was
   cpu_set_t cpus;
   bool hasPolicy = false;
   Policy policy;
 };
-thread_local Before before;
+
+namespace {
+
+thread_local const std::shared_ptr<CallerPlacement::Before> before =
+    std::make_shared<CallerPlacement::Before>();
 
 Status badPin(const std::string &text, const std::string &why) {
   return Status(FATHOM_USAGE, "cannot pin threads to '" + text + "': " + why +
@@ -98,8 +106,8 @@ Status parsePlacement(const char *pin, const char *numa, bool hugePages,
 std::vector<int> allowedCpus() {
   std::vector<int> cpus;
   cpu_set_t allowed;
-  if (before.holders)
-    allowed = before.cpus;
+  if (before->moved)
+    allowed = before->cpus;
   else if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
     return cpus;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
@@ -159,25 +167,39 @@ Status interleaveThread() {
 }
 
 CallerPlacement::~CallerPlacement() {
-  if (holder != std::this_thread::get_id() || --before.holders)
-    return;
-  (void)sched_setaffinity(0, sizeof(before.cpus), &before.cpus);
-  if (before.hasPolicy)
-    (void)syscall(SYS_set_mempolicy, before.policy.mode,
-                  before.policy.mode ? before.policy.nodes : nullptr,
-                  before.policy.mode ? kNodeBits : 0);
+  if (held)
+    drop();
+}
+
+void CallerPlacement::leave() {
+  if (held == before)
+    drop();
 }
 
 void CallerPlacement::hold() {
-  if (holder != std::thread::id())
+  if (held)
     return;
-  holder = std::this_thread::get_id();
-  if (before.holders++)
+  held = before;
+  ++held->holders;
+  if (held->moved)
     return;
-  if (sched_getaffinity(0, sizeof(before.cpus), &before.cpus) != 0)
-    CPU_ZERO(&before.cpus);
-  before.hasPolicy = syscall(SYS_get_mempolicy, &before.policy.mode,
-                             before.policy.nodes, kNodeBits, nullptr, 0) == 0;
+  held->moved = true;
+  if (sched_getaffinity(0, sizeof(held->cpus), &held->cpus) != 0)
+    CPU_ZERO(&held->cpus);
+  held->hasPolicy = syscall(SYS_get_mempolicy, &held->policy.mode,
+                            held->policy.nodes, kNodeBits, nullptr, 0) == 0;
+}
+
+void CallerPlacement::drop() {
+  const std::shared_ptr<Before> was = std::move(held);
+  if (--was->holders || was != before)
+    return;
+  was->moved = false;
+  (void)sched_setaffinity(0, sizeof(was->cpus), &was->cpus);
+  if (was->hasPolicy)
+    (void)syscall(SYS_set_mempolicy, was->policy.mode,
+                  was->policy.mode ? was->policy.nodes : nullptr,
+                  was->policy.mode ? kNodeBits : 0);
 }
 
 Status CallerPlacement::move(int cpu) {

@@ -6,8 +6,8 @@
 #include "runtime/src/Status.h"
 
 #include <functional>
+#include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 namespace fathom::rt {
@@ -53,8 +53,10 @@ Status moveThread(const std::vector<int> &cpus);
 /// that it may use; FATHOM_RESOURCES where the system has no such policy.
 Status interleaveThread();
 
-/// Moves the thread that calls, and puts it back when it is destroyed by that
-/// thread: where there are several, the last one what was before the first.
+/// Moves the thread that calls, and puts it back when that thread leaves or
+/// destroys it: where there are several, the last one what was before the
+/// first. Another thread cannot; then the next one does that the first thread
+/// has.
 class CallerPlacement {
 public:
   CallerPlacement() = default;
@@ -64,10 +66,17 @@ public:
 
   Status move(int cpu);
   Status interleave();
+  /// Nothing, unless the calling thread is the one that was moved.
+  void leave();
+
+  /// What was true of a thread before the first of them.
+  struct Before;
 
 private:
   void hold();
-  std::thread::id holder; // none: nothing was changed
+  void drop();
+  /// The thread's, which may have ended: an id would be another thread's then.
+  std::shared_ptr<Before> held; // null: nothing was changed
 };
 
 /// Advice only: a system without huge pages ignores it.

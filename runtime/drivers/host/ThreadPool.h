@@ -31,6 +31,9 @@ public:
   /// moved too, it is put back when it destroys the pool.
   Status start(int threads, const Placement &placement = {});
 
+  /// Puts the caller back now, if it is the thread that was moved.
+  void leave() { caller.leave(); }
+
   int threads() const { return threadCount; }
 
   /// Runs `count` programs in ranges and returns when all are done. One caller

@@ -17,6 +17,8 @@
 #include <filesystem>
 #include <gtest/gtest.h>
 #include <new>
+#include <sched.h>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -542,6 +544,32 @@ TEST_P(EngineTest, SessionOutlivesItsHandle) {
   engine = nullptr;
   std::vector<int32_t> history;
   feedAndCheck(add(), history, someIds(5, 1));
+}
+
+/// Sessions, and whoever ends the last of them, keep no thread where it was
+/// moved.
+TEST_P(EngineTest, TheCallerGoesFreeWithItsHandle) {
+  cpu_set_t before, now;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(before), &before), 0);
+  int cpu = CPU_SETSIZE - 1;
+  while (!CPU_ISSET(cpu, &before))
+    --cpu;
+  const std::string pin = std::to_string(cpu);
+  package = writePackage(directory, toy());
+  fathom_engine_options options = {};
+  options.threads = 1;
+  options.driver = GetParam();
+  options.pin = pin.c_str();
+  EXPECT_OK(fathom_engine_create(package.c_str(), &options, &engine));
+  openSession();
+  fathom_engine_destroy(std::exchange(engine, nullptr));
+  ASSERT_EQ(sched_getaffinity(0, sizeof(now), &now), 0);
+  EXPECT_TRUE(CPU_EQUAL(&now, &before));
+  std::thread([&] {
+    fathom_session_destroy(std::exchange(session, nullptr));
+  }).join();
+  ASSERT_EQ(sched_getaffinity(0, sizeof(now), &now), 0);
+  EXPECT_TRUE(CPU_EQUAL(&now, &before));
 }
 
 TEST_P(EngineTest, SyntheticContext) {

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <set>
 #include <sys/syscall.h>
+#include <thread>
 #include <unistd.h>
 
 using namespace fathom::rt;
@@ -111,6 +112,43 @@ TEST(Placement, ThreadsRunWhereTold) {
   first.reset();
   EXPECT_EQ(cpusNow(), p.cpus);
   last.reset();
+  EXPECT_EQ(cpusNow(), before);
+}
+
+/// An engine may end in another thread, whose id may even be that of the thread
+/// that began it. What is known of either stays right.
+TEST(Placement, CallersThatHaveEnded) {
+  const std::vector<int> before = cpusNow();
+  Placement p;
+  p.cpus = {before.back()};
+  auto pool = std::make_unique<ThreadPool>();
+  std::thread([&] { ASSERT_FALSE(pool->start(2, p).failed()); }).join();
+  std::thread([&] {
+    pool.reset();
+    EXPECT_EQ(allowedCpus(), before);
+    {
+      ThreadPool own;
+      ASSERT_FALSE(own.start(1, p).failed());
+      EXPECT_EQ(cpusNow(), p.cpus);
+    }
+    EXPECT_EQ(cpusNow(), before);
+  }).join();
+}
+
+/// The one that is next in the first thread puts it back.
+TEST(Placement, AnotherThreadDestroysThePool) {
+  const std::vector<int> before = cpusNow();
+  Placement p;
+  p.cpus = {before.back()};
+  auto first = std::make_unique<ThreadPool>();
+  ASSERT_FALSE(first->start(1, p).failed());
+  std::thread([&] { first.reset(); }).join();
+  EXPECT_EQ(cpusNow(), p.cpus);
+  EXPECT_EQ(allowedCpus(), before);
+  {
+    ThreadPool second;
+    ASSERT_FALSE(second.start(1, p).failed());
+  }
   EXPECT_EQ(cpusNow(), before);
 }
 
