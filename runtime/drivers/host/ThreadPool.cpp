@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <climits>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -44,6 +47,27 @@ void relax() {
   __builtin_ia32_pause();
 #endif
 }
+
+/// While it lives, its thread computes as threads do when they begin: to the
+/// nearest, with denormals, without traps. Kernels would compute other bits
+/// under what a program has set for itself, and workers under what was set when
+/// they were started.
+class UsualFloats {
+#if defined(__x86_64__)
+public:
+  UsualFloats() : before(_mm_getcsr()) { _mm_setcsr(kUsual); }
+  ~UsualFloats() { _mm_setcsr(before); }
+  UsualFloats(const UsualFloats &) = delete;
+  UsualFloats &operator=(const UsualFloats &) = delete;
+
+private:
+  static constexpr unsigned kUsual = 0x1f80;
+  unsigned before;
+#else
+public:
+  UsualFloats() {} // what a program sets is left as it is
+#endif
+};
 
 static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t),
               "a futex word is a plain 32-bit integer");
@@ -129,6 +153,7 @@ ThreadPool::~ThreadPool() {
 void ThreadPool::run(Body body, void *context, int64_t count) {
   if (count <= 0)
     return;
+  const UsualFloats floats;
   if (threadCount == 1 || count == 1) {
     body(context, 0, count, 0);
     return;
@@ -210,6 +235,7 @@ bool ThreadPool::takeRanges(uint32_t number, int thread, int owner) {
 }
 
 void ThreadPool::work(int thread) {
+  const UsualFloats floats;
   uint32_t seen = 0;
   for (;;) {
     auto ready = [&] {

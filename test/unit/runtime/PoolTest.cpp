@@ -6,6 +6,7 @@
 #include "runtime/drivers/host/HostDriver.h"
 #include "runtime/drivers/host/ThreadPool.h"
 
+#include <cfenv>
 #include <chrono>
 #include <gtest/gtest.h>
 
@@ -103,6 +104,45 @@ TEST(ThreadPool, LongProgramsAreShared) {
       of, kAll);
   EXPECT_EQ(of[0] + of[1], kLong);
   EXPECT_GE(std::min<int64_t>(of[0], of[1]), kLong / 3);
+}
+
+/// Whatever a program has set for itself, when it starts threads and later, and
+/// keeps.
+TEST(ThreadPool, ComputesAsUsual) {
+#if !defined(__x86_64__)
+  GTEST_SKIP() << "only there it is taken care of";
+#endif
+  struct Job {
+    std::atomic<int> unusual{0};
+    volatile float one = 1, three = 3, least = 1e-38f;
+    volatile float third = 0;
+    static void run(void *context, int64_t begin, int64_t end, int) {
+      Job &job = *static_cast<Job *>(context);
+      for (int64_t i = begin; i < end; ++i)
+        if (job.one / job.three != job.third || job.least / job.three == 0)
+          ++job.unusual;
+    }
+  } job;
+  job.third = job.one / job.three;
+  for (int threads : {1, 3}) {
+    ThreadPool pool;
+    ASSERT_EQ(std::fesetround(FE_UPWARD), 0);
+    const bool started = !pool.start(threads).failed();
+    for (int64_t count : {1, 1000})
+      pool.run(Job::run, &job, count);
+    EXPECT_EQ(std::fegetround(), FE_UPWARD);
+    ASSERT_EQ(std::fesetround(FE_TONEAREST), 0);
+    ASSERT_TRUE(started);
+#if defined(__x86_64__)
+    constexpr unsigned kFlushed = 0x8040; // FTZ and DAZ
+    const unsigned before = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(before | kFlushed);
+    pool.run(Job::run, &job, 1000);
+    EXPECT_EQ(__builtin_ia32_stmxcsr() & kFlushed, kFlushed);
+    __builtin_ia32_ldmxcsr(before);
+#endif
+  }
+  EXPECT_EQ(job.unusual, 0);
 }
 
 TEST(Cpu, Levels) {
