@@ -138,7 +138,7 @@ LogicalResult ExpertsOp::verify() {
   if (!getHiddenBlock())
     return success();
   int64_t block = *getHiddenBlock();
-  if (failed(requireAtLeast(*this, "hidden_block", block, 1)))
+  if (failed(requireBlock(*this, "hidden_block", block)))
     return failure();
   if (inner != kUnknown && inner % block != 0)
     return emitOpError() << "attribute 'hidden_block' must divide F (" << inner

@@ -102,6 +102,13 @@ LogicalResult requireAtLeast(Operation *op, StringRef name, int64_t value,
                            << least << ", found " << value;
 }
 
+LogicalResult requireBlock(Operation *op, StringRef name, int64_t value) {
+  if (value > 0 && llvm::isPowerOf2_64(value))
+    return success();
+  return op->emitOpError() << "attribute '" << name
+                           << "' must be a power of two, found " << value;
+}
+
 LogicalResult requireNumber(Operation *op, StringRef name, const APFloat &value,
                             bool positive) {
   bool good = value.isFinite() &&

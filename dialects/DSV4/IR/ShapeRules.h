@@ -36,6 +36,9 @@ llvm::LogicalResult requireShape(mlir::Operation *op, llvm::StringRef name,
 /// A value of an attribute that must be at least `least`.
 llvm::LogicalResult requireAtLeast(mlir::Operation *op, llvm::StringRef name,
                                    int64_t value, int64_t least);
+/// Channels that share a scale: a power of two, as the tiles of kernels are.
+llvm::LogicalResult requireBlock(mlir::Operation *op, llvm::StringRef name,
+                                 int64_t value);
 /// A finite real number; above 0 if `positive`.
 llvm::LogicalResult requireNumber(mlir::Operation *op, llvm::StringRef name,
                                   const llvm::APFloat &value, bool positive);

@@ -226,7 +226,7 @@ LogicalResult FakeQuantizeOp::verify() {
   if (failed(requireRank(*this, "x", getX(), 1, kAnyRank)))
     return failure();
   // fake_quantize_c2
-  if (failed(requireAtLeast(*this, "block", getBlock(), 1)) ||
+  if (failed(requireBlock(*this, "block", getBlock())) ||
       failed(requireAtLeast(*this, "channels", getChannels(), 0)))
     return failure();
   // fake_quantize_c3

@@ -334,8 +334,25 @@ func.func @fake_quantize_c1(%a: tensor<bf16>) {
 // -----
 
 func.func @fake_quantize_c2(%a: tensor<?x64xbf16>) {
-  // expected-error @+1 {{attribute 'block' must be at least 1, found 0}}
+  // expected-error @+1 {{attribute 'block' must be a power of two, found 0}}
   %0 = dsv4.fake_quantize %a {format = #dsv4.format<e4m3>, block = 0, channels = 64} : (tensor<?x64xbf16>) -> tensor<?x64xbf16>
+  return
+}
+
+// -----
+
+// Kernels quantise tiles, whose dimensions are powers of two.
+func.func @fake_quantize_c2_block(%a: tensor<?x192xbf16>) {
+  // expected-error @+1 {{attribute 'block' must be a power of two, found 96}}
+  %0 = dsv4.fake_quantize %a {format = #dsv4.format<e4m3>, block = 96, channels = 192} : (tensor<?x192xbf16>) -> tensor<?x192xbf16>
+  return
+}
+
+// -----
+
+func.func @fake_quantize_c2_channels(%a: tensor<?x64xbf16>) {
+  // expected-error @+1 {{attribute 'channels' must be at least 0, found -64}}
+  %0 = dsv4.fake_quantize %a {format = #dsv4.format<e4m3>, block = 64, channels = -64} : (tensor<?x64xbf16>) -> tensor<?x64xbf16>
   return
 }
 
@@ -993,6 +1010,14 @@ func.func @experts_c4(%a: tensor<?x64xbf16>, %b: tensor<?x2xi32>, %c: tensor<?x2
 func.func @experts_c5(%a: tensor<?x64xbf16>, %b: tensor<?x2xi32>, %c: tensor<?x2xf32>, %d: tensor<4x32x64xbf16>, %e: tensor<4x32x64xbf16>, %f: tensor<4x64x32xbf16>) {
   // expected-error @+1 {{attribute 'hidden_block' must divide F (32), found 128}}
   %0 = dsv4.experts %a, %b, %c, %d, %e, %f {limit = 10.0 : f64, hidden_block = 128, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 1, 0, 1, 0>} : (tensor<?x64xbf16>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<4x32x64xbf16>, tensor<4x32x64xbf16>, tensor<4x64x32xbf16>) -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+func.func @experts_c5_block(%a: tensor<?x64xbf16>, %b: tensor<?x2xi32>, %c: tensor<?x2xf32>, %d: tensor<4x96x64xbf16>, %e: tensor<4x96x64xbf16>, %f: tensor<4x64x96xbf16>) {
+  // expected-error @+1 {{attribute 'hidden_block' must be a power of two, found 48}}
+  %0 = dsv4.experts %a, %b, %c, %d, %e, %f {limit = 10.0 : f64, hidden_block = 48, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 1, 0, 1, 0>} : (tensor<?x64xbf16>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<4x96x64xbf16>, tensor<4x96x64xbf16>, tensor<4x64x96xbf16>) -> tensor<?x64xf32>
   return
 }
 
