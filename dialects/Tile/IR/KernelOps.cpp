@@ -60,6 +60,9 @@ LogicalResult KernelOp::verifyRegions() {
   Block &block = getBody().front();
   if (block.empty() || !isa<ReturnOp>(block.back()))
     return emitOpError() << "must end in tile.return";
+  // kernel_c6
+  if (failed(verifyEffects(*this)))
+    return failure();
   // kernel_c4
   ArgumentUse use = argumentUse(*this);
   for (unsigned i = 0, e = getNumArguments(); i < e; ++i) {

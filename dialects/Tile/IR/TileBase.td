@@ -61,7 +61,7 @@ def Tile_TableType : TypeDef<Tile_Dialect, "Table"> {
   let genVerifyDecl = 1;
 }
 
-def Tile_Tile : StaticShapeTensorOf<[AnyType]>;
+def Tile_Tile : StaticShapeTensorOf<[AnySignlessInteger, AnyFloat]>;
 def Tile_IndexTile : TensorOf<[I32]>;
 
 #endif

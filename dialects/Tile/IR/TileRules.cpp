@@ -108,6 +108,32 @@ BlockArgument rootOf(Value value) {
                                                            : BlockArgument();
 }
 
+/// What `op` itself reads and writes; calls and regions are looked at apart.
+static LogicalResult verifyEffectsOf(Operation *op) {
+  auto known = dyn_cast<MemoryEffectOpInterface>(op);
+  if (!known && !isa<CallOp>(op) &&
+      !op->hasTrait<OpTrait::HasRecursiveMemoryEffects>())
+    return op->emitOpError("does not say what it reads and writes");
+  if (!known)
+    return success();
+  SmallVector<MemoryEffects::EffectInstance> effects;
+  known.getEffects(effects);
+  for (const MemoryEffects::EffectInstance &effect : effects)
+    if (isa<MemoryEffects::Read, MemoryEffects::Write>(effect.getEffect()) &&
+        (!effect.getValue() || !rootOf(effect.getValue())))
+      return op->emitOpError("must read and write arguments of the kernel, "
+                             "directly or through select_buffer and views");
+  return success();
+}
+
+LogicalResult verifyEffects(KernelOp kernel) {
+  WalkResult result = kernel.getBody().walk([](Operation *op) {
+    return failed(verifyEffectsOf(op)) ? WalkResult::interrupt()
+                                       : WalkResult::advance();
+  });
+  return failure(result.wasInterrupted());
+}
+
 /// Without what it calls.
 static ArgumentUse ownUse(KernelOp kernel) {
   ArgumentUse use;

@@ -37,6 +37,10 @@ llvm::LogicalResult requireDim(mlir::Operation *op, int64_t dim, int64_t rank);
 /// a table and views; null if it comes from elsewhere.
 mlir::BlockArgument rootOf(mlir::Value value);
 
+/// Every operation of the kernel says what it reads and writes, and that is an
+/// argument: nothing else would be known to its launches.
+llvm::LogicalResult verifyEffects(KernelOp kernel);
+
 /// Which arguments a kernel reads and writes, by itself or by what it calls.
 struct ArgumentUse {
   llvm::SmallVector<mlir::Operation *> reader, writer; // null: none

@@ -654,6 +654,87 @@ tile.kernel @kernel_c5(%a: memref<64xf32>, %i: index) {
 
 // -----
 
+// Which of both is written is not known to launches.
+tile.kernel @kernel_c6(%a: memref<64xf32>, %b: memref<64xf32>, %v: memref<4xf32>, %i: index) {
+  %0 = tile.load %v[%i] : memref<4xf32> -> tensor<4xf32>
+  %first = arith.cmpi eq, %i, %i : index
+  %m = arith.select %first, %a, %b : memref<64xf32>
+  // expected-error @+1 {{must read and write arguments of the kernel, directly or through select_buffer and views}}
+  tile.store %0, %m[%i] : tensor<4xf32>, memref<64xf32>
+  tile.return
+}
+
+// -----
+
+tile.kernel @kernel_c6_if(%a: memref<64xf32>, %b: memref<64xf32>, %i: index) {
+  %first = arith.cmpi eq, %i, %i : index
+  %m = scf.if %first -> memref<64xf32> {
+    scf.yield %a : memref<64xf32>
+  } else {
+    scf.yield %b : memref<64xf32>
+  }
+  // expected-error @+1 {{must read and write arguments of the kernel, directly or through select_buffer and views}}
+  %0 = tile.load %m[%i] : memref<64xf32> -> tensor<4xf32>
+  tile.return
+}
+
+// -----
+
+tile.kernel @kernel_c6_for(%a: memref<64xf32>, %b: memref<64xf32>, %i: index) {
+  %m = scf.for %j = %i to %i step %i iter_args(%c = %a) -> memref<64xf32> {
+    // expected-error @+1 {{must read and write arguments of the kernel, directly or through select_buffer and views}}
+    %0 = memref.load %c[%i] : memref<64xf32>
+    scf.yield %b : memref<64xf32>
+  }
+  tile.return
+}
+
+// -----
+
+tile.kernel @kernel_c6_own(%i: index) {
+  %m = memref.alloc() : memref<64xf32>
+  // expected-error @+1 {{must read and write arguments of the kernel, directly or through select_buffer and views}}
+  %0 = tile.load %m[%i] : memref<64xf32> -> tensor<4xf32>
+  tile.return
+}
+
+// -----
+
+func.func private @elsewhere(memref<64xf32>)
+tile.kernel @kernel_c6_unknown(%a: memref<64xf32>) {
+  // expected-error @+1 {{does not say what it reads and writes}}
+  func.call @elsewhere(%a) : (memref<64xf32>) -> ()
+  tile.return
+}
+
+// -----
+
+// A view of an argument is the argument.
+tile.kernel @view_of_argument(%a: memref<64xf32>, %b: memref<64xf32>, %i: index) {
+  %m = memref.cast %a : memref<64xf32> to memref<?xf32>
+  %0 = tile.load %m[%i] : memref<?xf32> -> tensor<4xf32>
+  tile.store %0, %b[%i] : tensor<4xf32>, memref<64xf32>
+  tile.return
+}
+
+// -----
+
+func.func @load_elements(%b: memref<64xindex>, %i: index) {
+  // expected-error @+1 {{must be statically shaped tensor of signless integer or floating-point values, but got 'tensor<4xindex>'}}
+  %0 = tile.load %b[%i] : memref<64xindex> -> tensor<4xindex>
+  return
+}
+
+// -----
+
+func.func @load_elements_complex(%b: memref<64xcomplex<f32>>, %i: index) {
+  // expected-error @+1 {{must be statically shaped tensor of signless integer or floating-point values, but got 'tensor<4xcomplex<f32>>'}}
+  %0 = tile.load %b[%i] : memref<64xcomplex<f32>> -> tensor<4xcomplex<f32>>
+  return
+}
+
+// -----
+
 tile.kernel @k(%a: memref<?x64xf32>, %b: memref<?x64xf32>, %i: index) {
   %0 = tile.load %a[%i, %i] : memref<?x64xf32> -> tensor<4xf32>
   tile.store %0, %b[%i, %i] : tensor<4xf32>, memref<?x64xf32>
