@@ -16,10 +16,11 @@ static bool lowerWindowRow(Lowering &l, SmallVector<Operation *> members) {
   auto insert = cast<dsv4::WindowInsertOp>(members.pop_back_val());
   auto type = cast<dsv4::CacheType>(insert.getCache().getType());
   int64_t width = type.getWidth();
+  Value x = members.empty() ? insert.getKv() : members.front()->getOperand(0);
   if (!canInsertRow(l.shapes, type) ||
-      !RowChain::accepts(l.shapes, members, width))
+      !RowChain::accepts(l.shapes, members, width) ||
+      !RowChain::leads(x, members, insert.getKv()))
     return false;
-  Value x = members.front()->getOperand(0);
   RowChain chain(l, members);
   SmallVector<Value> operands{l.buffer(x), l.buffer(insert.getPositions()),
                               l.buffer(insert.getSlots())};
@@ -58,8 +59,21 @@ struct Queries {
   SmallVector<Projection> projections;
 
   bool match(const TileShapes &shapes, ArrayRef<Operation *> members);
+  /// What the kernels write: the end of every projection.
+  SmallVector<Value> results() const;
 };
 } // namespace
+
+/// What the projection and its steps give.
+static Value endOf(const Queries::Projection &p) {
+  dsv4::LinearOp linear = p.linear;
+  return p.steps.empty() ? Value(linear.getResult())
+                         : p.steps.back()->getResult(0);
+}
+
+SmallVector<Value> Queries::results() const {
+  return llvm::map_to_vector(projections, endOf);
+}
 
 bool Queries::match(const TileShapes &shapes, ArrayRef<Operation *> members) {
   for (Operation *op : members) {
@@ -69,9 +83,7 @@ bool Queries::match(const TileShapes &shapes, ArrayRef<Operation *> members) {
     }
     bool step = false;
     for (Projection &p : projections) {
-      Value end = p.steps.empty() ? Value(p.linear.getResult())
-                                  : p.steps.back()->getResult(0);
-      if (op->getOperand(0) != end)
+      if (op->getOperand(0) != endOf(p))
         continue;
       p.steps.push_back(op);
       step = true;
@@ -85,7 +97,8 @@ bool Queries::match(const TileShapes &shapes, ArrayRef<Operation *> members) {
     else
       return false;
   }
-  if (!norm || projections.empty())
+  if (!norm || projections.empty() ||
+      !haveOneCarrier({norm.getX(), norm.getResult()}))
     return false;
   Value x = norm.getResult();
   if (quantise && quantise.getX() != x)
@@ -152,9 +165,7 @@ static Value projectedHead(KernelBuilder &k, const WeightTile &w,
 /// One head of `tokens` tokens a program.
 static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
   dsv4::LinearOp linear = p.linear;
-  Value result = linear.getResult();
-  if (!p.steps.empty())
-    result = p.steps.back()->getResult(0);
+  Value result = endOf(p);
   RowChain chain(l, p.steps);
   SmallVector<Value> operands;
   ActivationArg rank(operands, input.rank);
@@ -237,11 +248,12 @@ static void lowerHeads(Lowering &l, const Queries::Projection &p, Input input) {
 
 /// For one token every head norms the rank again, which costs less than a
 /// launch; for several the norm is a launch of its own.
-static bool lowerQueries(Lowering &l, ArrayRef<Operation *> members) {
+static bool lowerQueries(Lowering &l, dsv4::FusedOp group,
+                         ArrayRef<Operation *> members) {
   if (l.maxTokens > l.shapes.headTokens)
     return false;
   Queries q;
-  if (!q.match(l.shapes, members))
+  if (!q.match(l.shapes, members) || !yieldsOnly(group, q.results()))
     return false;
   Input input;
   bool inProgram = l.tokenTile() == 1;
@@ -274,8 +286,8 @@ bool lowerAttentionInput(Lowering &l, dsv4::FusedOp group) {
   for (Operation &op : group.members())
     members.push_back(&op);
   if (isa<dsv4::WindowInsertOp>(members.back()))
-    return lowerWindowRow(l, members);
-  return lowerQueries(l, members);
+    return yieldsOnly(group, {}) && lowerWindowRow(l, members);
+  return lowerQueries(l, group, members);
 }
 
 } // namespace fathom

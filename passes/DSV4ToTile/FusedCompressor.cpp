@@ -142,7 +142,7 @@ bool lowerCompressor(Lowering &l, dsv4::FusedOp group) {
   auto insert = dyn_cast<dsv4::CompressedInsertOp>(members.back());
   if (!pool || !insert || pool.getRatio() != insert.getRatio() ||
       pool.getPositions() != insert.getPositions() ||
-      pool.getSlots() != insert.getSlots())
+      pool.getSlots() != insert.getSlots() || !yieldsOnly(group, {}))
     return false;
   ArrayRef<Operation *> steps = ArrayRef(members).drop_front().drop_back();
   auto type = cast<dsv4::CacheType>(insert.getCache().getType());
@@ -150,7 +150,8 @@ bool lowerCompressor(Lowering &l, dsv4::FusedOp group) {
   auto rows = cast<RankedTensorType>(pool.getResult().getType());
   int64_t width = rows.getDimSize(1), ratio = pool.getRatio();
   if (!canInsertRow(l.shapes, type) ||
-      !RowChain::accepts(l.shapes, steps, width))
+      !RowChain::accepts(l.shapes, steps, width) ||
+      !RowChain::leads(pool.getResult(), steps, insert.getX()))
     return false;
   RowChain chain(l, steps);
   SmallVector<Value> operands{

@@ -259,6 +259,17 @@ bool FusedExperts::match(dsv4::FusedOp group) {
     return false;
   if (residual.pre && !residual.post)
     return false;
+  SmallVector<Operation *> members{routeOp, op, combine, w1,
+                                   w3,      w2, act,     quantise};
+  SmallVector<Value> results{combine.getResult()};
+  if (residual.post) {
+    llvm::append_range(members, residual.members());
+    results = residual.results();
+  }
+  if (!hasOnly(group, members) || !yieldsOnly(group, results) ||
+      !haveOneCarrier({op.getX(), w1.getResult(), w3.getResult(),
+                       w2.getResult(), combine.getResult()}))
+    return false;
 
   auto x = cast<RankedTensorType>(op.getX().getType());
   auto stack = cast<RankedTensorType>(op.getW1().getType());

@@ -134,7 +134,8 @@ static HeadMix::Sums addedShares(KernelBuilder &k, const HeadMix &mix,
 
 bool lowerHead(Lowering &l, dsv4::FusedOp group) {
   Head h;
-  if (!h.match(group))
+  if (!h.match(group) ||
+      !yieldsOnly(group, {h.norm.getResult(), h.linear.getResult()}))
     return false;
   auto type = cast<RankedTensorType>(h.mix.getH().getType());
   int64_t n = type.getDimSize(1), width = type.getDimSize(2);

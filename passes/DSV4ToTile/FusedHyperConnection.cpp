@@ -79,12 +79,17 @@ static void linearAndUpdate(Lowering &l, dsv4::LinearOp linear,
 
 bool lowerHyperConnection(Lowering &l, dsv4::FusedOp group) {
   Residual r = Residual::of(group);
-  if (!r.fits(l.shapes))
-    return false;
   dsv4::LinearOp linear;
   for (Operation &op : group.members())
     if (auto o = dyn_cast<dsv4::LinearOp>(op))
       linear = o;
+  SmallVector<Operation *> members = r.members();
+  if (linear)
+    members.append(
+        {linear, linear.getX().getDefiningOp<dsv4::FakeQuantizeOp>()});
+  if (!r.fits(l.shapes) || !hasOnly(group, members) ||
+      !yieldsOnly(group, r.results()))
+    return false;
   if (!linear)
     updateAndFinish(l, r);
   else if (r.post && r.post.getY() == linear.getResult())

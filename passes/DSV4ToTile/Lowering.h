@@ -127,6 +127,13 @@ private:
 /// Lowers a group as a whole, by its kind: Fused.cpp. False where the members
 /// are not what the fused kernels expect; nothing has been made then.
 bool lowerFused(Lowering &, dsv4::FusedOp);
+/// What every fused kernel asks of its group, since what it does not know it
+/// would leave out: no members but these (null: none), no results but these.
+bool hasOnly(dsv4::FusedOp, llvm::ArrayRef<mlir::Operation *> members);
+bool yieldsOnly(dsv4::FusedOp, llvm::ArrayRef<Value> results);
+/// Whether the values have one element type. Operations may change the carrier;
+/// a fused kernel that rounds to one would round in other places.
+bool haveOneCarrier(llvm::ArrayRef<Value> values);
 bool lowerHyperConnection(Lowering &, dsv4::FusedOp);
 bool lowerFusedExperts(Lowering &, dsv4::FusedOp);
 bool lowerAttentionInput(Lowering &, dsv4::FusedOp);

@@ -23,6 +23,15 @@ bool RowChain::accepts(const TileShapes &shapes, Operation *op, int64_t width) {
   return isa<dsv4::RMSNormOp, dsv4::HeadNormOp, dsv4::HadamardOp>(op);
 }
 
+bool RowChain::leads(Value from, ArrayRef<Operation *> ops, Value to) {
+  for (Operation *op : ops) {
+    if (op->getOperand(0) != from)
+      return false;
+    from = op->getResult(0);
+  }
+  return from == to;
+}
+
 RowChain::RowChain(Lowering &l, ArrayRef<Operation *> list)
     : ops(list.begin(), list.end()) {
   for (Operation *op : ops) {

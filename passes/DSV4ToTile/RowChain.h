@@ -21,6 +21,9 @@ public:
     return llvm::all_of(ops,
                         [&](auto *op) { return accepts(shapes, op, width); });
   }
+  /// Whether `ops`, one after the other, make the rows `to` of the rows `from`.
+  static bool leads(Value from, llvm::ArrayRef<mlir::Operation *> ops,
+                    Value to);
 
   RowChain(Lowering &l, llvm::ArrayRef<mlir::Operation *> ops);
 

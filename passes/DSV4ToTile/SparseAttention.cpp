@@ -37,12 +37,11 @@ struct SparseGroup {
                    select.getPositions() != scores.getPositions() ||
                    select.getRatio() != scores.getRatio()))
       return false;
-    if (scale && scores.getW() != scale.getResult())
+    if (scale && (scores.getW() != scale.getResult() ||
+                  !haveOneCarrier({scores.getW(), scores.getQ()})))
       return false;
-    return llvm::all_of(group.yielded(), [&](Value v) {
-      return v == (rope ? rope.getResult() : attention.getResult()) ||
-             (select && v == select.getIndices());
-    });
+    return yieldsOnly(group, {rope ? rope.getResult() : attention.getResult(),
+                              select ? select.getIndices() : Value()});
   }
 };
 } // namespace

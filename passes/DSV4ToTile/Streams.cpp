@@ -39,6 +39,21 @@ Residual Residual::of(dsv4::FusedOp group) {
   return r;
 }
 
+SmallVector<Operation *> Residual::members() const {
+  return {embed, expand, post, pre, norm, quantise, gate};
+}
+
+SmallVector<Value> Residual::results() const {
+  // The embedding and the mix go on to the streams and the norm alone.
+  SmallVector<Value> all;
+  for (Operation *op : members())
+    if (op && !isa<dsv4::EmbedOp>(op))
+      llvm::append_range(all, op->getResults());
+  if (dsv4::HCPreOp mix = pre)
+    llvm::erase(all, mix.getX());
+  return all;
+}
+
 /// Channels that the second kernel takes at once.
 static int64_t finishChunk(const TileShapes &shapes, int64_t width) {
   return pow2Divisor(width, shapes.finishChannels);
@@ -51,7 +66,12 @@ int64_t streamBlock(const TileShapes &shapes, int64_t width) {
 bool Residual::fits(const TileShapes &shapes) const {
   dsv4::HCPostOp post = this->post;
   dsv4::HCPreOp pre = this->pre;
-  if ((!post && !pre) || (post && expand))
+  dsv4::HCExpandOp expand = this->expand;
+  dsv4::EmbedOp embed = this->embed;
+  dsv4::RMSNormOp norm = this->norm;
+  if ((!post && !pre) || (post && expand) ||
+      (expand && pre.getH() != expand.getResult()) ||
+      (embed && (!expand || expand.getX() != embed.getResult())))
     return false;
   auto type =
       cast<RankedTensorType>((pre ? pre.getH() : post.getH()).getType());
@@ -60,7 +80,8 @@ bool Residual::fits(const TileShapes &shapes) const {
     return false;
   if (!pre)
     return true;
-  if (!norm || (post && pre.getH() != post.getResult()))
+  if (!norm || (post && pre.getH() != post.getResult()) ||
+      !haveOneCarrier({pre.getH(), norm.getResult()}))
     return false;
   if (dsv4::FakeQuantizeOp q = quantise) {
     int64_t block = q.getBlock();

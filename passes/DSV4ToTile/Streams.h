@@ -23,6 +23,9 @@ struct Residual {
   static Residual of(dsv4::FusedOp group);
   /// Whether the kernels below can do them.
   bool fits(const TileShapes &shapes) const;
+  /// All of them, and those of their results that the kernels write.
+  llvm::SmallVector<mlir::Operation *> members() const;
+  llvm::SmallVector<Value> results() const;
 };
 
 /// Channels of one program, hence of one partial sum of a mix: depends on the

@@ -22,5 +22,11 @@ LogicalResult FusedOp::verify() {
     return emitOpError() << "yields (" << yielded().getTypes()
                          << "), but its results are (" << getResultTypes()
                          << ")";
+  // fused_c4
+  for (auto [i, value] : llvm::enumerate(yielded()))
+    if (!value.getDefiningOp() ||
+        value.getDefiningOp()->getParentOp() != getOperation())
+      return emitOpError() << "yields as result " << i
+                           << " what is no result of a member";
   return success();
 }

@@ -1201,3 +1201,14 @@ func.func @fused_c3() {
   } : tensor<8xf32>
   return
 }
+
+// -----
+
+func.func @fused_c4(%x: tensor<4xf32>) {
+  // expected-error @+1 {{yields as result 1 what is no result of a member}}
+  %0:2 = dsv4.fused head {
+    %1 = dsv4.parameter "w" : tensor<4xf32>
+    dsv4.yield %1, %x : tensor<4xf32>, tensor<4xf32>
+  } : tensor<4xf32>, tensor<4xf32>
+  return
+}
