@@ -16,7 +16,7 @@ namespace {
 struct Scorer {
   dsv4::CacheType type;
   int64_t heads, width, ratio, keys;
-  double factor = 0; // what w is still to be scaled with; 0: nothing
+  std::optional<double> factor; // what w is still to be scaled with
 
   static constexpr unsigned kCache = 4;
   static SmallVector<Value> operands(Lowering &l, dsv4::IndexScoresOp op,
@@ -62,8 +62,8 @@ SmallVector<Value> Scorer::walk(
   Value query =
       k.load(k.arg(0), {t, k.ci(0), k.ci(0)}, {padded, width}, bounds);
   Value w = k.f32(k.load(k.arg(1), {t, k.ci(0)}, {padded}, bound));
-  if (factor != 0)
-    w = round(k.mul(w, factor));
+  if (factor)
+    w = round(k.mul(w, *factor));
   SmallVector<int64_t> shape{keys, padded};
   w = k.broadcast(w, {0}, shape);
   CacheReader cache{type, kCache};
@@ -347,7 +347,7 @@ void emitIndexer(Lowering &l, dsv4::IndexScoresOp op, dsv4::SelectTopKOp select,
   }
   params += "_" + std::to_string(part);
   if (scale)
-    params += "_" + number(scorer.factor);
+    params += "_" + number(*scorer.factor);
   SmallVector<Value> operands =
       Scorer::operands(l, op, scale ? scale.getX() : op.getW());
   unsigned out = operands.size();
