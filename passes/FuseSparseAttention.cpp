@@ -39,7 +39,7 @@ struct FuseSparseAttention
       auto scores = select ? onlySource<dsv4::IndexScoresOp>(select.getScores())
                            : dsv4::IndexScoresOp();
       if (scores && select.getPositions() == scores.getPositions() &&
-          select.getRatio() == scores.getRatio()) {
+          select.getRatio() == scores.getRatio() && choosesFor(select, op)) {
         members.append({select, scores});
         if (auto scale = onlySource<dsv4::ScaleOp>(scores.getW())) {
           members.push_back(scale);

@@ -57,6 +57,8 @@ AttentionPlan::AttentionPlan(Lowering &l, dsv4::AttentionOp op, Value indices,
   if (indices) {
     this->indices = add(indices);
     chosen = cast<MemRefType>(indices.getType()).getDimSize(1);
+    auto select = op.getIndices().getDefiningOp<dsv4::SelectTopKOp>();
+    anyOrder = !select || !choosesFor(select, op);
   }
   int64_t ropeWidth = window.type.getRope();
   if (rope) {
@@ -88,6 +90,8 @@ AttentionPlan::AttentionPlan(Lowering &l, dsv4::AttentionOp op, Value indices,
   if (compressed.type)
     params += "_" + std::to_string(compressed.type.getRows());
   params += "_" + number(op.getScale().convertToDouble());
+  if (anyOrder)
+    params += "_any";
 }
 
 int64_t AttentionPlan::windowSteps() const {
@@ -97,7 +101,9 @@ int64_t AttentionPlan::windowSteps() const {
 
 int64_t AttentionPlan::compressedSteps() const {
   int64_t rows = compressed.type.getRows();
-  return llvm::divideCeil(chosen ? std::min(rows, chosen) : rows, step);
+  if (chosen)
+    rows = anyOrder ? chosen : std::min(rows, chosen);
+  return llvm::divideCeil(rows, step);
 }
 
 //===-- Rows -------------------------------------------------------------===//
@@ -209,9 +215,13 @@ AttentionProgram::Rows AttentionProgram::windowRows(const Window &w, Value at) {
 AttentionProgram::Compressed AttentionProgram::compressedRange() {
   dsv4::AttentionOp op = plan.op;
   Compressed c;
-  c.count = k.divi(k.addi(position, k.ci(1)), op.getRatio());
-  if (plan.chosen)
-    c.count = k.mini(c.count, k.ci(plan.chosen));
+  if (plan.anyOrder) {
+    c.count = k.ci(plan.chosen);
+  } else {
+    c.count = k.divi(k.addi(position, k.ci(1)), op.getRatio());
+    if (plan.chosen)
+      c.count = k.mini(c.count, k.ci(plan.chosen));
+  }
   c.base = k.splat(k.toI32(k.muli(slot, plan.compressed.type.getRows())),
                    {plan.step});
   return c;
@@ -228,6 +238,9 @@ AttentionProgram::Rows AttentionProgram::compressedRows(const Compressed &c,
     if (plan.chosen % plan.step)
       bound.push_back(k.ci(plan.chosen));
     b = k.load(k.arg(plan.indices), {t, at}, shape, bound);
+    if (plan.anyOrder)
+      valid = k.bitAnd(
+          valid, k.icmp(arith::CmpIPredicate::sge, b, k.fullI32(0, shape)));
   }
   bool together = !plan.chosen && plan.consecutive(plan.compressed);
   Value row = together ? consecutive(k.addi(
@@ -381,6 +394,11 @@ bool canRotateResult(dsv4::AttentionOp op, dsv4::RopeOp rope) {
   auto cos = cast<RankedTensorType>(rope.getCos().getType());
   return rope.getInverse() && rope.getX() == op.getResult() &&
          2 * cos.getDimSize(1) == window.getRope();
+}
+
+bool choosesFor(dsv4::SelectTopKOp select, dsv4::AttentionOp op) {
+  return select.getRatio() == op.getRatio() &&
+         select.getPositions() == op.getPositions();
 }
 
 void emitAttention(Lowering &l, dsv4::AttentionOp op, Value indices,

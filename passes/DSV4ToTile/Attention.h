@@ -22,6 +22,7 @@ struct AttentionPlan {
   int64_t block;       // heads of a program
   int64_t step;        // rows of a cache that are taken at once
   int64_t chosen = 0;  // compressed rows in `indices`; 0: all are taken
+  bool anyOrder = false; // of what is chosen -1 may stand anywhere
   int64_t rotated = 0; // channels that are turned back at the end
   int64_t tileWidth;   // of a row in a tile: all pieces, and zeros
   bool headsLast, sumsBySteps, rectangles; // as TileShapes

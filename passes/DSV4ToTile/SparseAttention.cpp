@@ -33,6 +33,7 @@ struct SparseGroup {
         (rope && !canRotateResult(attention, rope)))
       return false;
     if (select && (attention.getIndices() != select.getIndices() ||
+                   !choosesFor(select, attention) ||
                    select.getScores() != scores.getScores() ||
                    select.getPositions() != scores.getPositions() ||
                    select.getRatio() != scores.getRatio()))

@@ -15,6 +15,10 @@ void emitAttention(Lowering &l, dsv4::AttentionOp op, Value indices,
 /// Whether `rope` turns all rotated channels of the attention's result back.
 bool canRotateResult(dsv4::AttentionOp op, dsv4::RopeOp rope);
 
+/// Whether `select` chooses among the blocks that a token sees: then those that
+/// it lists come first, as many as it sees or as are chosen, and -1 behind.
+bool choosesFor(dsv4::SelectTopKOp select, dsv4::AttentionOp op);
+
 /// Scores and selection without the scores of all blocks in memory. With
 /// `scale`, the weights are those before scaling.
 void emitIndexer(Lowering &l, dsv4::IndexScoresOp scores,
