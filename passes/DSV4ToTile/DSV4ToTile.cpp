@@ -18,6 +18,93 @@ namespace {
 constexpr StringLiteral kInputs[] = {"ids", "positions", "slots", "rows"};
 constexpr StringLiteral kOutputs[] = {"logits", "streams"};
 
+/// What kernels compute on. Buffers are made for a count of tokens or rows, and
+/// tiles for what is known and not empty.
+constexpr StringLiteral kRows = "a tensor of tokens or logits rows whose other "
+                                "dimensions are known and not 0";
+bool isRows(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  return tensor && tensor.getRank() > 0 && tensor.isDynamicDim(0) &&
+         llvm::all_of(tensor.getShape().drop_front(),
+                      [](int64_t size) { return size > 0; });
+}
+
+LogicalResult checkArguments(func::FuncOp func) {
+  unsigned tensors = 0;
+  for (auto [i, type] : llvm::enumerate(func.getArgumentTypes())) {
+    if (isa<dsv4::CacheType>(type)) {
+      if (!func.getArgAttr(i, dsv4::kCacheNameAttr))
+        return func.emitError() << "argument " << i << " is a cache without '"
+                                << dsv4::kCacheNameAttr << "'";
+      continue;
+    }
+    if (!isRows(type))
+      return func.emitError() << "argument " << i << " must be a cache or "
+                              << kRows << ", found " << type;
+    ++tensors;
+  }
+  if ((tensors != std::size(kInputs) && tensors != std::size(kInputs) + 1) ||
+      func.getNumResults() < std::size(kOutputs))
+    return func.emitError("has not the signature of an entry: ([streams,] ids, "
+                          "positions, slots, rows) -> (logits, streams, ...)");
+  return success();
+}
+
+/// The value that a group gives as `value`.
+Value insideGroup(Value value) {
+  while (auto group = value.getDefiningOp<dsv4::FusedOp>())
+    value = group.yielded()[cast<OpResult>(value).getResultNumber()];
+  return value;
+}
+
+/// An operation writes its result once, into one buffer: that of an output, if
+/// it is one.
+LogicalResult checkReturned(func::FuncOp func, func::ReturnOp ret) {
+  llvm::SmallDenseMap<Value, unsigned> numbers;
+  for (auto [i, value] : llvm::enumerate(ret.getOperands())) {
+    if (!isRows(value.getType()))
+      return func.emitError() << "result " << i << " must be " << kRows
+                              << ", found " << value.getType();
+    Value made = insideGroup(value);
+    if (!made.getDefiningOp())
+      return func.emitError("returns an argument as it is");
+    auto [first, isNew] = numbers.try_emplace(made, i);
+    if (!isNew)
+      return func.emitError() << "returns one value as results "
+                              << first->second << " and " << i;
+  }
+  return success();
+}
+
+LogicalResult checkOperation(Operation *op) {
+  if (!isa_and_nonnull<dsv4::DSV4Dialect>(op->getDialect()))
+    return success();
+  bool parameter = isa<dsv4::ParameterOp, dsv4::StackedParameterOp>(op);
+  for (Type type : op->getResultTypes()) {
+    if (parameter && cast<RankedTensorType>(type).getNumElements() == 0)
+      return op->emitError() << "has no elements";
+    if (!parameter && !isRows(type))
+      return op->emitError()
+             << "result must be " << kRows << ", found " << type;
+  }
+  return success();
+}
+
+/// What lowering relies on and verifiers do not say.
+LogicalResult check(func::FuncOp func) {
+  auto ret = dyn_cast<func::ReturnOp>(func.getBody().front().getTerminator());
+  if (!ret || !func.getBody().hasOneBlock())
+    return func.emitError("is not a straight line of operations");
+  if (failed(checkArguments(func)) || failed(checkReturned(func, ret)))
+    return failure();
+  return failure(func.walk([](Operation *op) {
+                       return failed(checkOperation(op))
+                                  ? WalkResult::interrupt()
+                                  : WalkResult::advance();
+                     })
+                     .wasInterrupted());
+}
+
 class DSV4ToTile : public fathom::impl::DSV4ToTilePassBase<DSV4ToTile> {
 public:
   using DSV4ToTilePassBase::DSV4ToTilePassBase;
@@ -36,11 +123,20 @@ public:
     for (auto func : module.getOps<func::FuncOp>())
       if (!func->hasAttr(tile::kEntryAttr) && !func.isDeclaration())
         functions.push_back(func);
+    SmallVector<int64_t> sizes(buckets.begin(), buckets.end());
+    for (auto [i, size] : llvm::enumerate(sizes))
+      if (size <= (i > 0 ? sizes[i - 1] : 0)) {
+        module.emitError() << "buckets must be positive and ascending, found "
+                           << size << " at place " << i;
+        return signalPassFailure();
+      }
     if (functions.empty())
       return;
-    SmallVector<int64_t> sizes(buckets.begin(), buckets.end());
     if (sizes.empty())
       sizes = defaultBuckets(module);
+    for (func::FuncOp func : functions)
+      if (failed(check(func)))
+        return signalPassFailure();
     KernelCache kernels(module, checkKernels);
     for (func::FuncOp func : functions) {
       for (int64_t size : sizes)
@@ -99,10 +195,7 @@ private:
       auto tensor = cast<RankedTensorType>(t);
       return MemRefType::get(tensor.getShape(), tensor.getElementType());
     };
-    auto ret = dyn_cast<func::ReturnOp>(func.getBody().front().getTerminator());
-    if (!ret || !func.getBody().hasOneBlock())
-      return func.emitError("is not a straight line of operations");
-
+    auto ret = cast<func::ReturnOp>(func.getBody().front().getTerminator());
     // Arguments: both counts, the inputs that are tensors, the outputs.
     SmallVector<Type> types(2, b.getIndexType());
     SmallVector<BlockArgument> inputs;
@@ -137,11 +230,6 @@ private:
     lowering.bindCount(body->getArgument(0), body->getArgument(1));
     unsigned next = 2;
     bool takesStreams = inputs.size() == std::size(kInputs) + 1;
-    if ((!takesStreams && inputs.size() != std::size(kInputs)) ||
-        ret.getNumOperands() < std::size(kOutputs))
-      return func.emitError(
-          "has not the signature of an entry: ([streams,] ids, "
-          "positions, slots, rows) -> (logits, streams, ...)");
     for (auto [i, arg] : llvm::enumerate(inputs)) {
       StringRef name = "streams";
       if (!takesStreams || i > 0)
@@ -156,8 +244,6 @@ private:
               : "layers." + std::to_string(i - std::size(kOutputs));
       port(next, name);
       schedule.setArgAttr(next, tile::kOutputAttr, b.getUnitAttr());
-      if (!v.getDefiningOp())
-        return func.emitError("returns an argument as it is");
       lowering.bind(v, body->getArgument(next++), name == "logits");
     }
 
