@@ -415,14 +415,23 @@ void Merger::eraseUnused() {
       symbols.erase(kernel);
 }
 
+/// Whether launches may move to the end of the schedule: nothing else that
+/// stands there does something at its place.
+static bool onlyLaunches(func::FuncOp schedule) {
+  return schedule.getBody().hasOneBlock() &&
+         llvm::all_of(schedule.front(), [](Operation &op) {
+           return isa<tile::LaunchOp, memref::AllocOp>(op) ||
+                  isMemoryEffectFree(&op);
+         });
+}
+
 namespace {
 struct MergeLaunches : fathom::impl::MergeLaunchesPassBase<MergeLaunches> {
   using MergeLaunchesPassBase::MergeLaunchesPassBase;
   void runOnOperation() override {
     Merger merger(getOperation(), calls);
     for (auto schedule : getOperation().getOps<func::FuncOp>())
-      if (schedule->hasAttr(tile::kEntryAttr) &&
-          schedule.getBody().hasOneBlock())
+      if (schedule->hasAttr(tile::kEntryAttr) && onlyLaunches(schedule))
         merger.run(schedule);
     merger.eraseUnused();
     addCount(*this, "merged", merger.merged);

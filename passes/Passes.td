@@ -111,7 +111,8 @@ def MergeLaunchesPass : Pass<"fathom-merge-launches", "::mlir::ModuleOp"> {
     ones first. A program does what it did before, so no bit changes. Kernels of
     equal parts are shared; kernels that nothing names any more go. A level
     stays apart where the copies in its kernel would become too long, or those in
-    all merged kernels longer than four times the kernels without. Stands before
+    all merged kernels longer than four times the kernels without. A schedule
+    that holds other operations with effects stays as it is. Stands before
     memory planning: all parts of a launch are alive together.
   }];
   let options = [Option<"calls", "calls", "bool", /*default=*/"false",
