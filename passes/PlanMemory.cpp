@@ -66,62 +66,78 @@ int64_t fathom::tile::assignOffsets(MutableArrayRef<PlannedBuffer> buffers) {
 
 //===-- Sizes ------------------------------------------------------------===//
 
-static bool isCount(Value value) {
-  auto argument = dyn_cast<BlockArgument>(value);
-  if (!argument)
-    return false;
-  auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
-  if (!function || !argument.getOwner()->isEntryBlock())
-    return false;
-  auto port =
-      function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), kPortAttr);
-  return port && port.getValue().starts_with("count.");
-}
+namespace {
+/// Upper bounds of the index expressions of a schedule when every count
+/// (arguments whose port starts with "count.") is at most `tokens`; rows of
+/// logits never exceed tokens. Understands constants, and sums, products,
+/// quotients, minima and maxima that grow with their operands. Takes operations
+/// in their order, so that what many use is looked at once.
+class Bounds {
+public:
+  Bounds(func::FuncOp schedule, int64_t tokens) : tokens(tokens) {
+    for (BlockArgument argument : schedule.getArguments()) {
+      auto port = schedule.getArgAttrOfType<StringAttr>(argument.getArgNumber(),
+                                                        kPortAttr);
+      if (port && port.getValue().starts_with("count."))
+        known[argument] = tokens;
+    }
+  }
+  void add(Operation &op) {
+    if (op.getNumResults() != 1)
+      return;
+    if (std::optional<int64_t> bound = find(op))
+      known[op.getResult(0)] = *bound;
+  }
+  /// Nothing where no bound is known, also on overflow.
+  std::optional<int64_t> of(Value value) const {
+    auto found = known.find(value);
+    return found == known.end() ? std::nullopt : std::optional(found->second);
+  }
+  const int64_t tokens;
 
-std::optional<int64_t> fathom::tile::maxIndexValue(Value value,
-                                                   int64_t tokens) {
-  if (isCount(value))
-    return tokens;
+private:
+  std::optional<int64_t> find(Operation &op) const;
+  llvm::DenseMap<Value, int64_t> known;
+};
+} // namespace
+
+std::optional<int64_t> Bounds::find(Operation &op) const {
   APInt constant;
-  if (matchPattern(value, m_ConstantInt(&constant))) {
+  if (matchPattern(&op, m_ConstantInt(&constant))) {
     if (constant.isNegative() || constant.getActiveBits() > 62)
       return std::nullopt;
     return constant.getSExtValue();
   }
-  Operation *op = value.getDefiningOp();
-  if (!op)
+  if (op.getNumOperands() != 2)
     return std::nullopt;
-  if (op->getNumOperands() != 2)
-    return std::nullopt;
-  std::optional<int64_t> a = maxIndexValue(op->getOperand(0), tokens);
-  std::optional<int64_t> b = maxIndexValue(op->getOperand(1), tokens);
+  std::optional<int64_t> a = of(op.getOperand(0)), b = of(op.getOperand(1));
   if (!a || !b)
     return std::nullopt;
   int64_t result;
-  if (isa<arith::AddIOp>(op))
+  if (isa<arith::AddIOp>(&op))
     return llvm::AddOverflow(*a, *b, result) ? std::nullopt
                                              : std::optional(result);
-  if (isa<arith::MulIOp>(op))
+  if (isa<arith::MulIOp>(&op))
     return llvm::MulOverflow(*a, *b, result) ? std::nullopt
                                              : std::optional(result);
-  if (isa<arith::MaxSIOp, arith::MaxUIOp>(op))
+  if (isa<arith::MaxSIOp, arith::MaxUIOp>(&op))
     return std::max(*a, *b);
-  if (isa<arith::MinSIOp, arith::MinUIOp>(op))
+  if (isa<arith::MinSIOp, arith::MinUIOp>(&op))
     return std::min(*a, *b);
   // A quotient grows with its operand only when the divisor is fixed.
-  if (!matchPattern(op->getOperand(1), m_ConstantInt(&constant)) || *b == 0)
+  if (!matchPattern(op.getOperand(1), m_ConstantInt(&constant)) || *b == 0)
     return std::nullopt;
-  if (isa<arith::DivSIOp, arith::DivUIOp>(op))
+  if (isa<arith::DivSIOp, arith::DivUIOp>(&op))
     return *a / *b;
-  if (isa<arith::CeilDivSIOp, arith::CeilDivUIOp>(op))
+  if (isa<arith::CeilDivSIOp, arith::CeilDivUIOp>(&op))
     return llvm::divideCeil(static_cast<uint64_t>(*a),
                             static_cast<uint64_t>(*b));
   return std::nullopt;
 }
 
-/// Bytes of `alloc` with all counts at `tokens`; nothing after a diagnostic.
+/// Bytes of `alloc` with all counts at their most; nothing after a diagnostic.
 static std::optional<int64_t> allocBytes(memref::AllocOp alloc,
-                                         int64_t tokens) {
+                                         const Bounds &bounds) {
   MemRefType type = alloc.getType();
   Type element = type.getElementType();
   if (!type.getLayout().isIdentity() || !element.isIntOrFloat()) {
@@ -135,7 +151,7 @@ static std::optional<int64_t> allocBytes(memref::AllocOp alloc,
   for (int64_t size : type.getShape()) {
     if (ShapedType::isDynamic(size)) {
       Value operand = alloc.getDynamicSizes()[dynamic++];
-      std::optional<int64_t> bound = maxIndexValue(operand, tokens);
+      std::optional<int64_t> bound = bounds.of(operand);
       if (!bound) {
         alloc.emitOpError("size ")
             << dynamic - 1
@@ -152,7 +168,7 @@ static std::optional<int64_t> allocBytes(memref::AllocOp alloc,
   overflow |= llvm::MulOverflow(elements, width, bytes);
   if (overflow || bytes > (int64_t(1) << 48)) {
     alloc.emitOpError("needs more memory than can be addressed at ")
-        << tokens << " tokens";
+        << bounds.tokens << " tokens";
     return std::nullopt;
   }
   return bytes;
@@ -214,9 +230,11 @@ LogicalResult Lives::touch(Operation *launch, int64_t time) {
 
 LogicalResult Lives::collect(func::FuncOp schedule, int64_t tokens) {
   int64_t time = 0;
+  Bounds bounds(schedule, tokens);
   for (Operation &op : schedule.front()) {
+    bounds.add(op);
     if (auto alloc = dyn_cast<memref::AllocOp>(op)) {
-      std::optional<int64_t> bytes = allocBytes(alloc, tokens);
+      std::optional<int64_t> bytes = allocBytes(alloc, bounds);
       if (!bytes)
         return failure();
       numbers[alloc.getResult()] = buffers.size();

@@ -11,7 +11,6 @@
 #include "mlir/Support/LLVM.h"
 
 #include <cstdint>
-#include <optional>
 
 namespace fathom::tile {
 
@@ -29,13 +28,6 @@ struct PlannedBuffer {
 /// the buffers that live at the same time; ties keep the order given, so the
 /// plan depends on nothing else. Returns the workspace's size.
 int64_t assignOffsets(llvm::MutableArrayRef<PlannedBuffer> buffers);
-
-/// An upper bound of an index expression when every count of the schedule
-/// (arguments whose port starts with "count.") is at most `tokens`; rows of
-/// logits never exceed tokens. Understands constants, and sums, products,
-/// quotients, minima and maxima that grow with their operands. Nothing for
-/// anything else and on overflow.
-std::optional<int64_t> maxIndexValue(mlir::Value value, int64_t tokens);
 
 /// The buffer behind a chain of views that start where it starts; the value
 /// itself when it is no view. Null for a view with another start.
