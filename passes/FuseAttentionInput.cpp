@@ -80,9 +80,15 @@ struct FuseAttentionInput
       auto insert = dyn_cast<dsv4::WindowInsertOp>(op);
       SmallVector<Operation *> members =
           insert ? windowRow(insert) : queries(cast<dsv4::RMSNormOp>(op));
-      counts.add(bool(fuse(dsv4::FusionKind::AttentionInput, members)),
-                 members.size());
+      if (!fuse(dsv4::FusionKind::AttentionInput, members))
+        continue;
+      ++counts.groups;
+      counts.operations += members.size();
     }
+    // Known at the end only: a norm may stand in the group of its window row.
+    counts.left = llvm::count_if(starts, [](Operation *op) {
+      return !isa<dsv4::FusedOp>(op->getParentOp());
+    });
     counts.report(*this);
   }
 };

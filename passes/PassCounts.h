@@ -16,8 +16,8 @@ void addCount(const mlir::Pass &pass, llvm::StringRef what, uint64_t number);
 /// operations 4".
 void printPassCounts(llvm::raw_ostream &os);
 
-/// What a fusion pass counts: `left` are operations that could have begun a
-/// group and have none.
+/// What a fusion pass counts: `left` are operations that groups begin with but
+/// that stand in none.
 struct FusionCounts {
   uint64_t groups = 0, operations = 0, left = 0;
   void add(bool made, size_t members) {

@@ -20,7 +20,7 @@ def DSV4ToTilePass : Pass<"fathom-dsv4-to-tile", "::mlir::ModuleOp"> {
       "tokens of a step that schedules are made for, ascending; by default 1, 8 "
       "on a CPU, 16 and the model's max_step_tokens">,
     Option<"target", "target", "std::string", /*default=*/"\"cpu\"",
-      "whose tile shapes the kernels have: cpu or cuda">,
+      "whose tile shapes the kernels have: cpu, cuda, ascend or ascend-codes">,
     Option<"checkKernels", "check-kernels", "bool", /*default=*/"false",
       "write a shared kernel anew for every launch and fail where it differs: "
       "its name and argument types have to say all that its body depends on">];

@@ -1,6 +1,6 @@
 // RUN: fathom-opt %s -fathom-fuse-attention-input | FileCheck %s
 // RUN: fathom-opt %s -fathom-fuse-attention-input -fathom-pass-counts -o /dev/null 2>&1 | FileCheck %s --check-prefix=COUNT
-// COUNT: {{^}}fathom-fuse-attention-input: groups 2, left 6, operations 13{{$}}
+// COUNT: {{^}}fathom-fuse-attention-input: groups 2, left 5, operations 13{{$}}
 
 !window = !dsv4.cache<window, 144 rows of 128, rope = 64, fp8>
 
