@@ -23,6 +23,8 @@ public:
       : object(object), where(std::move(where)), prefix(std::move(prefix)) {}
   FieldReader(const FieldReader &) = delete;
 
+  /// The field; null where it is absent or JSON's null, which mean the same.
+  const llvm::json::Value *find(llvm::StringRef name);
   /// Required integer within [low, high]; out of range is Unsupported.
   int64_t integer(llvm::StringRef name, int64_t low, int64_t high);
   /// The same with a default where the field is absent or null.
@@ -64,7 +66,6 @@ public:
   llvm::Error takeError();
 
 private:
-  const llvm::json::Value *find(llvm::StringRef name);
   const llvm::json::Value *require(llvm::StringRef name);
   std::optional<int64_t> asInteger(llvm::StringRef name,
                                    const llvm::json::Value &value);

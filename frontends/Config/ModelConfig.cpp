@@ -86,11 +86,11 @@ void readConstants(FieldReader &read, ModelConfig &config) {
   config.swigluLimit = read.number("swiglu_limit", 0, kLargest, /*open=*/true);
 }
 
-void readRopeScaling(FieldReader &read, const json::Object &root,
-                     const std::string &where, ModelConfig &config) {
+void readRopeScaling(FieldReader &read, const std::string &where,
+                     ModelConfig &config) {
   // Later exporters move theta and scaling into `rope_parameters`; guessing
   // how it meets the fields above would change every logit.
-  if (root.get("rope_parameters"))
+  if (read.find("rope_parameters"))
     read.unsupported("rope_parameters", "...",
                      "rope is read from rope_theta, compress_rope_theta and "
                      "rope_scaling as published",
@@ -141,7 +141,7 @@ void readQuantization(FieldReader &read, const std::string &where,
   inner.onlyText("fmt", "e4m3");
   inner.onlyText("scale_fmt", "ue8m0");
   inner.onlyText("activation_scheme", "dynamic");
-  if (object->get("weight_block_size")) {
+  if (inner.find("weight_block_size")) {
     std::vector<int64_t> block = inner.integers("weight_block_size");
     if (!inner.failed() && block != std::vector<int64_t>{128, 128})
       inner.unsupported("weight_block_size", "not [128, 128]",
@@ -200,9 +200,8 @@ void readTokens(FieldReader &read, ModelConfig &config) {
 /// The DSpark layout: dspark_* fields, and ratios for layers beyond the last
 /// that the draft stack uses. num_nextn_predict_layers is then left over from
 /// the layout before it, or counts the draft layers.
-void readDraft(FieldReader &read, const json::Object &root,
-               ModelConfig &config) {
-  if (!root.get("dspark_block_size"))
+void readDraft(FieldReader &read, ModelConfig &config) {
+  if (!read.find("dspark_block_size"))
     return;
   DraftConfig draft;
   read.integer("dspark_block_size", 1, kMaxCount);
@@ -222,9 +221,8 @@ void readDraft(FieldReader &read, const json::Object &root,
   config.draft = draft;
 }
 
-void readVision(FieldReader &read, const json::Object &root,
-                ModelConfig &config) {
-  if (!root.get("vision_n_layers"))
+void readVision(FieldReader &read, ModelConfig &config) {
+  if (!read.find("vision_n_layers"))
     return;
   VisionConfig vision;
   vision.layers = read.integer("vision_n_layers", 0, kMaxLayers);
@@ -344,13 +342,13 @@ Expected<ModelConfig> parseModelConfig(StringRef text, StringRef path) {
   readNotice(read, config);
   if (!read.failed())
     readTokens(read, config);
-  readRopeScaling(read, *root, where, config);
+  readRopeScaling(read, where, config);
   readQuantization(read, where, config);
   config.compressRatios = read.integers("compress_ratios");
   if (!read.failed())
-    readDraft(read, *root, config);
+    readDraft(read, config);
   if (!read.failed())
-    readVision(read, *root, config);
+    readVision(read, config);
   if (!read.failed())
     readRatios(read, config);
   if (!read.failed())

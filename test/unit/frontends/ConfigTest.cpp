@@ -105,6 +105,19 @@ TEST(Config, WithoutYarn) {
   }
 }
 
+TEST(Config, NullIsAbsent) {
+  // No notice either: the fields are known.
+  for (const char *field :
+       {"rope_parameters", "dspark_block_size", "vision_n_layers"}) {
+    SCOPED_TRACE(field);
+    ModelConfig config = expectValue(parse({{field, "null"}}));
+    EXPECT_FALSE(config.draft || config.vision);
+    EXPECT_TRUE(config.notices.empty());
+  }
+  expectValue(
+      parse({{"quantization_config", "{\"weight_block_size\":null}"}}));
+}
+
 TEST(Config, UnknownFieldsAreNoted) {
   ModelConfig config = expectValue(parse({{"zebra", "1"}, {"apple", "{}"}}));
   ASSERT_EQ(config.notices.size(), 2u);
