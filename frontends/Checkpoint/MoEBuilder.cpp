@@ -42,6 +42,20 @@ Value FunctionBuilder::sharedExperts(Value x, const std::string &prefix) {
   return linear(a, p + ".w2", hidden, width, {hidden});
 }
 
+/// One walk over x multiplies both, so that both are read in one way; plain
+/// values may differ in width.
+static void checkOneFormat(Weights &weights, const std::string &prefix,
+                           const LinearWeight &w1, const LinearWeight &w3) {
+  if (!w1.stored || !w3.stored || w1.stored == w3.stored ||
+      (!w1.isQuantised() && !w3.isQuantised()))
+    return;
+  weights.unsupported("w1 and w3 of the experts are stored differently",
+                      "in " + prefix + " w1 is " +
+                          dtypeName(*w1.stored).str() + " and w3 is " +
+                          dtypeName(*w3.stored).str(),
+                      "use a checkpoint that stores both in one format");
+}
+
 Value FunctionBuilder::experts(Value x, const LayerId &id) {
   std::string p = id.prefix + ".ffn.experts";
   int64_t hidden = config.hiddenSize, width = config.moeWidth;
@@ -53,13 +67,7 @@ Value FunctionBuilder::experts(Value x, const LayerId &id) {
   LinearWeight w1 = stack("w1", width, hidden);
   LinearWeight w3 = stack("w3", width, hidden);
   LinearWeight w2 = stack("w2", hidden, width);
-  if (isPublished() && w1.isQuantised() != w3.isQuantised())
-    weights.unsupported(
-        "w1 and w3 of the experts are stored differently",
-        "in " + p +
-            " one is quantised and the other is not, so that they do "
-            "not read the same input in published numerics",
-        "compile with --numerics bf16 or f32");
+  checkOneFormat(weights, p, w1, w3);
   IntegerAttr hiddenBlock;
   if (isPublished() && w2.isQuantised())
     hiddenBlock = builder.getI64IntegerAttr(128);

@@ -155,6 +155,7 @@ LinearWeight Weights::linear(OpBuilder &builder, const std::string &name,
         makeParameter(builder, name + ".weight", {n, k}, DType::BF16, false);
     return result;
   }
+  result.stored = layout->type;
   result.weight = makeParameter(builder, name + ".weight", layout->shape,
                                 layout->type, false);
   if (!layout->scaleShape.empty())
@@ -186,9 +187,11 @@ LinearWeight Weights::stackedLinear(OpBuilder &builder,
       good = false;
     }
   }
-  if (!first || !good)
-    first = Layout{DType::BF16, DType::F8_E8M0, {n, k}, {}};
   LinearWeight result;
+  if (first && good)
+    result.stored = first->type;
+  else
+    first = Layout{DType::BF16, DType::F8_E8M0, {n, k}, {}};
   auto stack = [&](StringRef suffix, DType type, ArrayRef<int64_t> inner) {
     SmallVector<int64_t> shape{count};
     llvm::append_range(shape, inner);

@@ -22,6 +22,8 @@ namespace fathom {
 /// The weight of a linear layer; `scale` is null for plain weights.
 struct LinearWeight {
   mlir::Value weight, scale;
+  /// Nothing: the checkpoint lacks it, and `weight` is a placeholder.
+  std::optional<DType> stored;
   bool isQuantised() const { return static_cast<bool>(scale); }
 };
 

@@ -131,6 +131,12 @@ LogicalResult ExpertsOp::verify() {
       failed(requireWeight(*this, "w2", getW2(), experts, width, inner, "s2",
                            getS2())))
     return failure();
+  // experts_c6
+  Type first = tensorOf(getW1()).getElementType(),
+       third = tensorOf(getW3()).getElementType();
+  if ((getS1() || getS3()) && first != third)
+    return emitOpError() << "operand 'w3' must be stored as 'w1' (" << first
+                         << "), found " << third;
   // experts_c4
   if (failed(requireNumber(*this, "limit", getLimit(), /*positive=*/true)))
     return failure();

@@ -34,7 +34,7 @@ def DSV4_ExpertsOp : DSV4_PureOp<"experts", [AttrSizedOperandSegments, DSV4_Infe
     rounded; with `hidden_block`, a is fake-quantised to e4m3 in such blocks;
     y = w2[e] a, rounded. The result is the sum of the y in ascending expert id,
     f32. "Rounded" is to the element type of x. Weights are stacked: ExFxD,
-    ExFxD, ExDxF in the formats of `linear`, scales likewise.
+    ExFxD, ExDxF in the formats of `linear`, scales likewise; w1 and w3 in one format.
   }];
   let arguments = (ins DSV4_Carrier:$x /* TxD */, RankedTensorOf<[I32]>:$ids, DSV4_F32Tensor:$weights,
                        DSV4_Weight:$w1, Optional<DSV4_Scale>:$s1,

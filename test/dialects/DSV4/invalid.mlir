@@ -1023,6 +1023,22 @@ func.func @experts_c5_block(%a: tensor<?x64xbf16>, %b: tensor<?x2xi32>, %c: tens
 
 // -----
 
+func.func @experts_c6(%a: tensor<?x64xbf16>, %b: tensor<?x2xi32>, %c: tensor<?x2xf32>, %d: tensor<4x32x32xi8>, %e: tensor<4x32x2xf8E8M0FNU>, %f: tensor<4x32x64xf8E4M3FN>, %g: tensor<4x1x1xf8E8M0FNU>, %h: tensor<4x64x32xbf16>) {
+  // expected-error @+1 {{operand 'w3' must be stored as 'w1' ('i8'), found 'f8E4M3FN'}}
+  %0 = dsv4.experts %a, %b, %c, %d, %e, %f, %g, %h {limit = 10.0 : f64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 0>} : (tensor<?x64xbf16>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<4x32x32xi8>, tensor<4x32x2xf8E8M0FNU>, tensor<4x32x64xf8E4M3FN>, tensor<4x1x1xf8E8M0FNU>, tensor<4x64x32xbf16>) -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+func.func @experts_c6_plain(%a: tensor<?x64xbf16>, %b: tensor<?x2xi32>, %c: tensor<?x2xf32>, %d: tensor<4x32x64xbf16>, %e: tensor<4x32x32xi8>, %f: tensor<4x32x2xf8E8M0FNU>, %g: tensor<4x64x32xbf16>) {
+  // expected-error @+1 {{operand 'w3' must be stored as 'w1' ('bf16'), found 'i8'}}
+  %0 = dsv4.experts %a, %b, %c, %d, %e, %f, %g {limit = 10.0 : f64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 1, 1, 1, 0>} : (tensor<?x64xbf16>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<4x32x64xbf16>, tensor<4x32x32xi8>, tensor<4x32x2xf8E8M0FNU>, tensor<4x64x32xbf16>) -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
 func.func @swiglu_c1(%a: tensor<bf16>, %b: tensor<bf16>) {
   // expected-error @+1 {{operand 'g' must have rank at least 1, found 'tensor<bf16>'}}
   %0 = dsv4.swiglu %a, %b {limit = 10.0 : f64} : (tensor<bf16>, tensor<bf16>) -> tensor<bf16>

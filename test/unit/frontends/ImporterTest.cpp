@@ -248,6 +248,32 @@ TEST_F(Import, ExpertsByData) {
               {"stored differently", "experts.5.w2"});
 }
 
+TEST_F(Import, ExpertsWithW1AndW3OfTwoFormats) {
+  ModelConfig fp4 = config();
+  FakeTensors other = tensorsOf(config({{"expert_dtype", "\"fp8\""}}));
+  FakeTensors twoScaled = tensorsOf(fp4), onePlain = tensorsOf(fp4);
+  for (int64_t e = 0; e < fp4.experts; ++e) {
+    std::string p = "layers.2.ffn.experts." + std::to_string(e) + ".w3";
+    for (const char *suffix : {".weight", ".scale"})
+      twoScaled[p + suffix] = other[p + suffix];
+    onePlain[p + ".weight"] = {"BF16", {fp4.moeWidth, fp4.hiddenSize}};
+    onePlain.erase(p + ".scale");
+  }
+  for (Numerics numerics :
+       {Numerics::Published, Numerics::BF16, Numerics::F32}) {
+    expectError(import(fp4, twoScaled, numerics), FailureKind::Unsupported,
+                {"in layers.2.ffn.experts w1 is I8 and w3 is F8_E4M3",
+                 "help: use a checkpoint that stores both in one format"});
+    expectError(import(fp4, onePlain, numerics), FailureKind::Unsupported,
+                {"w1 is I8 and w3 is BF16"});
+  }
+  // What is not there is not stored differently.
+  FakeTensors lacking = tensorsOf(fp4);
+  lacking.erase("layers.2.ffn.experts.5.w3.weight");
+  expectError(import(fp4, lacking, Numerics::Published), FailureKind::BadFile,
+              {"missing: 1 tensor: 'layers.2.ffn.experts.5.w3.weight'"});
+}
+
 TEST_F(Import, Missing) {
   FakeTensors tensors = tensorsOf(config());
   tensors.erase("layers.3.attn.wkv.weight");
