@@ -310,9 +310,8 @@ void checkLegality(FieldReader &read, const ModelConfig &c) {
 /// What `fathomc skeleton` says about configurations that nobody published.
 void readNotice(FieldReader &read, ModelConfig &config) {
   std::string notice = read.text("fathom_notice");
-  std::string safe = quoted(notice);
   if (!notice.empty())
-    config.notices.push_back(safe.substr(1, safe.size() - 2));
+    config.notices.push_back(escaped(notice));
 }
 
 void noteUnknown(const FieldReader &read, ModelConfig &config) {

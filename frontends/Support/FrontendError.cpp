@@ -30,17 +30,17 @@ Error makeError(FailureKind kind, std::string what, std::string where,
                                    std::move(why), std::move(help));
 }
 
-std::string quoted(StringRef name) {
+std::string escaped(StringRef name) {
   constexpr size_t kLongest = 160;
   std::string text;
   raw_string_ostream os(text);
-  os << '\'';
   printEscapedString(name.take_front(kLongest), os);
   if (name.size() > kLongest)
     os << "...";
-  os << '\'';
   return text;
 }
+
+std::string quoted(StringRef name) { return "'" + escaped(name) + "'"; }
 
 std::string countedList(uint64_t count, ArrayRef<std::string> firstNames,
                         StringRef noun) {

@@ -55,8 +55,10 @@ private:
 llvm::Error makeError(FailureKind kind, std::string what, std::string where,
                       std::string why, std::string help);
 
-/// 'NAME' with control and non-ASCII bytes escaped and long names shortened,
-/// so that a hostile file cannot write to the terminal through a message.
+/// A name with control and non-ASCII bytes escaped and long names shortened, so
+/// that a hostile file cannot write to the terminal through what we print.
+std::string escaped(llvm::StringRef name);
+/// The same as 'NAME'.
 std::string quoted(llvm::StringRef name);
 
 /// "3 tensors: a, b, c" with at most ten names and "and N more".

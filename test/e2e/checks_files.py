@@ -292,6 +292,26 @@ def one_missing(env):
     expect(env, directory, 5, words=["norm.weight", "strange.weight"])
 
 
+@check("bad-file/names-do-not-reach-the-terminal")
+def hostile_name(env):
+    """A surplus tensor of a draft layer, which `explain` lists."""
+    directory = copy_checkpoint(env)
+    name = "mtp.\x1b]0;title\x07\x1b[2J"
+
+    def add(header):
+        header[name] = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+
+    edit(directory, add)
+    index = os.path.join(directory, "model.safetensors.index.json")
+    content = json.load(open(index))
+    content["weight_map"][name] = os.path.basename(weights_file(directory))
+    replace(index, json.dumps(content).encode())
+    done = env.run("fathomc", "explain", directory, check=True)
+    require("title" in done.out, "the tensor is not listed")
+    for text in (done.out, done.err):
+        require("\x1b" not in text and "\x07" not in text, repr(text[-300:]))
+
+
 @check("bad-file/pipe-does-not-hang")
 def pipe(env):
     directory = copy_checkpoint(env)

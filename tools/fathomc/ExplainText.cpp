@@ -3,6 +3,7 @@
 // fathomc explain as text and as JSON.
 #include "tools/fathomc/Explain.h"
 
+#include "frontends/Support/FrontendError.h"
 #include "runtime/format/MemoryPlan.h"
 
 #include "llvm/Support/FormatVariadic.h"
@@ -88,15 +89,15 @@ static void printTensors(const Explanation &what, raw_ostream &os) {
   os << "\nWhere each tensor went: kernels of a decoded token or of MTP that "
         "read it\n\n";
   for (const TensorGroup &group : what.tensors)
-    os << formatv("{0,-46} {1,6} x {2,-26} {3,9}  {4}\n", group.pattern,
-                  group.count, group.type, inUnits(group.bytes),
-                  joined(group.kernels, 1));
+    os << formatv("{0,-46} {1,6} x {2,-26} {3,9}  {4}\n",
+                  escaped(group.pattern), group.count, group.type,
+                  inUnits(group.bytes), joined(group.kernels, 1));
   if (what.leftOut.empty())
     return;
   os << "\nLeft out\n\n";
   for (const TensorGroup &group : what.leftOut)
-    os << formatv("{0,-46} {1,6} x {2,-26} {3,9}\n", group.pattern, group.count,
-                  group.type, inUnits(group.bytes));
+    os << formatv("{0,-46} {1,6} x {2,-26} {3,9}\n", escaped(group.pattern),
+                  group.count, group.type, inUnits(group.bytes));
 }
 
 void printExplanation(const Explanation &what, raw_ostream &os) {
