@@ -21,6 +21,9 @@ namespace {
 constexpr int64_t kMaxWidth = int64_t(1) << 24;
 constexpr int64_t kMaxCount = int64_t(1) << 16;
 constexpr int64_t kMaxLayers = 4096;
+// Fourteen times as many tensors as the largest published model has: their
+// names alone take memory.
+constexpr int64_t kMaxTensors = int64_t(1) << 21;
 constexpr int64_t kMaxToken = (int64_t(1) << 31) - 1;
 // A position must be exact in f32 and fit 32 bits (rope angles).
 constexpr int64_t kMaxPositions = int64_t(1) << 24;
@@ -299,6 +302,13 @@ void checkLegality(FieldReader &read, const ModelConfig &c) {
   rule(c.expertsPerToken <= c.experts, "num_experts_per_tok", c.expertsPerToken,
        "it must be at most n_routed_experts (" + std::to_string(c.experts) +
            ")");
+  // Six for an expert, and what else a layer has, which is about this many.
+  int64_t layers = c.layers + c.mtpLayers + (c.draft ? c.draft->layers : 0),
+          tensors = layers * (6 * c.experts + 40);
+  rule(tensors <= kMaxTensors, "n_routed_experts", c.experts,
+       "with " + std::to_string(layers) + " layers that makes about " +
+           std::to_string(tensors) + " tensors, and at most " +
+           std::to_string(kMaxTensors) + " are taken");
   if (c.expertDtype == "fp4") {
     std::string text = "it must be a multiple of 32 for FP4 experts (a scale "
                        "per 32 elements)";

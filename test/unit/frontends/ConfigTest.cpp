@@ -184,6 +184,25 @@ TEST(Config, Legality) {
   expectUnsupported({{"rope_theta", "1"}}, {"rope_theta", "more than"});
 }
 
+TEST(Config, NumberOfTensors) {
+  // Each alone is within its bounds.
+  std::string ratios = "[0";
+  for (int layer = 1; layer < 4097; ++layer)
+    ratios += ",0";
+  ratios += "]";
+  expectUnsupported({{"num_hidden_layers", "4096"},
+                     {"compress_ratios", ratios},
+                     {"n_routed_experts", "65536"}},
+                    {"n_routed_experts = 65536", "4097 layers", "2097152"});
+  // Draft layers are as many as there are further ratios.
+  expectUnsupported({{"compress_ratios", ratios},
+                     {"n_routed_experts", "100"},
+                     {"dspark_block_size", "1"},
+                     {"dspark_markov_rank", "4"},
+                     {"dspark_target_layer_ids", "[1]"}},
+                    {"4097 layers"});
+}
+
 TEST(Config, RopeScaling) {
   auto with = [](const std::string &text) {
     return Fields{{"rope_scaling", text}};
