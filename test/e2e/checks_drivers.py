@@ -2,6 +2,9 @@
 """The emulated driver: a device with memory of its own, graphs and streams,
 for which the CPU stands in. What is checked of the host's driver elsewhere is
 checked of it again, with the same checks; what it adds is checked here."""
+import argparse
+import importlib.machinery
+import importlib.util
 import itertools
 import json
 import os
@@ -132,7 +135,7 @@ def same_bits(env):
 
 
 def gpu_check(env, *arguments, variables=None):
-    """tools/gpu-check, on packages that are kept for this fathomc."""
+    """tools/gpu-check, on checkpoints that are kept for this fathomc."""
     work = os.path.join(env.packages, "gpu-check")
     report = env.temporary("report")
     done = subprocess.run(
@@ -192,6 +195,32 @@ def script(env):
     require(done.returncode == 3 and "no NVIDIA GPU" in done.stderr
             and not os.path.exists(report + ".md"), done.stderr)
     return f"{len(kernels)} kernels"
+
+
+@check("gpu-check/its-own-packages")
+def own_packages(env):
+    """Each model has a package of this run, whatever its folder is called and
+    whatever an earlier run left."""
+    path = os.path.join(harness.TEST, "..", "tools", "gpu-check")
+    loader = importlib.machinery.SourceFileLoader("gpu_check_script", path)
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    script = importlib.util.module_from_spec(spec)
+    loader.exec_module(script)
+    options = argparse.Namespace(work=env.temporary("work"), driver="emulated")
+    compiled = []
+    for _ in range(2):
+        run = script.Check(options)
+        run.run = lambda tool, command, model, o, path, *more: (
+            compiled.append((model, path)), os.makedirs(path, exist_ok=True))
+        for model in ("/a/model/", "/b/model/", "/a/model"):
+            run.package(model, "bf16")
+    models, paths = zip(*compiled)
+    require(models == ("/a/model/", "/b/model/") * 2, compiled)
+    require(len(set(paths)) == 2, compiled)
+    config = env.config("window")
+    one = run.make(config, "window")
+    require(run.make(dict(config, rms_norm_eps=1e-5), "window") != one
+            and run.make(config, "window") == one, one)
 
 
 @check("gpu-check/narrow-sums")
