@@ -9,6 +9,7 @@
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
 
 #include <cerrno>
@@ -133,6 +134,13 @@ Expected<std::string> relativeToPackage(StringRef directory,
     sys::path::append(relative, "..");
   for (; b != bEnd; ++b)
     sys::path::append(relative, *b);
+  if (!json::isUTF8(relative))
+    return makeError(FailureKind::Unsupported,
+                     "the path of the checkpoint cannot be written down",
+                     quoted(relative),
+                     "a manifest is UTF-8, which this path is not",
+                     "rename the directory, or name a link to it in a place "
+                     "whose path is UTF-8");
   return relative.empty() ? "." : relative.str().str();
 }
 

@@ -384,6 +384,38 @@ def usage(env):
     require("Examples" in help_ and "--max-context" in help_, "poor --help")
 
 
+@check("usage/onnx")
+def onnx(env):
+    """Neither a file nor a folder of one is read; beside weights it is no
+    matter."""
+    folder = env.temporary("exported")
+    os.makedirs(folder)
+    open(os.path.join(folder, "config.json"), "w").write("{}")
+    model = os.path.join(folder, "model.onnx")
+    open(model, "w").write("")
+    for path in (model, folder):
+        for command in (["plan", path], ["explain", path],
+                        ["compile", path, "-o", env.temporary("o.fathom")]):
+            done = env.run("fathomc", *command)
+            require(done.returncode == 3 and "ONNX" in done.err
+                    and "help:" in done.err,
+                    f"{command}: {done.returncode}: {done.err}")
+    directory = copy_checkpoint(env)
+    open(os.path.join(directory, "model.onnx"), "w").write("")
+    env.run("fathomc", "compile", directory, "--stop-after", "import", "-o",
+            os.devnull, check=True)
+
+
+@check("usage/golden-is-checked-first")
+def golden_first(env):
+    dump, text = env.temporary("dump"), env.temporary("golden.npz")
+    open(text, "w").write("no archive")
+    for golden in (text, env.temporary("absent.npz")):
+        expect(env, NANO, 5, words=[golden],
+               more=["--golden", golden, "--dump-ir", dump])
+        require(not os.path.exists(dump), "it was told after the import")
+
+
 @check("usage/fathom")
 def usage_fathom(env):
     package = env.package(NANO, "bf16")
@@ -517,6 +549,17 @@ def replaces(env):
     require(env.compile(broken, package, check=False).returncode == 5, "code")
     require(open(os.path.join(package, "manifest.json")).read() == after,
             "a failed compile touched the package")
+
+
+@check("place/path-that-is-not-utf-8")
+def not_utf8(env):
+    """The manifest could not say where the weights are: told before the work."""
+    directory = env.temporary("caf") + os.fsdecode(b"\xe9")
+    os.rename(copy_checkpoint(env), directory)
+    dump = env.temporary("dump")
+    expect(env, directory, 3, words=["UTF-8", "caf\\E9"],
+           more=["--dump-ir", dump])
+    require(os.listdir(dump) == ["import.mlir"], f"it went on: {dump}")
 
 
 def file_limit(size):

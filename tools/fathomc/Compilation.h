@@ -6,6 +6,7 @@
 #ifndef FATHOM_TOOLS_FATHOMC_COMPILATION_H
 #define FATHOM_TOOLS_FATHOMC_COMPILATION_H
 
+#include "codegen/Common/PackageWriter.h"
 #include "frontends/Checkpoint/Safetensors.h"
 #include "frontends/Config/ModelConfig.h"
 #include "runtime/format/Manifest.h"
@@ -22,9 +23,13 @@ public:
 
   bool chooseTarget();
   bool chooseFusions();
+  /// Checks where the package goes and reads what travels with it.
+  bool prepareWriting();
   /// Reads the checkpoint, or makes that of a preset in memory, into a module
   /// of dsv4.
   bool import();
+  /// Where the package will find the checkpoint.
+  bool placeCheckpoint();
   bool fuse();
   /// To tile, with memory planned and launches recorded in the manifest.
   bool lower();
@@ -68,6 +73,7 @@ private:
   const TargetBackend *host = nullptr;
   TargetOptions hostOptions;
   std::vector<CompiledLibrary> libraries;
+  std::vector<PackageFile> moreFiles;
 };
 
 } // namespace fathom

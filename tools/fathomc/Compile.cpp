@@ -128,8 +128,32 @@ bool Compilation::chooseFusions() {
   return true;
 }
 
+/// Whether `path` is an ONNX model, or a folder of one without weights that are
+/// read here.
+static bool isOnnx(StringRef path) {
+  if (!sys::fs::is_directory(path))
+    return path.ends_with_insensitive(".onnx");
+  bool onnx = false;
+  std::error_code error;
+  for (sys::fs::directory_iterator at(path, error), end; !error && at != end;
+       at.increment(error)) {
+    if (StringRef(at->path()).ends_with(".safetensors"))
+      return false;
+    onnx |= StringRef(at->path()).ends_with_insensitive(".onnx");
+  }
+  return onnx;
+}
+
 bool Compilation::openSource() {
   if (options.preset.empty()) {
+    if (isOnnx(options.checkpoint))
+      return fail(makeError(FailureKind::Unsupported,
+                            "ONNX models are not supported",
+                            quoted(options.checkpoint),
+                            "what is read is config.json and *.safetensors, as "
+                            "published",
+                            "give the directory of the checkpoint that the "
+                            "model was made of"));
     Expected<ModelConfig> loaded = loadModelConfig(options.checkpoint);
     if (!loaded)
       return fail(loaded.takeError());
@@ -397,26 +421,35 @@ bool Compilation::choosePromptProfile() {
   return true;
 }
 
-bool Compilation::write() {
-  progress.begin("package");
+bool Compilation::prepareWriting() {
+  if (Error error = checkPackageDestination(options.output))
+    return fail(std::move(error));
+  if (options.golden.empty())
+    return true;
+  Expected<std::string> golden = readTextFile(options.golden, 16 << 20);
+  if (!golden)
+    return fail(golden.takeError());
+  if (!StringRef(*golden).starts_with("PK"))
+    return fail(makeError(FailureKind::BadFile, "no numpy archive",
+                          quoted(options.golden), "it is no zip file",
+                          "write it with numpy.savez_compressed"));
+  moreFiles.emplace_back("golden.npz", std::move(*golden));
+  return true;
+}
+
+bool Compilation::placeCheckpoint() {
   Expected<std::string> directory =
       relativeToPackage(options.checkpoint, options.output);
   if (!directory)
     return fail(directory.takeError());
-  manifest.checkpointDirectory = *directory;
-  std::vector<PackageFile> more;
-  if (!options.golden.empty()) {
-    Expected<std::string> golden = readTextFile(options.golden, 16 << 20);
-    if (!golden)
-      return fail(golden.takeError());
-    if (!StringRef(*golden).starts_with("PK"))
-      return fail(makeError(FailureKind::BadFile, "no numpy archive",
-                            quoted(options.golden), "it is no zip file",
-                            "write it with numpy.savez_compressed"));
-    more.emplace_back("golden.npz", std::move(*golden));
-  }
+  manifest.checkpointDirectory = std::move(*directory);
+  return true;
+}
+
+bool Compilation::write() {
+  progress.begin("package");
   Expected<uint64_t> bytes = writePackage(options.output, manifest, libraries,
-                                          options.checkpoint, more);
+                                          options.checkpoint, moreFiles);
   if (!bytes)
     return fail(bytes.takeError());
   progress.end(formatv("{0}, {1:F1} MB", options.output, *bytes / 1e6).str());
@@ -440,11 +473,11 @@ bool Compilation::measureScratch(uint64_t &bytes) {
 }
 
 static int compileCheckpoint(Compilation &run) {
-  // Told at once, not after the work.
-  if (run.options.stopAfter == Phase::All)
-    if (Error error = checkPackageDestination(run.options.output))
-      return run.fail(std::move(error)), run.code;
-  if (run.import() && run.fuse() && run.lower() && run.generate())
+  // What is wrong with places and files is told at once, not after the work.
+  bool writes = run.options.stopAfter == Phase::All;
+  if ((!writes || run.prepareWriting()) && run.import() &&
+      (!writes || run.placeCheckpoint()) && run.fuse() && run.lower() &&
+      run.generate())
     run.write();
   return run.code;
 }
