@@ -3,23 +3,18 @@
 
 #include "frontends/Support/FrontendError.h"
 #include "frontends/Support/InputFile.h"
+#include "frontends/Support/OutputDirectory.h"
 #include "runtime/format/ManifestJson.h"
 #include "runtime/format/Version.h"
 
-#include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/SmallString.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <fcntl.h>
 #include <future>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <optional>
 
 using namespace llvm;
 
@@ -58,64 +53,7 @@ void describeModel(dsv4::ModelAttr model, StringRef architecture,
                      model.getMaxStepTokens()};
 }
 
-//===-- Paths ------------------------------------------------------------===//
-
-/// An error of the operating system: no space and no permission are the
-/// machine's refusals, everything else is a failure.
-static Error systemError(std::string what, StringRef where, int error) {
-  std::string why = std::strerror(error), help;
-  FailureKind kind = FailureKind::Failed;
-  switch (error) {
-  case ENOSPC:
-  case EDQUOT:
-  case EFBIG:
-    kind = FailureKind::Resources;
-    help = "free some space or choose another place with -o";
-    break;
-  case EACCES:
-  case EPERM:
-  case EROFS:
-    kind = FailureKind::Resources;
-    help = "choose a place that you may write to with -o";
-    break;
-  case ENOENT:
-  case ENOTDIR:
-    kind = FailureKind::Failed;
-    help = "create the directory first, or correct the path";
-    break;
-  default:
-    help = "check the path and the disk";
-  }
-  return makeError(kind, std::move(what), quoted(where), std::move(why),
-                   std::move(help));
-}
-
-/// Absolute, without a slash at the end.
-static SmallString<256> absolutePath(StringRef path) {
-  SmallString<256> full(path);
-  sys::fs::make_absolute(full);
-  sys::path::remove_dots(full, /*remove_dot_dot=*/false);
-  while (full.size() > 1 && full.ends_with("/"))
-    full.pop_back();
-  return full;
-}
-
-/// The real path of what holds `path`, plus its own name.
-static Expected<SmallString<256>> realParent(StringRef path) {
-  SmallString<256> full = absolutePath(path), real;
-  StringRef name = sys::path::filename(full);
-  if (name == "." || name == ".." || full == "/") {
-    if (std::error_code error = sys::fs::real_path(full, real))
-      return systemError("cannot resolve a path", path, error.value());
-    return real;
-  }
-  if (std::error_code error =
-          sys::fs::real_path(sys::path::parent_path(full), real))
-    return systemError("cannot resolve a path", sys::path::parent_path(full),
-                       error.value());
-  sys::path::append(real, name);
-  return real;
-}
+//===-- Places -----------------------------------------------------------===//
 
 Expected<std::string> relativeToPackage(StringRef directory,
                                         StringRef package) {
@@ -144,100 +82,77 @@ Expected<std::string> relativeToPackage(StringRef directory,
   return relative.empty() ? "." : relative.str().str();
 }
 
-/// Whether there is a directory that is empty or holds a package.
-static bool mayReplace(const std::string &path) {
-  struct stat status;
-  if (lstat(path.c_str(), &status) != 0)
-    return true;
-  if (!S_ISDIR(status.st_mode))
+/// Of what tells a package: all else, which may be much, is not kept.
+static nlohmann::json parseOutline(const std::string &text) {
+  using nlohmann::json;
+  auto keep = [](int depth, json::parse_event_t event, json &key) {
+    if (depth != 1 || event != json::parse_event_t::key)
+      return true;
+    for (const char *name :
+         {"format", "major", "producer", "libraries", "extraFiles"})
+      if (key == name)
+        return true;
     return false;
-  SmallString<256> manifest(StringRef{path});
-  sys::path::append(manifest, "manifest.json");
-  if (sys::fs::is_regular_file(manifest))
-    return true;
+  };
+  if (!format::detail::checkJsonText(text).empty())
+    return json();
+  return json::parse(text, keep, /*allow_exceptions=*/false);
+}
+
+static std::string textOf(const nlohmann::json &value) {
+  return value.is_string() ? value.get<std::string>() : "";
+}
+
+/// `key` of an object; null if there is none, and of what is no object.
+static nlohmann::json fieldOf(const nlohmann::json &object, const char *key) {
+  auto at = object.find(key);
+  return at == object.end() ? nlohmann::json() : *at;
+}
+
+/// What a package of this manifest, of whatever version, holds: the first parts
+/// of names. Nothing where it is not a package's.
+static std::optional<StringSet<>> entriesOf(const nlohmann::json &manifest) {
+  if (textOf(fieldOf(manifest, "format")) != "fathom-package" ||
+      !fieldOf(manifest, "major").is_number_integer() ||
+      !fieldOf(manifest, "producer").is_string())
+    return std::nullopt;
+  StringSet<> names;
+  names.insert("manifest.json");
+  auto add = [&](const std::string &file) {
+    names.insert(StringRef(file).split('/').first);
+  };
+  for (const nlohmann::json &library : fieldOf(manifest, "libraries"))
+    add(textOf(fieldOf(library, "file")));
+  for (const nlohmann::json &file : fieldOf(manifest, "extraFiles"))
+    add(textOf(file));
+  return names;
+}
+
+/// See FindForeign.
+static std::string foreignInPackage(StringRef directory) {
+  SmallString<256> path(directory);
+  sys::path::append(path, "manifest.json");
+  Expected<std::string> text = readTextFile(path, format::detail::kMaxText);
+  if (!text) {
+    consumeError(text.takeError());
+    return "it has no manifest.json that can be read";
+  }
+  std::optional<StringSet<>> ours = entriesOf(parseOutline(*text));
+  if (!ours)
+    return "its manifest.json is not a package's";
   std::error_code error;
-  sys::fs::directory_iterator first(path, error), end;
-  return !error && first == end;
+  for (sys::fs::directory_iterator at(directory, error), end;
+       !error && at != end; at.increment(error))
+    if (StringRef name = sys::path::filename(at->path()); !ours->contains(name))
+      return "its manifest.json does not name " + quoted(name);
+  return error ? error.message() : "";
 }
 
 Error checkPackageDestination(StringRef package) {
-  Expected<SmallString<256>> path = realParent(package);
-  if (!path)
-    return path.takeError();
-  StringRef parent = sys::path::parent_path(*path);
-  if (parent.empty())
-    return makeError(FailureKind::Failed, "cannot write the package",
-                     quoted(package), "this is the root directory",
-                     "name a directory to create, such as model.fathom");
-  if (access(parent.str().c_str(), W_OK | X_OK) != 0)
-    return systemError("cannot write the package", package, errno);
-  if (!mayReplace(path->str().str()))
-    return makeError(FailureKind::Failed, "will not replace what is there",
-                     quoted(package),
-                     "it is neither a Fathom package nor an empty directory",
-                     "remove it yourself, or choose another name with -o");
-  return Error::success();
+  return checkDestination(package, "package", foreignInPackage);
 }
 
 //===-- Writing ----------------------------------------------------------===//
-
-static Error writeFile(const Twine &directory, StringRef name,
-                       StringRef bytes) {
-  SmallString<256> path;
-  directory.toVector(path);
-  sys::path::append(path, name);
-  int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (fd < 0)
-    return systemError("cannot create a file of the package", path, errno);
-  const char *next = bytes.data();
-  size_t left = bytes.size();
-  int error = 0;
-  while (left && !error) {
-    ssize_t n = write(fd, next, std::min<size_t>(left, size_t(1) << 30));
-    if (n < 0 && errno != EINTR)
-      error = errno;
-    if (n > 0) {
-      next += n;
-      left -= n;
-    }
-  }
-  // Some file systems report a full disk only here.
-  if (!error && fsync(fd) != 0 && errno != EINVAL && errno != EROFS)
-    error = errno;
-  if (close(fd) != 0 && !error)
-    error = errno;
-  if (error)
-    return systemError("cannot write a file of the package", path, error);
-  return Error::success();
-}
-
-/// Takes the place of `destination`, which may be a package. Where the system
-/// can exchange two names there is no moment without a package; elsewhere the
-/// old one steps aside first and comes back if the new one cannot take over.
-static Error takePlace(const std::string &ready,
-                       const std::string &destination) {
-  if (rename(ready.c_str(), destination.c_str()) == 0)
-    return Error::success(); // nothing there, or an empty directory
-  if (errno != ENOTEMPTY && errno != EEXIST)
-    return systemError("cannot put the package in its place", destination,
-                       errno);
-#if defined(SYS_renameat2)
-  constexpr unsigned kExchange = 2;
-  if (syscall(SYS_renameat2, AT_FDCWD, ready.c_str(), AT_FDCWD,
-              destination.c_str(), kExchange) == 0)
-    return Error::success(); // the caller removes what is now `ready`
-#endif
-  const std::string aside = ready + ".old";
-  if (rename(destination.c_str(), aside.c_str()) != 0)
-    return systemError("cannot replace the package", destination, errno);
-  if (rename(ready.c_str(), destination.c_str()) != 0) {
-    int error = errno;
-    (void)rename(aside.c_str(), destination.c_str());
-    return systemError("cannot replace the package", destination, error);
-  }
-  sys::fs::remove_directories(aside);
-  return Error::success();
-}
 
 /// Small files of the checkpoint, read whole: name and text.
 static Expected<std::vector<PackageFile>> readExtraFiles(StringRef checkpoint) {
@@ -285,39 +200,18 @@ Expected<uint64_t> writePackage(StringRef package, format::Manifest manifest,
   std::future<std::string> problem =
       std::async(std::launch::async, [&text] { return selfCheck(text); });
 
-  if (Error error = checkPackageDestination(package))
-    return std::move(error);
-  Expected<SmallString<256>> destination = realParent(package);
-  if (!destination)
-    return destination.takeError();
-  SmallString<256> hidden(sys::path::parent_path(*destination));
-  sys::path::append(hidden, "." + sys::path::filename(*destination) +
-                                ".writing-XXXXXX");
-  std::string ready = hidden.str().str();
-  if (!mkdtemp(ready.data()))
-    return systemError("cannot create a directory beside the package", package,
-                       errno);
-  scope_exit cleanUp([&] { sys::fs::remove_directories(ready); });
-  // mkdtemp gives 0700; a package is as readable as any directory.
-  mode_t mask = umask(0);
-  umask(mask);
-  if (chmod(ready.c_str(), 0777 & ~mask) != 0)
-    return systemError("cannot write the package", ready, errno);
-
+  Expected<OutputDirectory> directory =
+      OutputDirectory::create(package, "package", foreignInPackage);
+  if (!directory)
+    return directory.takeError();
   uint64_t total = 0;
   auto put = [&](StringRef name, StringRef bytes) {
     total += bytes.size();
-    return writeFile(ready, name, bytes);
+    return directory->write(name, bytes);
   };
-  for (const CompiledLibrary &library : libraries) {
-    SmallString<256> folder(ready);
-    sys::path::append(folder, sys::path::parent_path(library.about.file));
-    if (std::error_code error = sys::fs::create_directories(folder))
-      return systemError("cannot create a folder of the package", folder,
-                         error.value());
+  for (const CompiledLibrary &library : libraries)
     if (Error error = put(library.about.file, library.bytes))
       return std::move(error);
-  }
   for (const auto &file : *extra)
     if (Error error = put(file.first, file.second))
       return std::move(error);
@@ -327,7 +221,7 @@ Expected<uint64_t> writePackage(StringRef package, format::Manifest manifest,
     return makeError(FailureKind::Failed, "the manifest is not well formed",
                      "package writer", std::move(why),
                      "this is a bug in Fathom; please report it");
-  if (Error error = takePlace(ready, destination->str().str()))
+  if (Error error = directory->finish())
     return std::move(error);
   return total;
 }

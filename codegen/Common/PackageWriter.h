@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Puts a package together and writes it: everything goes into a hidden
-// directory beside the destination, which then takes its place in one rename,
-// so that there is never half a package. Equal inputs give equal bytes: no
-// times, no absolute paths.
+// Puts a package together and writes it as a whole (OutputDirectory.h). Equal
+// inputs give equal bytes: no times, no absolute paths.
 #ifndef FATHOM_CODEGEN_COMMON_PACKAGEWRITER_H
 #define FATHOM_CODEGEN_COMMON_PACKAGEWRITER_H
 
@@ -24,9 +22,8 @@ void describeModel(dsv4::ModelAttr model, llvm::StringRef architecture,
 llvm::Expected<std::string> relativeToPackage(llvm::StringRef directory,
                                               llvm::StringRef package);
 
-/// Fails early, before minutes of work, where writing `package` cannot succeed:
-/// no such parent directory, no permission, or something there that is not a
-/// package and must not be replaced.
+/// See checkDestination: a package may be replaced, of any version, if its
+/// manifest names all that the directory holds.
 llvm::Error checkPackageDestination(llvm::StringRef package);
 
 /// A file of a package beside manifest and code: name and bytes.

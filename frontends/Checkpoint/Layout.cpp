@@ -186,7 +186,7 @@ void LayoutBuilder::vision() {
 }
 
 void LayoutBuilder::endFile() {
-  std::string json = "{\"__metadata__\":{\"format\":\"pt\"}";
+  std::string json = kSkeletonHeader.str();
   raw_string_ostream os(json);
   uint64_t offset = 0;
   for (size_t i = first; i < out.tensors.size(); ++i) {

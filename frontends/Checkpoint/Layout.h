@@ -11,6 +11,11 @@
 
 namespace fathom {
 
+/// How the header of each file of a skeleton begins: it is known again, and
+/// nothing else is taken for one.
+constexpr llvm::StringLiteral kSkeletonHeader =
+    "{\"__metadata__\":{\"format\":\"pt\",\"fathom\":\"skeleton\"}";
+
 /// A checkpoint that is all headers: files[i] has the 8 length bytes and the
 /// header in headers[i]; its data is whatever a hole in a file reads as.
 struct Skeleton {
@@ -26,8 +31,8 @@ struct Skeleton {
 /// a layer, one for the head; the vision tower lies with the embedding.
 Skeleton layoutOf(const ModelConfig &config);
 
-/// Writes files (sparse), the index, and `configText` as config.json into a
-/// directory that is made; files of these names are replaced.
+/// Writes files (sparse), the index, and `configText` as config.json as a whole
+/// (OutputDirectory.h); another skeleton is replaced, weights are not.
 llvm::Error writeSkeleton(const Skeleton &skeleton, llvm::StringRef configText,
                           llvm::StringRef directory);
 

@@ -2,45 +2,57 @@
 #include "frontends/Checkpoint/Layout.h"
 
 #include "frontends/Support/FrontendError.h"
+#include "frontends/Support/InputFile.h"
+#include "frontends/Support/OutputDirectory.h"
 
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace llvm;
 
 namespace fathom {
 
-static Error refused(StringRef path, std::error_code error) {
-  return makeError(FailureKind::Resources, "cannot write the skeleton",
-                   quoted(path), error.message(),
-                   "choose a place on a file system that keeps holes in files, "
-                   "with room for the headers");
+static constexpr StringLiteral kConfig = "config.json",
+                               kIndex = "model.safetensors.index.json";
+
+/// Whether a file's header says that holes follow: real weights have another.
+static bool isSkeletonFile(StringRef path) {
+  constexpr size_t kLength = 8; // of the header, in front of it
+  Expected<InputFile> file = InputFile::open(path);
+  if (!file || file->size() < kLength + kSkeletonHeader.size()) {
+    consumeError(file.takeError());
+    return false;
+  }
+  std::string begin(kSkeletonHeader.size(), '\0');
+  MutableArrayRef<uint8_t> bytes(reinterpret_cast<uint8_t *>(begin.data()),
+                                 begin.size());
+  if (Error error = file->read(kLength, bytes)) {
+    consumeError(std::move(error));
+    return false;
+  }
+  return begin == kSkeletonHeader;
 }
 
-/// `text`, then a hole up to `bytes`.
-static Error writeFile(const std::string &path, StringRef text,
-                       uint64_t bytes) {
-  int fd = -1;
-  if (std::error_code error = sys::fs::openFileForWrite(path, fd))
-    return refused(path, error);
-  raw_fd_ostream os(fd, /*shouldClose=*/true);
-  os << text;
-  os.flush();
-  std::error_code error = os.error();
-  os.clear_error();
-  if (!error && bytes > text.size())
-    error = sys::fs::resize_file(fd, bytes);
-  return error ? refused(path, error) : Error::success();
+/// See FindForeign.
+static std::string foreignInSkeleton(StringRef directory) {
+  std::error_code error;
+  bool isSkeleton = false;
+  for (sys::fs::directory_iterator at(directory, error), end;
+       !error && at != end; at.increment(error)) {
+    StringRef name = sys::path::filename(at->path());
+    if (name == kConfig || name == kIndex)
+      continue;
+    if (!name.ends_with(".safetensors") || !isSkeletonFile(at->path()))
+      return quoted(name) + " was not written as part of one";
+    isSkeleton = true;
+  }
+  if (error)
+    return error.message();
+  return isSkeleton ? "" : "it has no file of one";
 }
 
-Error writeSkeleton(const Skeleton &skeleton, StringRef configText,
-                    StringRef directory) {
-  if (std::error_code error = sys::fs::create_directories(directory))
-    return refused(directory, error);
-  std::string root = directory.str() + "/";
-  for (auto [file, header] : zip(skeleton.files, skeleton.headers))
-    if (Error error = writeFile(root + file.name, header, file.bytes))
-      return error;
+static std::string indexOf(const Skeleton &skeleton) {
   std::string index;
   raw_string_ostream os(index);
   os << "{\n \"metadata\": {\"total_size\": " << skeleton.dataBytes()
@@ -52,10 +64,23 @@ Error writeSkeleton(const Skeleton &skeleton, StringRef configText,
     separator = ",\n";
   }
   os << "\n }\n}\n";
-  if (Error error =
-          writeFile(root + "model.safetensors.index.json", index, 0))
+  return index;
+}
+
+Error writeSkeleton(const Skeleton &skeleton, StringRef configText,
+                    StringRef directory) {
+  Expected<OutputDirectory> output =
+      OutputDirectory::create(directory, "skeleton", foreignInSkeleton);
+  if (!output)
+    return output.takeError();
+  for (auto [file, header] : zip(skeleton.files, skeleton.headers))
+    if (Error error = output->write(file.name, header, file.bytes))
+      return error;
+  if (Error error = output->write(kIndex, indexOf(skeleton)))
     return error;
-  return writeFile(root + "config.json", configText, 0);
+  if (Error error = output->write(kConfig, configText))
+    return error;
+  return output->finish();
 }
 
 } // namespace fathom

@@ -524,6 +524,29 @@ def foreign(env):
     done = env.compile(checkpoint, folder, check=False)
     require(done.returncode == 1 and os.listdir(folder) == ["letter.txt"],
             f"a foreign directory was touched (exit {done.returncode})")
+    # Others have files of that name, too.
+    folder = env.temporary("site")
+    os.makedirs(os.path.join(folder, "js"))
+    open(os.path.join(folder, "manifest.json"), "w").write(
+        '{"name": "my web app"}')
+    done = env.compile(checkpoint, folder, check=False)
+    require(done.returncode == 1 and "not a package's" in done.err
+            and os.path.isdir(os.path.join(folder, "js")),
+            f"a web site was replaced (exit {done.returncode}): {done.err}")
+    # A package of another version is one, until somebody puts his own into it.
+    manifest = {"format": "fathom-package", "major": 1, "minor": 0,
+                "producer": "fathom 0.0.1", "extraFiles": ["config.json"],
+                "libraries": [{"file": "device/sm_90/a.cubin"}]}
+    old = env.temporary("old.fathom")
+    os.makedirs(os.path.join(old, "device"))
+    json.dump(manifest, open(os.path.join(old, "manifest.json"), "w"))
+    for name in ("config.json", "notes.txt"):
+        open(os.path.join(old, name), "w").write("{}")
+    done = env.compile(checkpoint, old, check=False)
+    require(done.returncode == 1 and "'notes.txt'" in done.err
+            and os.path.exists(os.path.join(old, "notes.txt")), done.err)
+    os.remove(os.path.join(old, "notes.txt"))
+    env.compile(checkpoint, old)
     path = env.temporary("file")
     open(path, "w").write("x")
     done = env.compile(checkpoint, path, check=False)
@@ -549,6 +572,38 @@ def replaces(env):
     require(env.compile(broken, package, check=False).returncode == 5, "code")
     require(open(os.path.join(package, "manifest.json")).read() == after,
             "a failed compile touched the package")
+
+
+@check("place/skeletons-keep-weights")
+def skeletons(env):
+    """What is there is no skeleton, or there is no room: all is as before."""
+    command = ["skeleton", "--config", os.path.join(NANO, "config.json"), "-q",
+               "-o"]
+    directory = env.temporary("weights")
+    shutil.copytree(env.checkpoint("window"), directory)
+    before = {name: os.stat(os.path.join(directory, name)).st_size
+              for name in os.listdir(directory)}
+    done = env.run("fathomc", *command, directory)
+    require(done.returncode == 1 and "will not replace" in done.err
+            and "help:" in done.err, f"{done.returncode}: {done.err}")
+    require(before == {name: os.stat(os.path.join(directory, name)).st_size
+                       for name in os.listdir(directory)}, "files changed")
+    folder = env.temporary("full")
+    os.makedirs(folder)
+    done = env.run("fathomc", *command, os.path.join(folder, "sk"),
+                   restore_signals=False, preexec_fn=file_limit(100000))
+    require(done.returncode == 4, f"{done.returncode}: {done.err}")
+    require(not os.listdir(folder), f"left behind: {os.listdir(folder)}")
+
+
+@check("place/others-may-read")
+def readable(env):
+    folder = env.temporary("dump")
+    env.run("fathomc", "compile", NANO, "--stop-after", "import", "--dump-ir",
+            folder, "-o", os.devnull, check=True,
+            preexec_fn=lambda: os.umask(0o022))
+    require(os.stat(folder).st_mode & 0o777 == 0o755,
+            f"mode {os.stat(folder).st_mode:o}")
 
 
 @check("place/path-that-is-not-utf-8")

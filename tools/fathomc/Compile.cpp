@@ -246,8 +246,9 @@ bool Compilation::writeIR(StringRef path) {
 
 bool Compilation::afterPhase(StringRef name, Phase phase) {
   if (!options.dumpDirectory.empty()) {
-    if (std::error_code error =
-            sys::fs::create_directories(options.dumpDirectory))
+    if (std::error_code error = sys::fs::create_directories(
+            options.dumpDirectory,
+            /*IgnoreExisting=*/true, sys::fs::perms::all_all))
       return fail(makeError(FailureKind::Resources, "cannot create a directory",
                             quoted(options.dumpDirectory), error.message(),
                             "choose another one with --dump-ir"));

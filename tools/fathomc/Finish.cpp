@@ -124,6 +124,8 @@ static Error finish(const CompileOptions &options) {
     errs() << "fathomc: finish  nothing to do, all kernels have their code\n";
     return Error::success();
   }
+  if (Error error = checkPackageDestination(package))
+    return error;
   TargetOptions chosen;
   chosen.assembler = options.assembler;
   Expected<ascend::AscendOptions> ascend = ascendOptions(chosen);

@@ -9,6 +9,7 @@
 #include "frontends/Presets/Presets.h"
 
 #include "mlir/IR/MLIRContext.h"
+#include "llvm/Support/FileSystem.h"
 
 using namespace fathom;
 using namespace fathom::test;
@@ -80,4 +81,32 @@ TEST(Layout, HeadersAreReadAsTheyWereMeant) {
     EXPECT_EQ(found->dtype, wanted.dtype) << wanted.name;
     EXPECT_EQ(found->shape, wanted.shape) << wanted.name;
   }
+}
+
+TEST(Layout, WeightsAreNotReplaced) {
+  Preset preset = expectValue(findPreset("v4-lite"));
+  Skeleton skeleton = layoutOf(configOf(preset));
+  TempDir dir;
+  auto write = [&](const std::string &name) {
+    return writeSkeleton(skeleton, preset.configText(), dir.path(name));
+  };
+  EXPECT_FALSE(bool(write("made")));
+  EXPECT_FALSE(bool(write("made"))) << "a skeleton again";
+  // The first of the real files has come.
+  const std::string file = "made/" + skeleton.files[0].name;
+  const std::string header =
+      withLength("{\"__metadata__\":{\"format\":\"pt\"}}");
+  dir.write(file, header, 1000);
+  expectError(write("made"), FailureKind::Failed,
+              {"will not replace", skeleton.files[0].name});
+  uint64_t size = 0;
+  EXPECT_FALSE(bool(llvm::sys::fs::file_size(dir.path(file), size)));
+  EXPECT_EQ(size, header.size() + 1000);
+  // A configuration that waits for its weights, and a file of somebody's.
+  EXPECT_FALSE(bool(llvm::sys::fs::create_directory(dir.path("waiting"))));
+  dir.write("waiting/config.json", "{}");
+  expectError(write("waiting"), FailureKind::Failed, {"no file of one"});
+  EXPECT_FALSE(bool(write("with-notes")));
+  dir.write("with-notes/notes.txt", "");
+  expectError(write("with-notes"), FailureKind::Failed, {"'notes.txt'"});
 }
