@@ -227,6 +227,8 @@ def main():
                         help="the slow end-to-end checks, too")
     parser.add_argument("--no-setup", action="store_true",
                         help="do not install or build (read by tools/test)")
+    parser.add_argument("--check-options", action="store_true",
+                        help="do nothing if the options are good (likewise)")
     parser.add_argument("--build", default=os.path.join(ROOT, "build"),
                         metavar="DIR", help="the build folder")
     parser.add_argument("--only", metavar="SUITES",
@@ -239,6 +241,8 @@ def main():
     if unknown:
         parser.error(f"no suite {', '.join(unknown)}; there are "
                      + ", ".join(SUITES))
+    if options.check_options:
+        return 0
     build = os.path.abspath(options.build)
     totals = Totals()
     for suite in suites:

@@ -11,7 +11,7 @@ import threading
 
 import numpy as np
 
-from harness import NANO, Skip, check, require
+from harness import NANO, TEST, Skip, check, require
 
 
 def copy_checkpoint(env, name="window"):
@@ -414,6 +414,31 @@ def golden_first(env):
         expect(env, NANO, 5, words=[golden],
                more=["--golden", golden, "--dump-ir", dump])
         require(not os.path.exists(dump), "it was told after the import")
+
+
+@check("usage/scripts")
+def scripts(env):
+    """Options are read before anything is installed or built."""
+    root = env.temporary("tree")
+    for folder, name in (("tools", "demo"), ("tools", "test"),
+                         ("test", "run_all.py")):
+        os.makedirs(os.path.join(root, folder), exist_ok=True)
+        shutil.copy(os.path.join(os.path.dirname(TEST), folder, name),
+                    os.path.join(root, folder, name))
+    setup = os.path.join(root, "tools", "setup")
+    open(setup, "w").write("#!/bin/sh\necho set up\nexit 9\n")
+    os.chmod(setup, 0o755)
+    for script, option, code in (
+            ("demo", "--help", 0), ("demo", "--hlep", 2), ("test", "--help", 0),
+            ("test", "--ful", 9), ("test", "--fulll", 2),
+            ("test", "--only=lit,e3e", 2), ("test", "--only=lit", 9)):
+        done = subprocess.run([os.path.join(root, "tools", script), option],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              stdin=subprocess.DEVNULL, text=True, timeout=60)
+        require(done.returncode == code and
+                ("set up" in done.stdout) == (code == 9),
+                f"{script} {option}: {done.returncode}: {done.stdout}"
+                f"{done.stderr}")
 
 
 @check("usage/fathom")
