@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "codegen/CPU/Link.h"
 
+#include "codegen/Common/TemporaryFolder.h"
+
 #include "lld/Common/Driver.h"
-#include "llvm/ADT/ScopeExit.h"
 #include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Object/ObjectFile.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
-#include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
 #include <mutex>
+#include <unistd.h>
 
 LLD_HAS_DRIVER(elf)
 
@@ -44,26 +48,39 @@ static Error checkUndefined(StringRef path) {
   return Error::success();
 }
 
-Expected<std::string> fathom::cpu::linkObjects(ArrayRef<std::string> objects) {
-  SmallString<128> folder;
-  if (std::error_code error =
-          sys::fs::createUniqueDirectory("fathom-link", folder))
-    return fail("cannot make a temporary folder: " + error.message());
-  auto cleanup = make_scope_exit([&] { sys::fs::remove_directories(folder); });
-  std::vector<std::string> paths;
-  for (auto [i, bytes] : enumerate(objects)) {
-    paths.push_back((folder + "/" + Twine(i) + ".o").str());
-    std::error_code error;
-    raw_fd_ostream out(paths.back(), error);
-    out << bytes;
-    out.close();
-    if (!error)
-      error = out.error();
-    out.clear_error();
-    if (error)
-      return fail("cannot write '" + paths.back() + "': " + error.message());
+/// The linker writes into a mapping of a file that has no space yet: where the
+/// disk is full, that ends the process. A file which takes its space at once
+/// tells before.
+static Error makeRoom(const std::string &file, uint64_t bytes) {
+  int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  int error = fd < 0 ? errno : 0;
+  if (!error) {
+    while ((error = posix_fallocate(fd, 0, off_t(bytes))) == EINTR)
+      ;
+    close(fd);
   }
-  std::string library = (folder + "/kernels.so").str();
+  sys::fs::remove(file);
+  return error ? fathom::cannotWrite(file, std::strerror(error))
+               : Error::success();
+}
+
+Expected<std::string> fathom::cpu::linkObjects(ArrayRef<std::string> objects) {
+  TemporaryFolder folder;
+  if (Error error = folder.make("fathom-link"))
+    return std::move(error);
+  std::vector<std::string> paths;
+  uint64_t total = 0;
+  for (auto [i, bytes] : enumerate(objects)) {
+    paths.push_back(folder.at(Twine(i) + ".o"));
+    if (!writeBytes(paths.back(), bytes))
+      return cannotWrite(paths.back());
+    total += bytes.size();
+  }
+  const std::string library = folder.at("kernels.so");
+  // Beside what objects hold it has headers and tables for the loader.
+  constexpr uint64_t kHeaders = 64 << 10;
+  if (Error error = makeRoom(library, total + kHeaders))
+    return std::move(error);
   std::vector<const char *> args = {
       "ld.lld",      "-shared",          "--build-id=none", "-z",
       "noexecstack", "--hash-style=gnu", "-soname",         "kernels.so",
@@ -77,6 +94,9 @@ Expected<std::string> fathom::cpu::linkObjects(ArrayRef<std::string> objects) {
   std::lock_guard<std::mutex> lock(lldIsNotReentrant);
   lld::Result result =
       lld::lldMain(args, log, log, {{lld::Gnu, &lld::elf::link}});
+  if (result.retCode != 0 && tellsOfLack(messages))
+    return cannotWrite(library,
+                       StringRef(messages).trim().split('\n').first.str());
   if (result.retCode != 0)
     return fail("the linker failed: " + messages);
   if (Error error = checkUndefined(library))

@@ -11,7 +11,8 @@
 namespace fathom::cpu {
 
 /// Links ELF objects (their bytes) in process. Deterministic. Fails if an
-/// undefined symbol is left that is not memset, memcpy or memmove.
+/// undefined symbol is left that is not memset, memcpy or memmove. Of kind
+/// Resources where there is no place for temporary files.
 llvm::Expected<std::string> linkObjects(llvm::ArrayRef<std::string> objects);
 
 } // namespace fathom::cpu

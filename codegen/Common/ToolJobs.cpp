@@ -3,7 +3,6 @@
 
 #include "frontends/Support/FrontendError.h"
 
-#include "llvm/ADT/SmallString.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
@@ -19,14 +18,6 @@ using namespace llvm;
 namespace fathom {
 
 //===-- What the machine refuses -----------------------------------------===//
-
-static constexpr const char *kMoreSpace =
-    "free some space, or name another folder in TMPDIR";
-
-Error cannotWrite(const std::string &file) {
-  return makeError(FailureKind::Resources, "cannot write a temporary file",
-                   quoted(file), "no space or no permission", kMoreSpace);
-}
 
 /// A tool that finds no space may say no more than that it failed.
 static bool isFull(const std::string &folder) {
@@ -86,20 +77,13 @@ Error machinesRefusal(const ToolRun &run, const std::string &program,
 
 Error runJobs(size_t count, unsigned parallel, const JobProgress &progress,
               function_ref<Error(size_t, const std::string &)> work) {
-  Interruptible tidy;
-  SmallString<128> folder;
-  auto noFolder = [](std::error_code error) {
-    return makeError(FailureKind::Resources, "cannot create a folder for files",
-                     "TMPDIR", error.message(),
-                     "name a folder that can be written in TMPDIR");
-  };
-  if (std::error_code error =
-          sys::fs::createUniqueDirectory("fathom-tools", folder))
-    return noFolder(error);
+  TemporaryFolder folder;
+  if (Error error = folder.make("fathom-tools"))
+    return error;
   auto runOne = [&](size_t i) -> Error {
-    const std::string own = (folder + "/" + Twine(i)).str();
+    const std::string own = folder.at(Twine(i));
     if (std::error_code error = sys::fs::create_directory(own))
-      return noFolder(error);
+      return cannotWrite(own, error.message());
     Error error = work(i, own);
     sys::fs::remove_directories(own);
     return error;
@@ -149,7 +133,6 @@ Error runJobs(size_t count, unsigned parallel, const JobProgress &progress,
   }
   for (std::thread &thread : threads)
     thread.join();
-  sys::fs::remove_directories(folder);
   if (!failed && done < count)
     return joinErrors(std::move(first), interrupted("tools"));
   return first;

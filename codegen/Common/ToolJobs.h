@@ -3,7 +3,7 @@
 // Many runs of a vendor's tool, several at once.
 #pragma once
 
-#include "codegen/Common/Process.h"
+#include "codegen/Common/TemporaryFolder.h"
 
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/Support/Error.h"
@@ -24,9 +24,6 @@ using JobProgress = std::function<void(size_t done, size_t of)>;
 llvm::Error
 runJobs(size_t count, unsigned parallel, const JobProgress &progress,
         llvm::function_ref<llvm::Error(size_t, const std::string &)> work);
-
-/// That a job could not write this file.
-llvm::Error cannotWrite(const std::string &file);
 
 /// What ended a tool, if that was not the tool's own affair but the machine's;
 /// success otherwise. `program` worked at `subject` in `folder`.

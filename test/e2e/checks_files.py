@@ -675,6 +675,61 @@ def full_disk(env):
     require(not os.listdir(folder), f"left behind: {os.listdir(folder)}")
 
 
+def in_a_small_file_system(folder, size, command):
+    """The command where `folder` is a file system of that many bytes, which
+    nobody else sees; tells on standard error what is left in it."""
+    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
+            'mount -t tmpfs -o size="$1" tmpfs "$0" && cd / || exit 99; '
+            'folder=$0; shift; "$@"; code=$?; '
+            'echo "left: [$(ls -A "$folder")]" >&2; exit $code',
+            folder, str(size), *command]
+
+
+@check("place/full-temporary-folder")
+def full_temporary_folder(env):
+    """No size of it kills the compiler: the linker's file is the last that
+    finds no space."""
+    folder = env.temporary("tiny")
+    os.makedirs(folder)
+    try:
+        subprocess.run(in_a_small_file_system(folder, 1 << 20, ["true"]),
+                       check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Skip(f"cannot mount a file system: {error}")
+    package = env.temporary("tiny.fathom")
+    environment = dict(os.environ, TMPDIR=folder)
+    codes = []
+    for size in range(512 << 10, 8 << 20, 256 << 10):
+        done = subprocess.run(
+            in_a_small_file_system(folder, size, [
+                env.need("fathomc"), "compile", NANO, "-o", package, "--cpu",
+                "x86-64-v3", "-q"]), capture_output=True, text=True,
+            env=environment, timeout=300)
+        codes.append(done.returncode)
+        require(done.returncode in (0, 4), f"{size} bytes: exit code "
+                f"{done.returncode}: {done.stderr[-300:]}")
+        require("left: []" in done.stderr, f"{size} bytes: {done.stderr[-300:]}")
+        if done.returncode == 0:
+            break
+        require("No space left" in done.stderr or "no space" in done.stderr,
+                done.stderr[-300:])
+        require("TMPDIR" in done.stderr, done.stderr[-300:])
+        require(not os.path.exists(package), "left a package behind")
+    require(codes[0] == 4 and codes[-1] == 0, f"exit codes {codes}")
+    return f"{len(codes)} sizes"
+
+
+@check("place/no-temporary-folder")
+def no_temporary_folder(env):
+    package = env.temporary("nowhere.fathom")
+    done = env.compile(NANO, package, check=False,
+                       env=dict(os.environ, TMPDIR="/nowhere/at/all"))
+    require(done.returncode == 4, f"exit code {done.returncode}")
+    require("TMPDIR" in done.err and "help:" in done.err, done.err[-300:])
+    require("bug" not in done.err, done.err[-300:])
+    require(not os.path.exists(package), "left a package behind")
+
+
 @check("place/links-of-a-download-cache")
 def links(env):
     """Every file a link into a store of blobs, as download caches have it."""

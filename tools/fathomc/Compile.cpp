@@ -2,7 +2,6 @@
 #include "tools/fathomc/Compilation.h"
 
 #include "codegen/Common/PackageWriter.h"
-#include "codegen/Common/Process.h"
 #include "codegen/Common/StepSchedule.h"
 #include "dialects/DSV4/Cost/Cost.h"
 #include "dialects/Tile/IR/Tile.h"
@@ -345,13 +344,7 @@ bool Compilation::compileFor(const TargetBackend &backend,
     Error error = compiled.takeError();
     if (error.isA<FrontendError>())
       return fail(std::move(error));
-    std::string text = toString(std::move(error));
-    if (tellsOfLack(text)) // its linker writes files
-      return fail(makeError(FailureKind::Resources, "cannot generate code",
-                            "codegen", text,
-                            "free some space for temporary files, or name "
-                            "another folder for them in TMPDIR"));
-    errs() << "fathomc: error: " << text << "\n";
+    errs() << "fathomc: error: " << toString(std::move(error)) << "\n";
     code = report.finish("codegen", /*said=*/true);
     return false;
   }

@@ -6,7 +6,7 @@
 // links no runtime, and a kernel that hangs takes nothing along.
 #include "tools/fathomc/Commands.h"
 
-#include "codegen/Common/Process.h"
+#include "codegen/Common/TemporaryFolder.h"
 #include "codegen/NVIDIA/CUDABackend.h"
 #include "codegen/NVIDIA/TileToCudaTile.h"
 #include "frontends/Support/FrontendError.h"
@@ -36,26 +36,6 @@ struct Load {
   int64_t sequences, prompt, steps;
 };
 
-/// Removed with all that lies in it.
-class Folder {
-public:
-  std::error_code make() {
-    return sys::fs::createUniqueDirectory("fathom-tune", path);
-  }
-  ~Folder() {
-    if (!path.empty())
-      sys::fs::remove_directories(path);
-  }
-  std::string at(StringRef name) const {
-    SmallString<256> file(path);
-    sys::path::append(file, name);
-    return file.str().str();
-  }
-
-private:
-  SmallString<256> path;
-};
-
 class Measurement {
 public:
   Measurement(Compilation &run, StringRef architecture)
@@ -81,7 +61,7 @@ private:
   Compilation &run;
   std::string architecture;
   SmallVector<nvidia::Configuration, 0> space;
-  Folder folder;
+  TemporaryFolder folder;
   std::map<std::string, std::string> classes; // by kernel
   struct Best {
     nvidia::Configuration way;
@@ -118,9 +98,7 @@ Error Measurement::compile(const nvidia::Configuration &way) {
     all.set(kind, kernel, architecture, way);
   const std::string choices = folder.at("way.json");
   if (!writeBytes(choices, all.text()))
-    return makeError(FailureKind::Resources, "cannot write a file",
-                     fathom::quoted(choices), "no space or no permission",
-                     "name another folder for temporary files in TMPDIR");
+    return cannotWrite(choices);
   sys::fs::remove_directories(folder.at("way.fathom"));
   const CompileOptions &o = run.options;
   SmallString<256> checkpoint(o.checkpoint);
@@ -253,9 +231,8 @@ Error Measurement::measure(const nvidia::Configuration &way) {
 }
 
 Expected<nvidia::Configurations> Measurement::execute() {
-  if (std::error_code error = folder.make())
-    return makeError(FailureKind::Resources, "cannot make a temporary folder",
-                     "TMPDIR", error.message(), "name another one in TMPDIR");
+  if (Error error = folder.make("fathom-tune"))
+    return std::move(error);
   for (size_t i = 0; i < space.size(); ++i) {
     if (Error error = measure(space[i]))
       return std::move(error);
