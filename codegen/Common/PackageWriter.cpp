@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "codegen/Common/PackageWriter.h"
 
+#include "codegen/Common/Process.h"
 #include "frontends/Support/FrontendError.h"
 #include "frontends/Support/InputFile.h"
 #include "frontends/Support/OutputDirectory.h"
@@ -200,6 +201,7 @@ Expected<uint64_t> writePackage(StringRef package, format::Manifest manifest,
   std::future<std::string> problem =
       std::async(std::launch::async, [&text] { return selfCheck(text); });
 
+  Interruptible tidy; // a signal acts once an unfinished directory is gone
   Expected<OutputDirectory> directory =
       OutputDirectory::create(package, "package", foreignInPackage);
   if (!directory)

@@ -55,7 +55,7 @@ ToolRun runToolTwice(const std::string &program,
 
 /// While one lives, a signal that asks us to end (SIGINT, SIGTERM, SIGHUP) ends
 /// the tools that run, and waits until the last one is gone: whoever holds one
-/// can tidy up.
+/// can tidy up. It stands before what is to be tidied up.
 class Interruptible {
 public:
   Interruptible();

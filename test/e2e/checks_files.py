@@ -5,13 +5,15 @@ import json
 import os
 import resource
 import shutil
+import signal
 import struct
 import subprocess
 import threading
+import time
 
 import numpy as np
 
-from harness import NANO, TEST, Skip, check, require
+from harness import NANO, TEST, Skip, best_level, check, require
 
 
 def copy_checkpoint(env, name="window"):
@@ -728,6 +730,43 @@ def no_temporary_folder(env):
     require("TMPDIR" in done.err and "help:" in done.err, done.err[-300:])
     require("bug" not in done.err, done.err[-300:])
     require(not os.path.exists(package), "left a package behind")
+
+
+def signalled(env, folder, options, signal_, environment):
+    """Ends a compiler as soon as it has something in `folder`; whether it had,
+    and its exit code."""
+    process = subprocess.Popen([env.need("fathomc"), "compile", NANO, *options],
+                               stderr=subprocess.DEVNULL, env=environment)
+    seen = False
+    while not seen and process.poll() is None:
+        seen = bool(os.listdir(folder))
+        time.sleep(0.0005)
+    if seen:
+        process.send_signal(signal_)
+    return seen, process.wait(timeout=60)
+
+
+@check("place/ended-by-a-signal")
+def ended_by_a_signal(env):
+    """Neither the linker's folder nor the one beside the package stays."""
+    temporary, shelf = env.temporary("tmpdir"), env.temporary("shelf")
+    os.makedirs(temporary)
+    os.makedirs(shelf)
+    environment = dict(os.environ, TMPDIR=temporary)
+    options = ["-o", os.path.join(shelf, "m.fathom"), "--cpu", best_level(),
+               "-q"]
+    ended = 0
+    for folder in (temporary, shelf):
+        for signal_ in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            shutil.rmtree(os.path.join(shelf, "m.fathom"), ignore_errors=True)
+            seen, code = signalled(env, folder, options, signal_, environment)
+            require(seen and code in (0, -signal_), f"{folder}: exit code {code}")
+            ended += code != 0
+            left = [*os.listdir(temporary),
+                    *(name for name in os.listdir(shelf) if name != "m.fathom")]
+            require(not left, f"left behind: {left}")
+    require(ended, "no signal came in time")
+    return f"{ended} of 6 ended"
 
 
 @check("place/links-of-a-download-cache")

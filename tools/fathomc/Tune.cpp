@@ -3,6 +3,7 @@
 // fathomc tune: chooses how the kernels of models are compiled for GPUs.
 #include "tools/fathomc/Commands.h"
 
+#include "codegen/Common/Process.h"
 #include "codegen/NVIDIA/Tune.h"
 #include "frontends/Support/FrontendError.h"
 #include "tools/fathomc/CUDAOptions.h"
@@ -14,8 +15,9 @@ using namespace llvm;
 
 namespace fathom {
 
-/// In one step: whoever stops the search finds a whole file.
+/// In one step: whoever stops the search finds a whole file, and no part.
 static Error writeChoices(const std::string &path, const std::string &text) {
+  Interruptible tidy;
   Error error = writeToOutput(path + ".part", [&](raw_ostream &out) {
     out << text;
     return Error::success();

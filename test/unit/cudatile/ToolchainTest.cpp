@@ -2,6 +2,7 @@
 //
 // The assembler as a child process, played by a shell script that does what
 // the target's name says.
+#include "codegen/Common/TemporaryFolder.h"
 #include "codegen/NVIDIA/Assembler.h"
 #include "codegen/NVIDIA/CubinReport.h"
 #include "frontends/Support/FrontendError.h"
@@ -14,6 +15,8 @@
 #include "llvm/Support/raw_ostream.h"
 
 #include <chrono>
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <thread>
 
@@ -283,6 +286,30 @@ TEST_F(ToolchainTest, LeavesNothing) {
     EXPECT_FALSE(used.empty());
     EXPECT_FALSE(llvm::sys::fs::exists(used)) << used.str();
   }
+}
+
+/// A signal waits for the last of them, and then acts as it would have.
+TEST(TemporaryFolder, IsGoneAfterASignal) {
+  SmallString<128> parent;
+  ASSERT_FALSE(llvm::sys::fs::createUniqueDirectory("fathom-test", parent));
+  auto work = [&] {
+    setenv("TMPDIR", parent.c_str(), 1);
+    TemporaryFolder outer, inner;
+    for (TemporaryFolder *folder : {&outer, &inner})
+      if (folder->make("a") || !writeBytes(folder->at("file"), "bytes"))
+        std::exit(1);
+    {
+      TemporaryFolder innermost;
+      std::raise(SIGTERM);
+    }
+    std::fputs("still here\n", stderr);
+  };
+  EXPECT_EXIT(work(), testing::KilledBySignal(SIGTERM), "still here");
+  std::error_code error;
+  llvm::sys::fs::directory_iterator left(parent, error), end;
+  EXPECT_FALSE(error);
+  EXPECT_TRUE(left == end);
+  llvm::sys::fs::remove_directories(parent);
 }
 
 TEST(Process, MemoryKills) {
