@@ -769,6 +769,65 @@ def ended_by_a_signal(env):
     return f"{ended} of 6 ended"
 
 
+@check("place/full-output")
+def full_output(env):
+    """What cannot be printed is told; what was written beside stays."""
+    package = env.temporary("told.fathom")
+    level = ["--cpu", "x86-64-v3", "-q"]
+    commands = [["list", "--json"], ["plan", NANO, *level],
+                ["explain", NANO, "--json", "-q"],
+                ["explain", NANO, "--fusion-table", "-q"],
+                ["compile", NANO, "--stop-after", "import", "-q"],
+                ["compile", NANO, "-o", package, "--json", *level],
+                ["kernels", package]]
+    for command in commands:
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([env.need("fathomc"), *command], stdout=full,
+                                  stderr=subprocess.PIPE, text=True)
+        require(done.returncode == 4, f"{command[0]}: exit code "
+                f"{done.returncode}: {done.stderr[-300:]}")
+        require("standard output" in done.stderr and "help:" in done.stderr
+                and "LLVM" not in done.stderr, done.stderr[-300:])
+    env.run("fathom", "inspect", package, check=True)
+
+
+@check("place/closed-output")
+def closed_output(env):
+    """Whoever closes a pipe has read enough."""
+    for command in (["list"], ["explain", NANO, "--json", "-q"],
+                    ["compile", NANO, "--stop-after", "import", "-q"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            done = subprocess.run([env.need("fathomc"), *command],
+                                  stdout=writer, stderr=subprocess.PIPE,
+                                  text=True)
+        finally:
+            os.close(writer)
+        require(done.returncode == 0 and not done.stderr,
+                f"{command[0]}: exit code {done.returncode}: {done.stderr}")
+
+
+@check("limits/threads")
+def threads(env):
+    """A limit on threads holds for others than the superuser."""
+    user = {} if os.getuid() else dict(user=65534, group=65534,
+                                       extra_groups=[])
+    try:
+        done = subprocess.run(
+            [env.need("fathomc"), "compile", NANO,
+             "--stop-after", "tile", "-q"], stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True, preexec_fn=lambda:
+            resource.setrlimit(resource.RLIMIT_NPROC, (0, 0)), **user)
+    except (PermissionError, subprocess.SubprocessError) as error:
+        raise Skip(f"cannot become another user: {error}")
+    if done.returncode == 0:
+        raise Skip("threads can be started in spite of the limit")
+    require(done.returncode == 4, f"exit code {done.returncode}: {done.stderr}")
+    require("pthread_create" in done.stderr and "help:" in done.stderr,
+            done.stderr)
+
+
 @check("place/links-of-a-download-cache")
 def links(env):
     """Every file a link into a store of blobs, as download caches have it."""

@@ -229,10 +229,15 @@ bool Compilation::import() {
 }
 
 bool Compilation::writeIR(StringRef path) {
+  auto print = [&](raw_ostream &os) {
+    module->getOperation()->print(os, mlir::OpPrintingFlags().useLocalScope());
+  };
+  if (path == "-")
+    return print(outs()), true;
   std::error_code error;
   raw_fd_ostream os(path, error);
   if (!error) {
-    module->getOperation()->print(os, mlir::OpPrintingFlags().useLocalScope());
+    print(os);
     os.flush();
     error = os.error();
     os.clear_error();
@@ -395,7 +400,6 @@ void Compilation::printSummary(uint64_t packageBytes) {
       {"total_seconds", total},
       {"peak_resident_bytes", static_cast<int64_t>(peakResidentBytes())}};
   outs() << formatv("{0:2}\n", json::Value(std::move(summary)));
-  outs().flush();
 }
 
 bool Compilation::choosePromptProfile() {
@@ -485,7 +489,8 @@ std::string toolsFolder(StringRef vendor) {
   return folder.str().str();
 }
 
-int runCommand(const CompileOptions &options, const TargetRegistry &targets) {
+static int runAsAsked(const CompileOptions &options,
+                      const TargetRegistry &targets) {
   if (options.command == Command::List)
     return listPresets(options);
   if (options.command == Command::Skeleton)
@@ -507,6 +512,23 @@ int runCommand(const CompileOptions &options, const TargetRegistry &targets) {
   default:
     return compileCheckpoint(run);
   }
+}
+
+int runCommand(const CompileOptions &options, const TargetRegistry &targets) {
+  const int code = runAsAsked(options, targets);
+  outs().flush();
+  const std::error_code error = outs().error();
+  outs().clear_error();
+  errs().clear_error(); // there is nobody to tell
+  if (!error || error == std::errc::broken_pipe)
+    return code; // who closed the pipe has read what was wanted
+  const int told = reportError(
+      makeError(FailureKind::Resources, "cannot print all there is to say",
+                "standard output", error.message(),
+                "let it go where there is space; files that were to be written "
+                "are complete"),
+      errs(), "fathomc");
+  return code ? code : told;
 }
 
 } // namespace fathom

@@ -254,7 +254,6 @@ int explainCheckpoint(Compilation &run) {
     printExplanationJson(what, outs());
   else
     printExplanation(what, outs());
-  outs().flush();
   return 0;
 }
 

@@ -184,7 +184,6 @@ int listKernels(const CompileOptions &options) {
   std::vector<Row> rows = rowsOf(manifest);
   if (!options.json) {
     printText(rows);
-    outs().flush();
     return 0;
   }
   json::Array kernels;
@@ -199,7 +198,6 @@ int listKernels(const CompileOptions &options) {
                         {"assembler", manifest.target.assembler},
                         {"numerics", manifest.model.numerics},
                         {"kernels", std::move(kernels)}}));
-  outs().flush();
   return 0;
 }
 

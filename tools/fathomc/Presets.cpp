@@ -60,7 +60,6 @@ int listPresets(const CompileOptions &options) {
     outs() << formatv("{0:2}\n",
                       json::Value(json::Object{{"schema_version", 1},
                                                {"presets", std::move(list)}}));
-  outs().flush();
   return 0;
 }
 

@@ -64,7 +64,6 @@ int tuneCheckpoint(Compilation &run) {
     choices->merge(*found);
     if (Error error = writeChoices(run.options.output, choices->text()))
       return fail(std::move(error));
-    outs().flush();
     return 0;
   }
   nvidia::TuneOptions tune;
