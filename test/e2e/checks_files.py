@@ -373,6 +373,15 @@ def usage(env):
             (["compile", nano, "-o", out, "--target", "cuda:sm_90,"], 3),
             (["compile", nano, "-o", out, "--target", "cuda:,"], 3),
             (["plan", nano, "--target", "cuda:,sm_90"], 3),
+            # Levels of the CPU, named twice; bits of one level.
+            (["compile", nano, "-o", out, "--target", "cpu:x86-64-v4", "--cpu",
+              "x86-64-v3"], 2),
+            (["compile", nano, "-o", out, "--target",
+              "cpu:x86-64-v3,x86-64-v4", "--plain-instructions"], 2),
+            (["compile", nano, "-o", out, "--plain-instructions"], 2),
+            # The target makes no use of it.
+            (["compile", nano, "-o", out, "--configurations",
+              os.path.join(nano, "config.json")], 2),
             (["compile", nano, "-o", out, "--max-context", "1000000000"], 3),
             (["compile", "/nowhere/at/all", "-o", out], 5),
             (["--help"], 0), (["--version"], 0), (["compile", "--help"], 0)]:
@@ -382,6 +391,10 @@ def usage(env):
                 f"{done.returncode}, expected {code}: {done.err[-200:]}")
         require(code == 0 or "error" in done.err.lower(), "no message")
         require(not os.path.exists(out), "left a package behind")
+    for word, why in (("imporrt", "unknown command 'imporrt'"),
+                      ("--imporrt", "unknown option '--imporrt'")):
+        done = env.run("fathomc", word, nano)
+        require(done.returncode == 2 and why in done.err, done.err)
     help_ = env.run("fathomc", "compile", "--help").out
     require("Examples" in help_ and "--max-context" in help_, "poor --help")
 

@@ -4,6 +4,7 @@
 #include "tools/fathomc/CommandLine.h"
 
 #include "runtime/format/Version.h"
+#include "tools/CommandLineProblem.h"
 
 #include <CLI/CLI.hpp>
 
@@ -381,8 +382,10 @@ int parseCommandLine(int argc, char **argv, CompileOptions &options) {
     } catch (const CLI::Success &request) {
       return app.exit(request);
     } catch (const CLI::ParseError &error) {
-      std::cerr << "fathomc: error: " << error.what()
-                << "\n  help: fathomc COMMAND --help shows the options\n";
+      const bool hasCommand = !app.get_subcommands().empty();
+      std::cerr << "fathomc: error: " << problemOf(app, error) << "\n  help: "
+                << (hasCommand ? "fathomc COMMAND --help shows the options\n"
+                               : "fathomc --help shows the commands\n");
       return 2;
     }
     auto usage = [](const std::string &what, const std::string &help) {
@@ -404,9 +407,15 @@ int parseCommandLine(int argc, char **argv, CompileOptions &options) {
     if (options.command == Command::Compile && options.output.empty() &&
         options.stopAfter == Phase::All)
       return usage("no name for the package", "add -o NAME.fathom");
-    if (options.plainInstructions && options.levels.size() != 1)
-      return usage("--plain-instructions is for one level",
-                   "name it, as in --cpu x86-64-v4-amx");
+    const size_t colon = options.target.find(':');
+    const std::string target = options.target.substr(0, colon);
+    if (target == "cpu" && colon != std::string::npos &&
+        !options.levels.empty())
+      return usage("both --target and --cpu name levels of the CPU",
+                   "name them with one of the two");
+    if (!options.configurations.empty() && target != "cuda")
+      return usage("--configurations is for target cuda, not " + target,
+                   "leave it out, or add --target cuda");
     return -1;
   } catch (const std::exception &error) {
     std::cerr << "fathomc: error: " << error.what() << "\n";

@@ -38,6 +38,9 @@ public:
   /// Bytes of scratch memory that a thread needs, at most over all levels.
   bool measureScratch(uint64_t &bytes);
   bool fail(llvm::Error error);
+  /// What was asked for makes no sense.
+  bool wrongUsage(llvm::StringRef what, llvm::StringRef where,
+                  llvm::StringRef help);
   void note(llvm::StringRef text) { progress.note(text); }
 
   const CompileOptions &options;

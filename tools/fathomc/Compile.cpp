@@ -47,6 +47,13 @@ bool Compilation::fail(Error error) {
   return false;
 }
 
+bool Compilation::wrongUsage(StringRef what, StringRef where, StringRef help) {
+  errs() << "fathomc: error: " << what << "\n  where: " << where
+         << "\n  help: " << help << "\n";
+  code = 2;
+  return false;
+}
+
 /// Of packages for another target: what the host's code is for when nobody
 /// says. It is there to check a package without its device.
 static constexpr const char *kHostLevel = "x86-64-v3";
@@ -85,6 +92,11 @@ bool Compilation::chooseTarget() {
         !chooseLevels(*host, "--cpu", hostOptions))
       return false;
   }
+  const TargetOptions &ofCPU = host ? hostOptions : targetOptions;
+  if (options.plainInstructions && ofCPU.levels.size() != 1)
+    return wrongUsage("--plain-instructions is for one level",
+                      join(ofCPU.levels, ", "),
+                      "name it, as in --cpu x86-64-v4-amx");
   if (options.command != Command::Compile || options.stopAfter != Phase::All)
     return true; // no code is made, no tool is needed
   Expected<format::Target> described = target->describe(targetOptions);
@@ -117,13 +129,9 @@ bool Compilation::chooseFusions() {
     if (name != "all" && name != kMergeLaunches &&
         llvm::none_of(fusions(), [&](const Fusion &fusion) {
           return fusion.name == name;
-        })) {
-      errs() << "fathomc: error: there is no fusion " << quoted(name)
-             << "\n  where: --disable-fusion\n  help: the fusions are: "
-             << known << "\n";
-      code = 2;
-      return false;
-    }
+        }))
+      return wrongUsage("there is no fusion " + quoted(name),
+                        "--disable-fusion", "the fusions are: " + known);
   return true;
 }
 
