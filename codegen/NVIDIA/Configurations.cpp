@@ -2,8 +2,11 @@
 #include "codegen/NVIDIA/Configurations.h"
 
 #include "frontends/Support/FrontendError.h"
+#include "frontends/Support/InputFile.h"
+#include "frontends/Support/StrictJson.h"
 
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
@@ -40,8 +43,19 @@ std::string textOf(const Configuration &c) {
 }
 
 static Error badFile(const std::string &where, const std::string &why) {
-  return makeError(FailureKind::BadFile, "a file of configurations is damaged",
-                   where, why, "write it anew with fathomc tune --static");
+  return makeError(FailureKind::BadFile, "no file of configurations", where,
+                   why, "write it anew with fathomc tune --static");
+}
+
+/// What a reader says of checkpoints, said of this file; what the machine
+/// refuses stays as it is.
+static Error ofConfigurations(Error error) {
+  return handleErrors(std::move(error),
+                      [](std::unique_ptr<FrontendError> e) -> Error {
+                        return e->getKind() == FailureKind::BadFile
+                                   ? badFile(e->where().str(), e->why().str())
+                                   : Error(std::move(e));
+                      });
 }
 
 static bool isOneOf(int64_t value, std::initializer_list<int> allowed) {
@@ -70,11 +84,10 @@ static bool readChoice(const json::Value &value, Configuration &out) {
 
 Expected<Configurations> Configurations::parse(StringRef text,
                                                const std::string &where) {
-  Expected<json::Value> value = json::parse(text);
-  if (!value)
-    return badFile(where, toString(value.takeError()));
-  const json::Object *root = value->getAsObject();
-  if (!root || root->getInteger("schema_version") != 1)
+  Expected<json::Object> root = parseJsonObject(text, where);
+  if (!root)
+    return ofConfigurations(root.takeError());
+  if (root->getInteger("schema_version") != 1)
     return badFile(where, "its schema_version is not 1");
   const json::Object *kernels = root->getObject("kernels");
   if (!kernels)
@@ -97,6 +110,15 @@ Expected<Configurations> Configurations::parse(StringRef text,
     }
   }
   return all;
+}
+
+Expected<Configurations> Configurations::read(const std::string &path) {
+  if (!sys::fs::exists(path))
+    return Configurations();
+  Expected<std::string> text = readTextFile(path, uint64_t(64) << 20);
+  if (!text)
+    return ofConfigurations(text.takeError());
+  return parse(*text, quoted(path));
 }
 
 Expected<Configurations> Configurations::builtIn() {

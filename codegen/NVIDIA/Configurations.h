@@ -26,6 +26,8 @@ class Configurations {
 public:
   /// The file that this compiler was built with, Configurations.json.
   static llvm::Expected<Configurations> builtIn();
+  /// Of a file that need not be there: then there are no choices in it.
+  static llvm::Expected<Configurations> read(const std::string &path);
   /// `where`: its name, for messages.
   static llvm::Expected<Configurations> parse(llvm::StringRef json,
                                               const std::string &where);

@@ -244,6 +244,29 @@ def tune(env):
     return f"{len(choices)} classes of kernels"
 
 
+@check("cuda/damaged-configurations")
+def damaged_configurations(env):
+    """Also one that would exhaust a parser's stack, and what is no file."""
+    chosen = env.temporary("choices.json")
+    for text in ("", "{", '{"schema_version": 1}', "[" * 1000000,
+                 '{"schema_version": 1, "kernels": ' + '{"a": ' * 1000000):
+        with open(chosen, "w") as f:
+            f.write(text)
+        for arguments in (
+                ["compile", NANO, "--target", "cuda:sm_90", "--stop-after",
+                 "tile", "--configurations", chosen],
+                ["tune", "--static", NANO, "--target", "cuda:sm_90", "-o",
+                 chosen]):
+            done = env.run("fathomc", *arguments, "-q")
+            require(done.returncode == 5, f"{arguments[0]} with {text[:40]}: "
+                    f"exit code {done.returncode}: {done.err[-300:]}")
+            require("fathomc tune" in done.err, done.err)
+    done = env.run("fathomc", "compile", NANO, "--target", "cuda:sm_90",
+                   "--stop-after", "tile", "--configurations", "/dev/zero")
+    require(done.returncode == 5 and "fathomc tune" in done.err
+            and "checkpoint" not in done.err, done.err)
+
+
 def products_of_nano(env):
     tile = env.temporary("tile.mlir")
     env.run("fathomc", "compile", NANO, "--target", "cuda:sm_90", "-q",

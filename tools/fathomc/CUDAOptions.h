@@ -12,10 +12,6 @@ namespace fathom {
 /// Finds the tools, too, or says where they were looked for.
 llvm::Expected<nvidia::CUDAOptions> cudaOptions(const TargetOptions &options);
 
-/// Of a file that need not be there: then there are no choices in it.
-llvm::Expected<nvidia::Configurations>
-readConfigurations(const std::string &path);
-
 } // namespace fathom
 
 #endif // FATHOM_TOOLS_FATHOMC_CUDAOPTIONS_H

@@ -5,10 +5,6 @@
 #include "tools/fathomc/Compile.h"
 
 #include "codegen/Common/Cache.h"
-#include "frontends/Support/FrontendError.h"
-#include "frontends/Support/InputFile.h"
-
-#include "llvm/Support/FileSystem.h"
 
 #include <algorithm>
 #include <thread>
@@ -33,16 +29,6 @@ llvm::Expected<nvidia::CUDAOptions> cudaOptions(const TargetOptions &options) {
   cuda.assembly.cache = defaultCache();
   cuda.assembly.progress = options.progress;
   return cuda;
-}
-
-llvm::Expected<nvidia::Configurations>
-readConfigurations(const std::string &path) {
-  if (!llvm::sys::fs::exists(path))
-    return nvidia::Configurations();
-  llvm::Expected<std::string> text = readTextFile(path, uint64_t(64) << 20);
-  if (!text)
-    return text.takeError();
-  return nvidia::Configurations::parse(*text, quoted(path));
 }
 
 namespace {
@@ -82,7 +68,7 @@ public:
       return known.takeError();
     if (!options.configurations.empty()) {
       llvm::Expected<nvidia::Configurations> given =
-          readConfigurations(options.configurations);
+          nvidia::Configurations::read(options.configurations);
       if (!given)
         return given.takeError();
       known->merge(*given);

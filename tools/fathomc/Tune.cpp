@@ -40,7 +40,7 @@ int tuneCheckpoint(Compilation &run) {
                   "--target", "only kernels for cuda have choices",
                   "name cuda, or cuda:sm_90 and the like"));
   Expected<nvidia::Configurations> choices =
-      readConfigurations(run.options.output);
+      nvidia::Configurations::read(run.options.output);
   if (!choices)
     return fail(choices.takeError());
   Expected<nvidia::CUDAOptions> cuda = cudaOptions(run.targetOptions);
