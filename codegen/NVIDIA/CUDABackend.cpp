@@ -59,6 +59,10 @@ bool readsTables(mlir::Operation *kernel) {
       .wasInterrupted();
 }
 
+bool suits(mlir::Operation *kernel, const Configuration &c) {
+  return c.ctas <= 1 || !readsTables(kernel); // see configurationSpace
+}
+
 static mlir::DictionaryAttr toAttribute(mlir::Builder &builder,
                                         const Configuration &c) {
   auto number = [&](const char *name, int value) {
@@ -69,7 +73,7 @@ static mlir::DictionaryAttr toAttribute(mlir::Builder &builder,
                                     number("occupancy", c.occupancy)});
 }
 
-/// Nothing where the attribute says nothing, or nonsense.
+/// Nothing where the attribute says nothing, or what does not suit.
 static std::optional<Configuration> chosen(mlir::Operation *kernel,
                                            StringRef architecture) {
   auto all = kernel->getAttrOfType<mlir::DictionaryAttr>(kConfigurationsAttr);
@@ -80,8 +84,11 @@ static std::optional<Configuration> chosen(mlir::Operation *kernel,
     auto value = one.getAs<mlir::IntegerAttr>(name);
     return value ? int(value.getInt()) : 0;
   };
-  return Configuration{number("workerWarps"), number("ctas"),
-                       number("occupancy")};
+  const Configuration choice{number("workerWarps"), number("ctas"),
+                             number("occupancy")};
+  if (!suits(kernel, choice))
+    return std::nullopt;
+  return choice;
 }
 
 void chooseConfigurations(mlir::ModuleOp module,
@@ -96,11 +103,12 @@ void chooseConfigurations(mlir::ModuleOp module,
       if (choices.get(name))
         continue;
       const Configuration *choice = known.find(kind, name);
-      choices.set(name,
-                  toAttribute(builder, choice ? *choice
-                                              : configurationSpace(
-                                                    *findTarget(name),
-                                                    readsTables(kernel))[0]));
+      choices.set(
+          name, toAttribute(builder,
+                            choice && suits(kernel, *choice)
+                                ? *choice
+                                : configurationSpace(*findTarget(name),
+                                                     readsTables(kernel))[0]));
     }
     kernel->setAttr(kConfigurationsAttr,
                     choices.getDictionary(module.getContext()));

@@ -35,9 +35,12 @@ std::string kernelClass(mlir::Operation *kernel);
 bool hasProducts(mlir::Operation *kernel);
 /// Whether the kernel finds operands by a table of addresses.
 bool readsTables(mlir::Operation *kernel);
+/// Whether it may be compiled so. Classes do not tell which kernels read
+/// tables, hence a choice may be another kernel's.
+bool suits(mlir::Operation *kernel, const Configuration &configuration);
 
 /// Notes on every kernel of `module` how it is compiled. Choices that are there
-/// already are kept.
+/// already are kept; one that does not suit is as good as none.
 void chooseConfigurations(mlir::ModuleOp module,
                           llvm::ArrayRef<std::string> architectures,
                           const Configurations &known);

@@ -106,22 +106,27 @@ static std::vector<Search> searchesOf(mlir::ModuleOp module,
       if (tune.wants && !tune.wants(kernel.getSymName()))
         continue;
       std::string kind = kernelClass(kernel);
-      const Configuration *known = tune.known.find(kind, name);
-      if (known && !tune.verify)
+      if (tune.known.find(kind, name) && !tune.verify)
         continue;
       auto [at, isNew] = seen.insert({{name, kind}, all.size()});
       if (isNew) {
         Search &one = all.emplace_back();
         one.kind = kind;
         one.target = findTarget(name);
-        one.space = configurationSpace(*one.target, readsTables(kernel));
-        if (known) {
-          one.known = *known;
-          startAt(*known, one.space);
-        }
       }
       all[at->second].kernels.push_back(kernel);
     }
+  for (Search &one : all) {
+    one.space =
+        configurationSpace(*one.target, any_of(one.kernels, readsTables));
+    const Configuration *known = tune.known.find(one.kind, one.target->name);
+    if (known && all_of(one.kernels, [&](tile::KernelOp kernel) {
+          return suits(kernel, *known);
+        })) {
+      one.known = *known;
+      startAt(*known, one.space);
+    }
+  }
   return all;
 }
 

@@ -267,6 +267,29 @@ def damaged_configurations(env):
             and "checkpoint" not in done.err, done.err)
 
 
+@check("cuda/tables-and-two-CTAs")
+def tables(env):
+    """A choice of two CTAs holds for no kernel that reads tables, whatever file
+    it comes from."""
+    chosen, tile = env.temporary("choices.json"), env.temporary("tile.mlir")
+    tune_nano(env, chosen, tools(env, instruction="HGMMA", stack=0,
+                                 kernel="no such kernel"))
+    text = open(chosen).read()
+    with open(chosen, "w") as f:
+        f.write(text.replace("[8,1,0]", "[8,2,0]"))
+    env.run("fathomc", "compile", NANO, "--target", "cuda:sm_90", "-q",
+            "--configurations", chosen, "--stop-after", "tile", "-o", tile,
+            check=True)
+    kernels = open(tile).read().split("tile.kernel ")[1:]
+    read = [k for k in kernels if "tile.select_buffer" in k]
+    require(0 < len(read) < len(kernels), f"{len(read)} of {len(kernels)}")
+    for kernel in kernels:
+        ctas = re.search(r"ctas = (\d+)", kernel).group(1)
+        require(ctas == ("1" if kernel in read else "2"),
+                f"{ctas} CTAs: {kernel[:200]}")
+    return f"{len(read)} of {len(kernels)} kernels read tables"
+
+
 def products_of_nano(env):
     tile = env.temporary("tile.mlir")
     env.run("fathomc", "compile", NANO, "--target", "cuda:sm_90", "-q",
