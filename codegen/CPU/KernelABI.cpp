@@ -54,12 +54,25 @@ struct Entry {
 };
 } // namespace
 
+/// Rows are copied as vectors, which have eight bits of i1 in a byte; a buffer
+/// has one.
+static bool isOfBits(Type type) {
+  if (auto table = dyn_cast<tile::TableType>(type))
+    type = table.getBuffer();
+  auto buffer = dyn_cast<MemRefType>(type);
+  return buffer && buffer.getElementType().isInteger(1);
+}
+
 static LogicalResult check(func::FuncOp func) {
   WalkResult result = func.walk([](memref::DimOp op) {
     op.emitError("the size of a buffer is not passed to CPU kernels");
     return WalkResult::interrupt();
   });
   for (Type type : func.getArgumentTypes()) {
+    if (isOfBits(type))
+      return func.emitError("unsupported on the CPU: buffers of i1, as in an "
+                            "argument of type ")
+             << type;
     auto buffer = dyn_cast<MemRefType>(type);
     if (buffer && buffer.getLayout().isIdentity() &&
         llvm::none_of(buffer.getShape().drop_front(buffer.getRank() ? 1 : 0),
