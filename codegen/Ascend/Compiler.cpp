@@ -5,7 +5,6 @@
 #include "codegen/Common/Process.h"
 #include "codegen/Common/ToolJobs.h"
 
-#include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/Base64.h"
@@ -285,9 +284,7 @@ static std::string cacheEntry(const Job &job, const Toolchain &toolchain,
                     toolchain.generatorIdentity(*job.target) + "\n";
   for (const std::string &argument : compilerArguments(*job.target, "", "", ""))
     key += argument + "\n";
-  SmallString<256> path(options.cache);
-  sys::path::append(path, hashOf(key + job.module) + ".hivm");
-  return path.str().str();
+  return entryIn(options.cache, hashOf(key + job.module) + ".hivm");
 }
 
 /// An entry is JSON.
@@ -427,6 +424,8 @@ Error compileModules(MutableArrayRef<Job> jobs, const Toolchain &toolchain,
   if (Error error =
           runJobs(jobs.size(), options.parallel, options.progress, work))
     return error;
+  if (!options.cache.empty())
+    pruneKept(options.cache);
   inspect(jobs, toolchain);
   return Error::success();
 }

@@ -3,7 +3,6 @@
 
 #include "codegen/Common/Cache.h"
 
-#include "llvm/Support/CachePruning.h"
 #include "llvm/Support/Endian.h"
 
 using namespace mlir;
@@ -16,7 +15,7 @@ ObjectCache::ObjectCache(const CPUOptions &options) {
   static const std::string program = programIdentity();
   if (program.empty())
     return;
-  folder = options.cache + "/cpu/";
+  folder = options.cache + "/cpu";
   key = program + options.isa + (options.fewPasses ? " few" : "") +
         (options.plainInstructions ? " plain\n" : "\n");
 }
@@ -29,8 +28,7 @@ std::string ObjectCache::entryOf(ModuleOp kernel) const {
   // The generic form leaves nothing out; where a kernel was written is nothing
   // that code depends on.
   kernel.print(out, OpPrintingFlags().printGenericOpForm().useLocalScope());
-  // llvm::pruneCache knows its files by how their names begin.
-  return folder + "llvmcache-" + hashOf(text) + ".o";
+  return entryIn(folder, hashOf(text) + ".o");
 }
 
 /// An entry is the bytes of scratch memory and the object.
@@ -54,11 +52,6 @@ void ObjectCache::keep(const std::string &entry, const CompiledObject &object) {
 }
 
 void ObjectCache::prune() const {
-  if (folder.empty())
-    return;
-  llvm::CachePruningPolicy policy;
-  policy.Interval = std::chrono::hours(1);
-  policy.Expiration = std::chrono::hours(24 * 30);
-  policy.MaxSizeBytes = uint64_t(1) << 30;
-  llvm::pruneCache(folder, policy);
+  if (!folder.empty())
+    pruneKept(folder);
 }

@@ -31,8 +31,7 @@ public:
   /// Both do nothing where `entry` is empty.
   static std::optional<CompiledObject> find(const std::string &entry);
   static void keep(const std::string &entry, const CompiledObject &object);
-  /// Now and then removes what was long not used, and the oldest where entries
-  /// have grown many: each version of the compiler leaves its own.
+  /// As pruneKept.
   void prune() const;
 
 private:

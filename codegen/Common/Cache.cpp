@@ -5,6 +5,7 @@
 
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/CachePruning.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
@@ -31,6 +32,20 @@ std::string defaultCache() {
 
 std::string hashOf(StringRef bytes) {
   return format::blake3Hex(bytes.data(), bytes.size());
+}
+
+std::string entryIn(const std::string &folder, const std::string &name) {
+  SmallString<256> path(folder);
+  sys::path::append(path, "llvmcache-" + name); // as llvm::pruneCache wants it
+  return path.str().str();
+}
+
+void pruneKept(const std::string &folder) {
+  CachePruningPolicy policy;
+  policy.Interval = std::chrono::hours(1);
+  policy.Expiration = std::chrono::hours(24 * 30);
+  policy.MaxSizeBytes = uint64_t(1) << 30;
+  pruneCache(folder, policy);
 }
 
 /// An entry is the hash of the rest, and the rest.

@@ -6,7 +6,6 @@
 #include "codegen/Common/ToolJobs.h"
 #include "codegen/NVIDIA/CubinReport.h"
 
-#include "llvm/ADT/SmallString.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
@@ -96,12 +95,10 @@ static bool readKnowledge(StringRef text, Assembly &job) {
 
 static std::string cacheEntry(const Assembly &job, const Toolchain &toolchain,
                               const AssemblyOptions &options) {
-  SmallString<256> path(options.cache);
   // The first line counts the forms that entries had.
   std::string key = "3\n" + toolchain.version + '\n' + job.target + '\n' +
                     options.hostArchitecture + '\n' + job.bytecode;
-  sys::path::append(path, hashOf(key) + ".cubin");
-  return path.str().str();
+  return entryIn(options.cache, hashOf(key) + ".cubin");
 }
 
 /// An entry is a line of JSON and the cubin.
@@ -210,7 +207,10 @@ Error assemble(MutableArrayRef<Assembly> jobs, const Toolchain &toolchain,
     refuseEndless(job);
     return Error::success();
   };
-  return runJobs(jobs.size(), options.parallel, options.progress, work);
+  Error error = runJobs(jobs.size(), options.parallel, options.progress, work);
+  if (!options.cache.empty())
+    pruneKept(options.cache);
+  return error;
 }
 
 } // namespace fathom::nvidia

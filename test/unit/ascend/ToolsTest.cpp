@@ -12,6 +12,8 @@
 #include "llvm/Support/raw_ostream.h"
 
 #include <cstdlib>
+#include <fcntl.h>
+#include <sys/stat.h>
 
 using namespace fathom;
 using namespace fathom::ascend;
@@ -190,6 +192,19 @@ TEST_F(AscendTools, WithAndWithoutTheLastStage) {
   EXPECT_EQ(job.object, "");
   EXPECT_EQ(compile(*with, "nothing").refusal, "it wrote no object");
   EXPECT_EQ(compile(*with, "too large").refusal, "error: tile too large");
+}
+
+TEST_F(AscendTools, WhatWasLongNotUsedIsForgotten) {
+  llvm::Expected<Toolchain> tools = findToolchain(compiler("tools", "1.2.0"));
+  ASSERT_TRUE(bool(tools));
+  EXPECT_FALSE(compile(*tools, "module").cached);
+  std::error_code error;
+  const timespec longAgo[] = {{1, 0}, {1, 0}};
+  for (llvm::sys::fs::directory_iterator file(at("cache"), error), end;
+       file != end && !error; file.increment(error))
+    EXPECT_EQ(utimensat(AT_FDCWD, file->path().c_str(), longAgo, 0), 0);
+  compile(*tools, "too large"); // looks for old entries
+  EXPECT_FALSE(compile(*tools, "module").cached);
 }
 
 /// CANN is updated in its place: what the old one made is not taken again.

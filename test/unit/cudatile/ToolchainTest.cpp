@@ -18,6 +18,8 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <thread>
 
 using namespace fathom;
@@ -356,6 +358,18 @@ TEST_F(ToolchainTest, Remembers) {
   EXPECT_TRUE(run("good", cache).cached);
   // A cache that cannot be written is no reason to fail.
   EXPECT_EQ(run("good", "/proc/nowhere").cubin, "cubin of bytes");
+}
+
+TEST_F(ToolchainTest, ForgetsWhatWasLongNotUsed) {
+  std::string cache = path("cache");
+  EXPECT_FALSE(run("good", cache).cached);
+  std::error_code error;
+  const timespec longAgo[] = {{1, 0}, {1, 0}};
+  for (llvm::sys::fs::directory_iterator at(cache, error), end;
+       at != end && !error; at.increment(error))
+    EXPECT_EQ(utimensat(AT_FDCWD, at->path().c_str(), longAgo, 0), 0);
+  EXPECT_FALSE(run("refuses", cache).cached); // looks for old entries
+  EXPECT_FALSE(run("good", cache).cached);
 }
 
 TEST_F(ToolchainTest, SaysWhatWasMade) {
