@@ -50,9 +50,8 @@ static void checkOneFormat(Weights &weights, const std::string &prefix,
       (!w1.isQuantised() && !w3.isQuantised()))
     return;
   weights.unsupported("w1 and w3 of the experts are stored differently",
-                      "in " + prefix + " w1 is " +
-                          dtypeName(*w1.stored).str() + " and w3 is " +
-                          dtypeName(*w3.stored).str(),
+                      "in " + prefix + " w1 is " + dtypeName(*w1.stored).str() +
+                          " and w3 is " + dtypeName(*w3.stored).str(),
                       "use a checkpoint that stores both in one format");
 }
 

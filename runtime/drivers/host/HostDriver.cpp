@@ -272,8 +272,8 @@ Status HostDriver::load(const char *path, const std::string &bytes,
   if (!*image) {
     const char *why = dlerror();
     Status s(FATHOM_BAD_FILE, "cannot load " + quoted + " (from memory, by " +
-                                  pathOf(file) +
-                                  "): " + (why ? why : "unknown"));
+                                  pathOf(file) + ", for which /proc must be " +
+                                  "mounted): " + (why ? why : "unknown"));
     close(file);
     return s;
   }

@@ -114,8 +114,7 @@ TEST(Config, NullIsAbsent) {
     EXPECT_FALSE(config.draft || config.vision);
     EXPECT_TRUE(config.notices.empty());
   }
-  expectValue(
-      parse({{"quantization_config", "{\"weight_block_size\":null}"}}));
+  expectValue(parse({{"quantization_config", "{\"weight_block_size\":null}"}}));
 }
 
 TEST(Config, UnknownFieldsAreNoted) {

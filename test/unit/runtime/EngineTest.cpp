@@ -27,9 +27,9 @@ using namespace fathom::format;
 
 /// Counts allocations by C++ code of this process: stepping must make none.
 static std::atomic<uint64_t> allocations{0};
-/// Whether there is none for this thread.
-static thread_local bool noMemory = false;
 #ifndef FATHOM_SANITIZED // they have operators of their own
+/// Whether this thread gets none.
+static thread_local bool noMemory = false;
 void *operator new(size_t size) {
   ++allocations;
   if (noMemory)
