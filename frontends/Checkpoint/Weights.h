@@ -23,7 +23,7 @@ namespace fathom {
 struct LinearWeight {
   mlir::Value weight, scale;
   /// Nothing: the checkpoint lacks it, and `weight` is a placeholder.
-  std::optional<DType> stored;
+  std::optional<DType> stored = std::nullopt;
   bool isQuantised() const { return static_cast<bool>(scale); }
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // fathom: runs and examines compiled models.
+#include "tools/CommandLineProblem.h"
 #include "tools/fathom/Tool.h"
 
 #include <CLI/CLI.hpp>
@@ -13,7 +14,7 @@ using namespace fathom::tool;
 int main(int argc, char **argv) {
   CLI::App app("fathom: runs and examines models compiled by fathomc.\n",
                "fathom");
-  app.require_subcommand(0, 1); // so that an unknown word is named
+  app.require_subcommand(1);
   app.set_version_flag("--version", std::string("fathom ") + fathom_version());
   app.footer("Examples:\n"
              "  fathom run M.fathom --prompt 'What is 12 + 30?'\n"
@@ -36,8 +37,6 @@ int main(int argc, char **argv) {
   addVerify(app, code);
   try {
     app.parse(argc, argv);
-    if (app.get_subcommands().empty())
-      throw CLI::RequiredError("A subcommand");
   } catch (const CLI::Success &request) { // --help, --version
     app.exit(request);
     const Failure failed = flushOut();
@@ -46,7 +45,7 @@ int main(int argc, char **argv) {
     std::string command = "fathom";
     for (const CLI::App *chosen : app.get_subcommands())
       command += " " + chosen->get_name();
-    return fail({FATHOM_USAGE, error.what(),
+    return fail({FATHOM_USAGE, fathom::problemOf(app, error),
                  "`" + command + " --help` shows what can be given"});
   } catch (const std::bad_alloc &) {
     return fail({FATHOM_RESOURCES, "out of memory", ""});

@@ -23,8 +23,8 @@ struct Result {
   std::vector<std::string> calls;
 };
 
-Result parse(const std::string &input, bool thinking, bool whole) {
-  OutputParser parser(thinking);
+Result parse(const std::string &input, AnswerStart start, bool whole) {
+  OutputParser parser(start);
   OutputParser::Events events;
   std::string text;
   auto flush = [&] {
@@ -65,16 +65,17 @@ Result parse(const std::string &input, bool thinking, bool whole) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   std::string input;
   utf8::appendValid(input, {reinterpret_cast<const char *>(data), size}, true);
-  for (const bool thinking : {false, true}) {
-    const Result whole = parse(input, thinking, true);
-    const Result cut = parse(input, thinking, false);
+  for (const AnswerStart start : {AnswerStart::Content, AnswerStart::Reasoning,
+                                  AnswerStart::Turn, AnswerStart::ToolCalls}) {
+    const Result whole = parse(input, start, true);
+    const Result cut = parse(input, start, false);
     require(whole.text == cut.text && whole.calls == cut.calls);
     for (const std::string &call : whole.calls) {
       JsonText arguments;
       require(parseJson(call.substr(call.find('{')), arguments) ||
               call.find('{') != call.rfind('{')); // a name may have one
     }
-    if (!whole.calls.empty() || thinking)
+    if (!whole.calls.empty() || start != AnswerStart::Content)
       continue;
     std::string expected;
     for (const char c : input) {
