@@ -745,10 +745,10 @@ def no_temporary_folder(env):
     require(not os.path.exists(package), "left a package behind")
 
 
-def signalled(env, folder, options, signal_, environment):
+def signalled(env, folder, command, signal_, environment):
     """Ends a compiler as soon as it has something in `folder`; whether it had,
     and its exit code."""
-    process = subprocess.Popen([env.need("fathomc"), "compile", NANO, *options],
+    process = subprocess.Popen([env.need("fathomc"), *command],
                                stderr=subprocess.DEVNULL, env=environment)
     seen = False
     while not seen and process.poll() is None:
@@ -761,25 +761,28 @@ def signalled(env, folder, options, signal_, environment):
 
 @check("place/ended-by-a-signal")
 def ended_by_a_signal(env):
-    """Neither the linker's folder nor the one beside the package stays."""
+    """Neither the linker's folder nor the one beside the package stays, nor
+    that of a skeleton."""
     temporary, shelf = env.temporary("tmpdir"), env.temporary("shelf")
     os.makedirs(temporary)
     os.makedirs(shelf)
     environment = dict(os.environ, TMPDIR=temporary)
-    options = ["-o", os.path.join(shelf, "m.fathom"), "--cpu", best_level(),
-               "-q"]
+    output = ["-o", os.path.join(shelf, "m.fathom"), "-q"]
+    compiling = ["compile", NANO, "--cpu", best_level(), *output]
     ended = 0
-    for folder in (temporary, shelf):
+    for folder, command in [
+            (temporary, compiling), (shelf, compiling),
+            (shelf, ["skeleton", "--preset", "v4-flash", *output])]:
         for signal_ in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             shutil.rmtree(os.path.join(shelf, "m.fathom"), ignore_errors=True)
-            seen, code = signalled(env, folder, options, signal_, environment)
+            seen, code = signalled(env, folder, command, signal_, environment)
             require(seen and code in (0, -signal_), f"{folder}: exit code {code}")
             ended += code != 0
             left = [*os.listdir(temporary),
                     *(name for name in os.listdir(shelf) if name != "m.fathom")]
             require(not left, f"left behind: {left}")
     require(ended, "no signal came in time")
-    return f"{ended} of 6 ended"
+    return f"{ended} of 9 ended"
 
 
 @check("place/full-output")

@@ -3,6 +3,7 @@
 // fathomc list and fathomc skeleton.
 #include "tools/fathomc/Commands.h"
 
+#include "codegen/Common/Process.h"
 #include "frontends/Checkpoint/Layout.h"
 #include "frontends/Config/ModelConfig.h"
 #include "frontends/Presets/Presets.h"
@@ -83,6 +84,7 @@ int writePresetSkeleton(const CompileOptions &options) {
   if (!config)
     return report(config.takeError());
   Skeleton skeleton = layoutOf(*config);
+  Interruptible tidy; // a signal acts once an unfinished directory is gone
   if (Error error = writeSkeleton(skeleton, text, options.output))
     return report(std::move(error));
   if (!notice.empty())
