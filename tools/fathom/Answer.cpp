@@ -189,8 +189,7 @@ Failure Answerer::answer(const std::vector<int32_t> &prompt,
       out.stop = "eos";
       break;
     }
-    if (std::find(flags.stopTokens.begin(), flags.stopTokens.end(), id) !=
-        flags.stopTokens.end()) {
+    if (flags.stopsAt(id)) {
       out.stop = "stop";
       break;
     }

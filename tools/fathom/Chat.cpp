@@ -67,16 +67,15 @@ public:
                    profile.c_str());
     std::string line;
     while (readLine(line)) {
-      // A tool's result may begin with a slash, too.
-      if (isCommand(line) ||
-          (waiting.empty() && !line.empty() && line[0] == '/')) {
-        if (line == "/exit" || line == "/quit")
-          break;
-        if (Failure f = command(line))
-          (void)fail(f);
+      if (line == "/exit" || line == "/quit")
+        break;
+      Failure refused;
+      if (command(line, refused)) {
+        if (refused)
+          (void)fail(refused);
         continue;
       }
-      if (line.empty() && waiting.empty())
+      if (line.empty() && !asked())
         continue;
       if (Failure f = turn(line)) {
         // What went wrong with one turn need not end the conversation, but
@@ -93,27 +92,22 @@ public:
   }
 
 private:
-  static bool isCommand(const std::string &line) {
-    const std::string name = line.substr(0, line.find(' '));
-    for (const char *known :
-         {"/help", "/think", "/system", "/clear", "/save", "/exit", "/quit"})
-      if (name == known)
-        return true;
-    return false;
-  }
-
   void begin() {
     conversation.messages.clear();
-    answered = 0;
-    waiting.clear();
-    calls.clear();
-    if (options.system.empty())
-      return;
-    rt::Message message;
-    message.role = rt::Message::Role::System;
-    message.content = options.system;
-    conversation.messages.push_back(std::move(message));
+    if (!options.system.empty()) {
+      rt::Message message;
+      message.role = rt::Message::Role::System;
+      message.content = options.system;
+      conversation.messages.push_back(std::move(message));
+    }
     answered = conversation.messages.size();
+    calls.clear();
+  }
+
+  /// The call whose result comes next; null: the user speaks.
+  const rt::ToolCall *asked() const {
+    const size_t given = conversation.messages.size() - answered;
+    return given < calls.size() ? &calls[given] : nullptr;
   }
 
   /// False at the end of the input.
@@ -122,7 +116,7 @@ private:
     for (;;) {
       if (terminal && !options.json) {
         const std::string ask =
-            waiting.empty() ? "> " : "result of " + waiting[0].name + "> ";
+            asked() ? "result of " + asked()->name + "> " : "> ";
         std::fputs(ask.c_str(), stderr);
       }
       Answerer::interrupted = 0;
@@ -148,7 +142,9 @@ private:
     }
   }
 
-  Failure command(const std::string &line) {
+  /// False: the line is none, but something said. A tool's result may begin
+  /// with a slash, too.
+  bool command(const std::string &line, Failure &refused) {
     const size_t blank = line.find(' ');
     const std::string name = line.substr(0, blank);
     const std::string rest = blank == line.npos ? "" : line.substr(blank + 1);
@@ -163,15 +159,18 @@ private:
       rt::Conversation changed = conversation;
       changed.think = rest;
       rt::Prompt probe;
-      if (Failure f = failure(rt::renderPrompt(changed, profile, probe)))
-        return f;
-      conversation.think = rest;
+      refused = failure(rt::renderPrompt(changed, profile, probe));
+      if (!refused)
+        conversation.think = rest;
     } else if (name == "/save") {
-      return save(rest);
+      refused = save(rest);
+    } else if (!asked() && !name.empty() && name[0] == '/') {
+      refused = {FATHOM_USAGE, "there is no command " + name,
+                 "/help lists them"};
     } else {
-      return {FATHOM_USAGE, "there is no command " + name, "/help lists them"};
+      return false;
     }
-    return {};
+    return true;
   }
 
   Failure save(const std::string &path) {
@@ -200,15 +199,14 @@ private:
   Failure turn(const std::string &line) {
     rt::Message message;
     message.content = line;
-    if (!waiting.empty()) {
+    if (const rt::ToolCall *call = asked()) {
       message.role = rt::Message::Role::Tool;
-      message.blocks.push_back({true, line, waiting[0].id});
-      waiting.erase(waiting.begin());
+      message.blocks.push_back({true, line, call->id});
     } else {
       message.blocks.push_back({false, line, ""});
     }
     conversation.messages.push_back(std::move(message));
-    if (!waiting.empty()) // results of all calls go to the model together
+    if (asked()) // results of all calls go to the model together
       return {};
     rt::Prompt prompt;
     std::vector<int32_t> ids;
@@ -225,7 +223,6 @@ private:
       conversation.messages.resize(answered);
       if (!calls.empty())
         failed.help = "give the results of the calls again, from the first on";
-      waiting = calls;
       return failed;
     }
     if (Failure f = printer.finish(answer))
@@ -240,7 +237,7 @@ private:
     said.hasToolCalls = !answer.calls.empty();
     said.toolCalls = answer.calls;
     conversation.messages.push_back(std::move(said));
-    waiting = calls = answer.calls;
+    calls = answer.calls;
     answered = conversation.messages.size();
     return {};
   }
@@ -251,8 +248,7 @@ private:
   std::string profile;
   rt::Conversation conversation;
   size_t answered = 0; // how many messages there were after the last answer
-  std::vector<rt::ToolCall> calls;   // of that answer
-  std::vector<rt::ToolCall> waiting; // those without results
+  std::vector<rt::ToolCall> calls; // of that answer
   int readError = 0;
 };
 

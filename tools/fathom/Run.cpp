@@ -7,7 +7,6 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <cstdio>
 
 namespace fathom::tool {
@@ -118,8 +117,7 @@ private:
         stop = "eos";
         return {};
       }
-      const std::vector<int32_t> &stops = options.sampling.stopTokens;
-      if (std::find(stops.begin(), stops.end(), sampled.id) != stops.end()) {
+      if (options.sampling.stopsAt(sampled.id)) {
         stop = "stop";
         return {};
       }

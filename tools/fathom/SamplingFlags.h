@@ -6,6 +6,8 @@
 #include "runtime/sample/Sampler.h"
 #include "tools/fathom/Tool.h"
 
+#include <algorithm>
+
 namespace fathom::tool {
 
 struct SamplingFlags {
@@ -19,6 +21,10 @@ struct SamplingFlags {
   void addTo(CLI::App &app);
   /// Reads `bias` and checks all of it.
   Failure finish(int64_t vocabulary);
+  bool stopsAt(int32_t id) const {
+    return std::find(stopTokens.begin(), stopTokens.end(), id) !=
+           stopTokens.end();
+  }
 };
 
 } // namespace fathom::tool
