@@ -790,7 +790,7 @@ def full_output(env):
     """What cannot be printed is told; what was written beside stays."""
     package = env.temporary("told.fathom")
     level = ["--cpu", "x86-64-v3", "-q"]
-    commands = [["list", "--json"], ["plan", NANO, *level],
+    commands = [["--help"], ["list", "--json"], ["plan", NANO, *level],
                 ["explain", NANO, "--json", "-q"],
                 ["explain", NANO, "--fusion-table", "-q"],
                 ["compile", NANO, "--stop-after", "import", "-q"],
@@ -810,7 +810,7 @@ def full_output(env):
 @check("place/closed-output")
 def closed_output(env):
     """Whoever closes a pipe has read enough."""
-    for command in (["list"], ["explain", NANO, "--json", "-q"],
+    for command in (["--help"], ["list"], ["explain", NANO, "--json", "-q"],
                     ["compile", NANO, "--stop-after", "import", "-q"]):
         reader, writer = os.pipe()
         os.close(reader)

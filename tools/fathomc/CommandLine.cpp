@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <cerrno>
 #include <iostream>
 #include <limits>
 #include <map>
@@ -272,7 +273,8 @@ static void addKernels(CLI::App &app, CompileOptions &options) {
       "Of kernels for a GPU everything comes from NVIDIA's disassemblers, as "
       "far as they were there\nwhen the package was compiled. Spills in the "
       "loop are stores of registers to memory inside\nloops of products; they "
-      "and a stack cost time. Of kernels for a CPU only the names are known.\n\n"
+      "and a stack cost time. Of kernels for a CPU only the names are "
+      "known.\n\n"
       "Examples:\n"
       "  fathomc kernels flash.fathom\n"
       "  fathomc kernels flash.fathom --json");
@@ -380,7 +382,14 @@ int parseCommandLine(int argc, char **argv, CompileOptions &options) {
     try {
       app.parse(argc, argv);
     } catch (const CLI::Success &request) {
-      return app.exit(request);
+      errno = 0;
+      const int code = app.exit(request);
+      // Who closed the pipe has read what was wanted.
+      if (std::cout.flush() || errno == EPIPE)
+        return code;
+      std::cerr << "fathomc: error: cannot print all there is to say\n  where: "
+                   "standard output\n  help: let it go where there is space\n";
+      return 4;
     } catch (const CLI::ParseError &error) {
       const bool hasCommand = !app.get_subcommands().empty();
       std::cerr << "fathomc: error: " << problemOf(app, error) << "\n  help: "

@@ -89,3 +89,14 @@ tile.kernel @codes(%x: memref<?x1024xf8E4M3FN>, %f: memref<?x8xf8E8M0FNU>, %w: m
   tile.store %t, %y[%i, %zero] : tensor<256xf32>, memref<?x256xf32>
   tile.return
 }
+
+// CHECK: unsupported on 910b: arith.fptosi: from f64 to integers of rounded numbers only
+tile.kernel @cut(%x: memref<?x64xf32>, %y: memref<?x64xi32>) {
+  %i = tile.program_id 0
+  %zero = arith.constant 0 : index
+  %v = tile.load %x[%i, %zero] : memref<?x64xf32> -> tensor<1x64xf32>
+  %w = arith.extf %v : tensor<1x64xf32> to tensor<1x64xf64>
+  %n = arith.fptosi %w : tensor<1x64xf64> to tensor<1x64xi32>
+  tile.store %n, %y[%i, %zero] : tensor<1x64xi32>, memref<?x64xi32>
+  tile.return
+}
