@@ -129,7 +129,8 @@ def PlanMemoryPass : Pass<"fathom-plan-memory", "::mlir::ModuleOp"> {
     `memref.alloc` is used, through views, and packs the allocs into one
     workspace. Sizes are those at `tile.max_tokens` tokens; offsets are
     multiples of 64 bytes. Sets `tile.offset` on allocs and
-    `tile.workspace_bytes` on the function.
+    `tile.workspace_bytes` on the function. An alloc whose rows a kernel takes
+    by number must have fewer than 2^31 of them.
   }];
   let dependentDialects = [];
 }

@@ -6,6 +6,7 @@
 
 #include "dialects/Tile/IR/Tile.h"
 #include "passes/Passes.h"
+#include "passes/RowNumbers.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -198,6 +199,8 @@ namespace {
 class Lives {
 public:
   LogicalResult collect(func::FuncOp schedule, int64_t tokens);
+  /// The most elements of the buffer that `value` views, if it is an alloc.
+  std::optional<int64_t> elementsOf(Value value);
 
   SmallVector<memref::AllocOp> allocs;
   SmallVector<PlannedBuffer> buffers;
@@ -261,6 +264,16 @@ LogicalResult Lives::collect(func::FuncOp schedule, int64_t tokens) {
   return success();
 }
 
+std::optional<int64_t> Lives::elementsOf(Value value) {
+  auto found = numbers.find(viewBase(value));
+  if (found == numbers.end())
+    return std::nullopt;
+  unsigned number = found->second;
+  Type element = allocs[number].getType().getElementType();
+  return buffers[number].bytes /
+         int64_t(llvm::divideCeil(element.getIntOrFloatBitWidth(), 8));
+}
+
 LogicalResult fathom::tile::planMemory(func::FuncOp schedule) {
   auto tokens = schedule->getAttrOfType<IntegerAttr>(kMaxTokensAttr);
   if (!tokens || tokens.getInt() < 1)
@@ -270,7 +283,9 @@ LogicalResult fathom::tile::planMemory(func::FuncOp schedule) {
     return schedule.emitOpError("a step schedule has one block");
 
   Lives lives;
-  if (failed(lives.collect(schedule, tokens.getInt())))
+  if (failed(lives.collect(schedule, tokens.getInt())) ||
+      failed(checkRowNumbers(
+          schedule, [&](Value buffer) { return lives.elementsOf(buffer); })))
     return failure();
 
   // A buffer that no launch touches needs no bytes.

@@ -113,3 +113,38 @@ func.func @region(%t: index {tile.port = "count.tokens"}, %p: i1 {tile.port = "p
   }
   return
 }
+
+// -----
+
+// Rows by number: of an argument, and of what a called kernel takes so.
+tile.kernel @part(%x: memref<?x16xf32>, %n: memref<4xi32>, %y: memref<?x16xf32>) {
+  %zero = arith.constant 0 : index
+  %r = tile.load %n[%zero] : memref<4xi32> -> tensor<4xi32>
+  %v = tile.gather %x[%r] : memref<?x16xf32>, tensor<4xi32> -> tensor<4x16xf32>
+  tile.store %v, %y[%zero, %zero] : tensor<4x16xf32>, memref<?x16xf32>
+  tile.return
+}
+tile.kernel @whole(%n: memref<4xi32>, %x: memref<?x16xf32>, %y: memref<?x16xf32>) {
+  %zero = arith.constant 0 : index
+  tile.call @part(%x, %n, %y) at (%zero, %zero, %zero) : memref<?x16xf32>, memref<4xi32>, memref<?x16xf32>
+  tile.return
+}
+func.func @most_rows(%t: index {tile.port = "count.tokens"})
+    attributes {tile.entry = "step", tile.max_tokens = 2147483647 : i64} {
+  %x = memref.alloc(%t) : memref<?x16xf32>
+  %y = memref.alloc() : memref<4x16xf32>
+  %n = memref.alloc() : memref<4xi32>
+  %z = memref.cast %y : memref<4x16xf32> to memref<?x16xf32>
+  tile.launch @whole affine_map<(d0, d1) -> (d0)>(%n, %x, %z) : memref<4xi32>, memref<?x16xf32>, memref<?x16xf32>
+  return
+}
+func.func @too_many_rows(%t: index {tile.port = "count.tokens"})
+    attributes {tile.entry = "step", tile.max_tokens = 2147483648 : i64} {
+  %x = memref.alloc(%t) : memref<?x16xf32>
+  %y = memref.alloc(%t) : memref<?x16xf32>
+  %n = memref.alloc() : memref<4xi32>
+  // expected-error @+2 {{unsupported: a buffer of 2147483648 rows, which are taken by number, and 2147483647 are the most}}
+  // expected-note @+1 {{choose a smaller --max-step-tokens or --max-context}}
+  tile.launch @whole affine_map<(d0, d1) -> (d0)>(%n, %x, %y) : memref<4xi32>, memref<?x16xf32>, memref<?x16xf32>
+  return
+}
