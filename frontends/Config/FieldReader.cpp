@@ -76,11 +76,13 @@ double FieldReader::number(StringRef name, double low, double high, bool open) {
     bad(name, "it must be a number, but is " + describeKind(*value).str());
     return low;
   }
-  if (std::isfinite(*number) && (open ? *number > low : *number >= low) &&
-      *number <= high)
+  // Models compute in f32, in which 1e-46 is 0.
+  if (std::isfinite(*number) && *number >= low && *number <= high &&
+      (!open || float(*number) > float(low)))
     return *number;
   unsupported(name, printNumber(*number),
-              std::string("it must be ") + (open ? "more than " : "at least ") +
+              std::string("it must be ") +
+                  (open ? "more than, in f32, " : "at least ") +
                   printNumber(low) + " and at most " + printNumber(high),
               "check the configuration against the published one");
   return low;

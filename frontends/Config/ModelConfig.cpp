@@ -9,6 +9,7 @@
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
+#include <limits>
 
 using namespace llvm;
 
@@ -401,6 +402,16 @@ Expected<CompileLimits> resolveLimits(const ModelConfig &config,
   if (limits.maxStepTokens < 1 || limits.maxStepTokens > (1 << 20))
     return refuse("--max-step-tokens", limits.maxStepTokens,
                   "it must lie within 1 and 1048576");
+  // Kernels number the rows of all sequences together, in 32 bits.
+  int64_t rows = config.window + limits.maxStepTokens;
+  for (int64_t ratio : config.compressRatios)
+    if (ratio > 0)
+      rows = std::max(rows, limits.maxContext / ratio + 1);
+  if (limits.maxSequences > std::numeric_limits<int32_t>::max() / rows)
+    return refuse("--max-sequences", limits.maxSequences,
+                  "a cache has " + std::to_string(rows) +
+                      " rows for each, at this context and step, and 2^31 - 1 "
+                      "rows are the most");
   return limits;
 }
 

@@ -175,7 +175,7 @@ void lowerRope(Lowering &l, dsv4::RopeOp op) {
 }
 
 /// Sine and cosine of f64 angles in f64 by Cody-Waite reduction and Taylor
-/// polynomials on [-pi/4, pi/4]: errors below 1e-15 for angles up to 2^21, so
+/// polynomials on [-pi/4, pi/4]: errors below 1e-15 for angles up to 2^24, so
 /// that rounding to f32 gives the correctly rounded value but for ties.
 static std::pair<Value, Value> cosSin(KernelBuilder &k, Value angle) {
   OpBuilder &b = k.b;
@@ -186,10 +186,11 @@ static std::pair<Value, Value> cosSin(KernelBuilder &k, Value angle) {
   };
   Value turns = math::RoundEvenOp::create(
       b, loc, k.mul(angle, c(0.63661977236758134308)));
-  // pi/2 in three parts of 33 bits: products with `turns` are exact.
-  Value r = k.sub(angle, k.mul(turns, c(1.57079632673412561417e+00)));
-  r = k.sub(r, k.mul(turns, c(6.07710050630396597660e-11)));
-  r = k.sub(r, k.mul(turns, c(2.02226624879595063154e-21)));
+  // pi/2 in two parts of 29 bits, whose products with `turns` are exact, and
+  // the rest.
+  Value r = k.sub(angle, k.mul(turns, c(1.57079632580280303955e+00)));
+  r = k.sub(r, k.mul(turns, c(9.92093577428798667484e-10)));
+  r = k.sub(r, k.mul(turns, c(2.25174177415621760794e-18)));
   Value z = k.mul(r, r);
   auto polynomial = [&](ArrayRef<double> coefficients) {
     Value p = c(coefficients.front());

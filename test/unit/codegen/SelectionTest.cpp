@@ -4,8 +4,7 @@
 // none, equal scores, and candidates on both sides of a part's edge.
 #include "passes/DSV4ToTile/SparseAttention.h"
 #include "test/unit/codegen/CompiledKernels.h"
-
-#include "mlir/Parser/Parser.h"
+#include "test/unit/codegen/LoweredKernels.h"
 
 #include <algorithm>
 #include <cmath>
@@ -27,45 +26,13 @@ static const char *function = R"(
 
 /// The kernels of a group of both operations, as text.
 static std::string kernelText(int rows, int k, int64_t maxTokens) {
-  mlir::DialectRegistry registry;
-  registry.insert<dsv4::DSV4Dialect, tile::TileDialect,
-                  mlir::arith::ArithDialect, mlir::func::FuncDialect,
-                  mlir::math::MathDialect, mlir::memref::MemRefDialect,
-                  mlir::scf::SCFDialect, mlir::tensor::TensorDialect>();
-  mlir::MLIRContext context(registry);
-  context.loadAllAvailableDialects();
-  auto module = mlir::parseSourceString<mlir::ModuleOp>(
+  return kernelsOf(
       fill(function,
            {{"ROWS", std::to_string(rows)}, {"K", std::to_string(k)}}),
-      &context);
-  auto source = *module->getOps<mlir::func::FuncOp>().begin();
-  mlir::Block &body = source.getBody().front();
-  auto b = mlir::OpBuilder::atBlockBegin(&body);
-  KernelCache kernels(*module);
-  Lowering lowering(kernels, b, *TileShapes::find("cpu"), maxTokens);
-  Value count = mlir::arith::ConstantIndexOp::create(b, source.getLoc(), 1);
-  lowering.bindCount(count, count);
-  for (mlir::BlockArgument arg : source.getArguments())
-    if (auto type = mlir::dyn_cast<RankedTensorType>(arg.getType()))
-      lowering.bind(arg, mlir::memref::AllocOp::create(
-                             b, source.getLoc(),
-                             mlir::MemRefType::get(type.getShape(),
-                                                   type.getElementType()),
-                             ValueRange(count)));
-  emitIndexer(lowering, *source.getOps<dsv4::IndexScoresOp>().begin(),
-              *source.getOps<dsv4::SelectTopKOp>().begin(), {});
-  std::string text;
-  llvm::raw_string_ostream os(text);
-  for (auto kernel : module->getOps<tile::KernelOp>())
-    os << kernel << "\n";
-  return text;
-}
-
-static std::string nameIn(const std::string &text, const std::string &prefix) {
-  size_t at = text.find("@" + prefix);
-  if (at == std::string::npos)
-    return "";
-  return text.substr(at + 1, text.find('(', at) - at - 1);
+      maxTokens, [](Lowering &lowering, mlir::func::FuncOp source) {
+        emitIndexer(lowering, *source.getOps<dsv4::IndexScoresOp>().begin(),
+                    *source.getOps<dsv4::SelectTopKOp>().begin(), {});
+      });
 }
 
 static std::vector<int32_t> sorted(const std::vector<float> &scores,

@@ -238,6 +238,7 @@ TEST(Config, Malformed) {
   expectBad({{"hidden_size", "256.5"}}, {"must be an integer"});
   expectBad({{"hidden_size", "1e300"}}, {"must be an integer"});
   expectBad({{"hc_eps", "\"small\""}}, {"must be a number"});
+  expectUnsupported({{"hc_eps", "1e-46"}}, {"more than, in f32, 0"});
   expectBad({{"compress_ratios", "4"}}, {"must be an array"});
   expectBad({{"compress_ratios", "[\"4\"]"}}, {"must be an integer"});
   expectBad({{"norm_topk_prob", "1"}}, {"must be true or false"});
@@ -272,6 +273,14 @@ TEST(Config, Limits) {
               FailureKind::Unsupported, {"--max-sequences"});
   expectError(resolveLimits(config, 1, 1, -3), FailureKind::Unsupported,
               {"--max-step-tokens"});
+  // All rows of a cache together are numbered in 32 bits: 4,194,305 of blocks
+  // of four for each sequence, or as many of a step and the window.
+  config.maxPositions = int64_t(1) << 24;
+  expectValue(resolveLimits(config, config.maxPositions, 511, 1));
+  expectError(resolveLimits(config, config.maxPositions, 512, 1),
+              FailureKind::Unsupported, {"--max-sequences 512", "4194305"});
+  expectError(resolveLimits(config, 1, 4096, 1 << 20),
+              FailureKind::Unsupported, {"--max-sequences 4096"});
 }
 
 } // namespace
