@@ -82,7 +82,7 @@ LogicalResult fathom::tile::checkRowNumbers(
       if (!elements || *elements / width <= kMost)
         continue;
       InFlightDiagnostic error =
-          launch.emitOpError("unsupported: a buffer of ");
+          emitError(launch.getLoc(), "unsupported: a buffer of ");
       error << *elements / width << " rows, which are taken by number, and "
             << kMost << " are the most";
       error.attachNote() << "it grows with the tokens of a step and with the "
