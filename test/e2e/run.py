@@ -23,6 +23,7 @@ import checks_assembler  # noqa: E402,F401
 import checks_cuda  # noqa: E402,F401
 import checks_files  # noqa: E402,F401
 import checks_devices  # noqa: E402,F401
+import checks_embedding  # noqa: E402,F401
 import checks_fusion  # noqa: E402,F401
 import checks_interpreter  # noqa: E402,F401
 import checks_large  # noqa: E402,F401
