@@ -65,11 +65,16 @@ void Sampler::add(int32_t id) {
   ++generated[id];
 }
 
-void Sampler::change(const float *logits) {
+/// The model's own, of which what is no number is never chosen.
+void Sampler::take(const float *logits) {
   changed.assign(logits, logits + vocabulary);
   for (float &logit : changed)
     if (std::isnan(logit))
       logit = kNever;
+}
+
+void Sampler::change(const float *logits) {
+  take(logits);
   if (options.repetitionPenalty != 1)
     for (const auto &[id, count] : seen)
       if (id >= 0 && id < vocabulary)
@@ -187,16 +192,16 @@ Sampled Sampler::next(const float *logits, bool logprobs) {
   }
   if (!logprobs)
     return out;
-  changed.assign(logits, logits + vocabulary);
+  take(logits);
   const double best = changed[likeliest()];
   double total = 0;
   for (const float logit : changed)
-    total += std::isnan(logit) ? 0 : std::exp(double(logit) - best);
+    total += std::exp(double(logit) - best);
   const double norm = best + std::log(total);
   out.logprob = float(double(changed[out.id]) - norm);
   std::vector<std::pair<float, int32_t>> order;
   for (int32_t id = 0; id < vocabulary; ++id)
-    if (!std::isnan(changed[id]))
+    if (!std::isnan(logits[id]))
       order.emplace_back(-changed[id], id);
   const size_t count = std::min<size_t>(order.size(), options.topLogprobs);
   std::partial_sort(order.begin(), order.begin() + count, order.end());

@@ -76,6 +76,7 @@ private:
     double weight;
   };
 
+  void take(const float *logits);
   void change(const float *logits);
   void forbidRepeats();
   void keepLikely();

@@ -188,7 +188,11 @@ TEST(Sampler, GreedyTakesTheLowestOfEqualOnes) {
   EXPECT_EQ(Sampler(options, 4).next(Row{nan, 1, 2, nan}.data(), false).id, 2);
   EXPECT_EQ(Sampler(options, 4).next(Row{nan, nan, nan, nan}.data(), false).id,
             0);
+  EXPECT_EQ(Sampler(options, 3).next(Row{nan, -1, -2}.data(), false).id, 1);
   options.temperature = 1;
+  const Row odd{nan, -1, -1};
+  EXPECT_EQ(Sampler(options, 3).probabilities(odd.data()),
+            (std::vector<double>{0, .5, .5}));
   EXPECT_EQ(Sampler(options, 4).next(Row{-inf, -inf, 0, -inf}.data(), false).id,
             2);
   (void)Sampler(options, 4).next(Row{-inf, -inf, -inf, -inf}.data(), false);
@@ -209,6 +213,51 @@ TEST(Sampler, Logprobs) {
   EXPECT_EQ(s.top[2].first, 1);
 }
 
+TEST(Sampler, LogprobsBesideWhatIsNoNumber) {
+  SamplingOptions options;
+  options.topLogprobs = 3;
+  const Row row = {std::nanf(""), -1, -1};
+  const Sampled s = Sampler(options, 3).next(row.data(), true);
+  EXPECT_EQ(s.id, 1);
+  EXPECT_NEAR(s.logprob, std::log(.5), 1e-6);
+  ASSERT_EQ(s.top.size(), 2u);
+  EXPECT_EQ(s.top[0].first, 1);
+  EXPECT_EQ(s.top[1].first, 2);
+  EXPECT_NEAR(s.top[1].second, std::log(.5), 1e-6);
+}
+
+/// A temperature that divides the least difference to something still chooses
+/// by it alone.
+TEST(Sampler, TheColdestIsGreedy) {
+  const Row row = {1, std::nextafter(1.f, 2.f)};
+  SamplingOptions options;
+  options.temperature = 9e-6f;
+  EXPECT_EQ(Sampler(options, 2).probabilities(row.data()),
+            (std::vector<double>{0, 1}));
+  for (options.seed = 0; options.seed < 20; ++options.seed)
+    EXPECT_EQ(Sampler(options, 2).next(row.data(), false).id, 1);
+  options.temperature = 1.1e-5f;
+  EXPECT_GT(Sampler(options, 2).probabilities(row.data())[0], .4);
+}
+
+TEST(Sampler, OfEqualOnesTheLowestStay) {
+  const Row row = {0, 1, 1, 1, 1};
+  const std::vector<double> wanted = {0, .5, .5, 0, 0};
+  SamplingOptions options;
+  options.temperature = 1;
+  options.topK = 2;
+  EXPECT_EQ(Sampler(options, 5).probabilities(row.data()), wanted);
+  options.topK = 0;
+  options.topP = .4f; // 2 of 4.37
+  EXPECT_EQ(Sampler(options, 5).probabilities(row.data()), wanted);
+  options = {};
+  options.topLogprobs = 2;
+  const Sampled s = Sampler(options, 5).next(row.data(), true);
+  ASSERT_EQ(s.top.size(), 2u);
+  EXPECT_EQ(s.top[0].first, 1);
+  EXPECT_EQ(s.top[1].first, 2);
+}
+
 TEST(Sampler, RefusesWhatMakesNoSense) {
   auto code = [](auto change) {
     SamplingOptions options;
@@ -224,6 +273,31 @@ TEST(Sampler, RefusesWhatMakesNoSense) {
   EXPECT_EQ(code([](auto &o) { o.repetitionPenalty = 0; }), FATHOM_USAGE);
   EXPECT_EQ(code([](auto &o) { o.bias = {{kVocabulary, 1.f}}; }), FATHOM_USAGE);
   EXPECT_EQ(code([](auto &o) { o.ngramAllowed = {-1}; }), FATHOM_USAGE);
+  EXPECT_EQ(code([](auto &o) { o.ngramAllowed = {kVocabulary}; }),
+            FATHOM_USAGE);
+  EXPECT_EQ(code([](auto &o) { o.bias = {{1, std::nanf("")}}; }), FATHOM_USAGE);
+  EXPECT_EQ(code([](auto &o) { o.noRepeatNgram = -1; }), FATHOM_USAGE);
+  EXPECT_EQ(code([](auto &o) { o.ngramWindow = -1; }), FATHOM_USAGE);
+  // The ends of the ranges, and what lies beyond them.
+  auto within = [&](auto member, float low, float high) {
+    const float inf = std::numeric_limits<float>::infinity();
+    for (const float value : {low, high})
+      EXPECT_EQ(code([&](auto &o) { o.*member = value; }), FATHOM_OK) << value;
+    for (const float value :
+         {std::nextafter(low, -inf), std::nextafter(high, inf), std::nanf("")})
+      EXPECT_EQ(code([&](auto &o) { o.*member = value; }), FATHOM_USAGE)
+          << value;
+  };
+  const float least = std::nextafter(0.f, 1.f); // 0 is none
+  within(&SamplingOptions::temperature, 0, 100);
+  within(&SamplingOptions::topP, least, 1);
+  within(&SamplingOptions::minP, 0, 1);
+  within(&SamplingOptions::repetitionPenalty, least, 100);
+  within(&SamplingOptions::frequencyPenalty, -100, 100);
+  within(&SamplingOptions::presencePenalty, -100, 100);
+  EXPECT_EQ(code([](auto &o) { o.topLogprobs = 100; }), FATHOM_OK);
+  EXPECT_EQ(code([](auto &o) { o.topLogprobs = 101; }), FATHOM_USAGE);
+  EXPECT_EQ(code([](auto &o) { o.topLogprobs = -1; }), FATHOM_USAGE);
 }
 
 } // namespace
