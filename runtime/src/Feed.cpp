@@ -158,11 +158,9 @@ Status Session::buildPiece(int stageIndex, Plan &plan,
           status.failed())
         return status;
     Kept &kept = stage.kept[s.slot];
-    // A sequence that goes on where it was cut off keeps both parts, if the
-    // first one was not overwritten.
-    const bool goesOn =
-        kept.count > 0 && at == 0 && kept.row + kept.count == keepAt;
-    if (!goesOn)
+    // A sequence that goes on where it was cut off keeps both parts: the first
+    // one ends where this piece begins, and is none if it was overwritten.
+    if (kept.count == 0)
       kept = Kept{position, keepAt + at, 0};
     kept.count += take;
     for (int64_t i = 0; i < take; ++i, ++at) {

@@ -170,6 +170,24 @@ TEST_P(EngineTest, CodeForOtherMachines) {
   EXPECT_OK(create("x86-64-v3"));
 }
 
+TEST_P(EngineTest, OptionsThatMakeNoSense) {
+  package = writePackage(directory, toy());
+  auto openWith = [&](auto change) {
+    fathom_engine_options options = {};
+    options.driver = GetParam();
+    change(options);
+    return fathom_engine_create(package.c_str(), &options, &engine);
+  };
+  EXPECT_CODE(FATHOM_USAGE, openWith([](auto &o) { o.threads = -1; }),
+              "-1 threads");
+  EXPECT_CODE(FATHOM_USAGE, openWith([](auto &o) { o.threads = 1025; }),
+              "1025 threads");
+  EXPECT_CODE(FATHOM_UNSUPPORTED, openWith([](auto &o) { o.rank = 1; }),
+              "rank 1 of 0");
+  EXPECT_CODE(FATHOM_UNSUPPORTED, openWith([](auto &o) { o.ranks = 2; }),
+              "rank 0 of 2");
+}
+
 TEST_P(EngineTest, ManifestThatDoesNotFit) {
   Manifest m = toy();
   m.entries[0].specialisations[0].launches[0].kernel = "absent";
@@ -199,6 +217,58 @@ TEST_P(EngineTest, ManifestThatDoesNotFit) {
   for (auto &axis : m.entries[0].specialisations[1].launches[0].grid)
     axis[0].multiply = uint64_t(1) << 30;
   EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), "impossible grid");
+}
+
+/// Entries whose ports are not those that the runtime has.
+TEST_P(EngineTest, PortsThatDoNotFit) {
+  if (!isHost())
+    GTEST_SKIP() << "as on the host";
+  enum { Step, Mtp, Greedy };
+  auto expect = [&](const char *text, int which, auto change) {
+    Manifest m = toy();
+    Entry &entry = m.entries[which];
+    change(entry);
+    for (Specialisation &s : entry.specialisations)
+      s.launches.clear(); // they name ports by number
+    EXPECT_CODE(FATHOM_BAD_FILE, tryOpen(m), text);
+  };
+  auto dropInput = [](Entry &e) { e.inputs.erase(e.inputs.begin()); };
+  auto dropOutput = [](Entry &e) { e.outputs.erase(e.outputs.begin()); };
+  expect("has no output 'logits'", Step, dropOutput);
+  expect("has no output 'logits'", Mtp, dropOutput);
+  expect("has no input 'streams'", Mtp, dropInput);
+  const char *lacks = "lacks one of logits, ids and positions";
+  expect(lacks, Greedy, dropInput);
+  expect(lacks, Greedy, dropOutput);
+  expect(lacks, Greedy, [](Entry &e) { e.outputs.pop_back(); });
+  for (int which : {Step, Mtp, Greedy}) {
+    const Entry good = toy().entries[which];
+    // Each twice, each of another kind.
+    for (size_t i = 0; i < good.inputs.size(); ++i) {
+      const std::string text = "input '" + good.inputs[i].name + "'";
+      expect(text.c_str(), which,
+             [&](Entry &e) { e.inputs.push_back(e.inputs[i]); });
+      expect(text.c_str(), which,
+             [&](Entry &e) { e.inputs[i].count = Count::One; });
+      if (good.inputs[i].name == "streams")
+        continue; // of any type
+      expect(text.c_str(), which,
+             [&](Entry &e) { e.inputs[i].dtype = "BF16"; });
+      expect(text.c_str(), which, [&](Entry &e) { ++e.inputs[i].rowBytes; });
+    }
+    for (size_t i = 0; i < good.outputs.size(); ++i) {
+      const std::string text = "output '" + good.outputs[i].name + "'";
+      expect(text.c_str(), which,
+             [&](Entry &e) { e.outputs.push_back(e.outputs[i]); });
+      expect(text.c_str(), which,
+             [&](Entry &e) { e.outputs[i].count = Count::One; });
+      if (good.outputs[i].name == "streams")
+        continue;
+      expect(text.c_str(), which,
+             [&](Entry &e) { e.outputs[i].dtype = "BF16"; });
+      expect(text.c_str(), which, [&](Entry &e) { ++e.outputs[i].rowBytes; });
+    }
+  }
 }
 
 TEST_P(EngineTest, GridsThatOverflow) {

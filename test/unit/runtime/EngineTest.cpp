@@ -177,6 +177,10 @@ TEST_P(EngineTest, RefusedCallsChangeNothing) {
   EXPECT_CODE(FATHOM_USAGE, step(1), "slot 4");
   tokens[0] = {slot, bad.data(), 3, 4};
   EXPECT_CODE(FATHOM_USAGE, step(1), "logits wanted of 4 of 3");
+  tokens[0] = {slot, bad.data(), 3, -1};
+  EXPECT_CODE(FATHOM_USAGE, step(1), "logits wanted of -1 of 3");
+  tokens[0] = {slot, bad.data(), -1, 0};
+  EXPECT_CODE(FATHOM_USAGE, step(1), "no tokens");
   tokens[0] = {slot, nullptr, 3, 0};
   EXPECT_CODE(FATHOM_USAGE, step(1), "no tokens");
   const std::vector<int32_t> many = someIds(kContext - 5, 2);
@@ -260,6 +264,40 @@ TEST_P(EngineTest, MultiTokenPrediction) {
     fathom_session_destroy(session);
     session = nullptr;
   }
+}
+
+/// The last piece of a long call could be a recorded step, but for where its
+/// streams go.
+TEST_P(EngineTest, StreamsOfALongCallAreKept) {
+  open();
+  fathom_session_options options = {};
+  options.kept_tokens = options.max_logit_rows = 16;
+  openSession(options);
+  const int32_t slot = add();
+  const std::vector<int32_t> ids = someIds(11, 1);
+  std::vector<int32_t> history;
+  feedAndCheck(slot, history, {ids.begin(), ids.end() - 1}); // 8 and 2
+  const fathom_tokens next = {slot, ids.data() + 1, 10, 10};
+  const float *row = nullptr;
+  EXPECT_OK(fathom_mtp(session, 0, &next, 1, nullptr, &row));
+  for (size_t size = 2; size <= ids.size(); ++size, row += kVocabulary)
+    expectRow(row, expectedMtp({ids.begin(), ids.begin() + size}));
+}
+
+/// A grid of rows alone is empty then, and no device takes that.
+TEST_P(EngineTest, MultiTokenPredictionWithoutLogits) {
+  open();
+  openSession();
+  const int32_t slot = add();
+  const std::vector<int32_t> ids = someIds(7, 1);
+  std::vector<int32_t> history;
+  feedAndCheck(slot, history, {ids.begin(), ids.end() - 1});
+  const fathom_tokens silent = {slot, ids.data() + 1, 5, 0},
+                      last = {slot, ids.data() + 6, 1, 1};
+  EXPECT_OK(fathom_mtp(session, 0, &silent, 1, nullptr, nullptr));
+  const float *row = nullptr;
+  EXPECT_OK(fathom_mtp(session, 0, &last, 1, nullptr, &row));
+  expectRow(row, expectedMtp(ids));
 }
 
 TEST_P(EngineTest, MultiTokenPredictionNeedsKeptStreams) {
@@ -485,6 +523,22 @@ TEST_P(EngineTest, GenerateIsSteppingWithTheLargestLogit) {
               "no place");
   EXPECT_OK(fathom_generate(session, slots, &seven, 1, 0, nullptr));
   EXPECT_EQ(fathom_session_length(session, slots[0]), 5 + kSteps + 1);
+}
+
+TEST_P(EngineTest, GenerateUpToTheContext) {
+  open();
+  openSession();
+  const int32_t slot = add(), id = 3;
+  std::vector<int32_t> history, chosen(kContext);
+  feedAndCheck(slot, history, someIds(8, 1));
+  EXPECT_CODE(
+      FATHOM_RESOURCES,
+      fathom_generate(session, &slot, &id, 1, kContext - 7, chosen.data()),
+      "57 more exceed the limit of 64");
+  EXPECT_EQ(fathom_session_length(session, slot), 8);
+  EXPECT_OK(
+      fathom_generate(session, &slot, &id, 1, kContext - 8, chosen.data()));
+  EXPECT_EQ(fathom_session_length(session, slot), kContext);
 }
 
 /// As many at once as a step takes, or as there are rows of logits for.
