@@ -212,7 +212,65 @@ TEST(Manifest, RangesAndReferences) {
     expectError("file name", [&](json &j) { j["files"][0]["name"] = name; });
     expectError("file name", [&](json &j) { j["extraFiles"] = {name}; });
   }
+  // The last byte of the file is the last tensor's.
+  expectError("outside the data", [&](json &j) { weights(j)[4]["bytes"] = 9; });
+  expectError("file name",
+              [](json &j) { j["files"][0]["name"] = std::string("a\0b", 3); });
+  const std::string longest(255, 'n');
+  EXPECT_EQ(errorAfter([&](json &j) { j["files"][0]["name"] = longest; }), "");
+  expectError("file name",
+              [&](json &j) { j["files"][0]["name"] = longest + "n"; });
   expectError("BLAKE3", [](json &j) { j["libraries"][0]["blake3"] = "abc"; });
+}
+
+/// The last value that is taken, and the next one.
+TEST(Manifest, Limits) {
+  const int64_t count = int64_t(1) << 31, bytes = int64_t(1) << 56;
+  const std::string step = "/entries/0/specialisations/1/",
+                    term = step + "launches/2/grid/0/1/";
+  const struct {
+    std::string pointer;
+    int64_t last, next;
+  } cases[] = {
+      {"/limits/maxContext", count, count + 1},
+      {"/limits/maxSequences", 1 << 20, (1 << 20) + 1},
+      {"/limits/maxStepTokens", 1 << 24, (1 << 24) + 1},
+      {"/model/vocabularySize", count - 1, count},
+      {"/model/hiddenSize", count, count + 1},
+      {"/model/bosToken", -1, -2},
+      {"/model/eosTokens/0", count, count + 1},
+      {"/libraries/0/scratchBytes", bytes, bytes + 1},
+      {"/files/0/bytes", bytes, bytes + 1},
+      {"/files/0/bytes", 8, 7},
+      {"/files/0/headerBytes", 8, 7},
+      {"/caches/0/rows", bytes, bytes + 1},
+      {"/entries/0/outputs/1/rowBytes", 1, 0},
+      {step + "maxTokens", fathom::test::kStepTokens,
+       fathom::test::kStepTokens + 1},
+      {step + "workspaceBytes", bytes, bytes + 1},
+      {step + "launches/2/weightBytes", bytes, bytes + 1},
+      {term + "1", count, count + 1},
+      {term + "2", count, count + 1},
+  };
+  for (const auto &c : cases) {
+    auto error = [&](int64_t value) {
+      return errorAfter(
+          [&](json &j) { j[json::json_pointer(c.pointer)] = value; });
+    };
+    // It may not fit the rest, but that is something else.
+    EXPECT_EQ(error(c.last).find("is outside "), std::string::npos)
+        << c.pointer << ": " << error(c.last);
+    EXPECT_NE(error(c.next).find(std::to_string(c.next) + " is outside "),
+              std::string::npos)
+        << c.pointer << ": " << error(c.next);
+  }
+  EXPECT_EQ(errorAfter([](json &j) { j["producer"] = std::string(4096, 'p'); }),
+            "");
+  expectError("4097 bytes, more than 4096",
+              [](json &j) { j["producer"] = std::string(4097, 'p'); });
+  expectError("4194305 elements, more than 4194304", [](json &j) {
+    j["model"]["eosTokens"] = std::vector<int>((1 << 22) + 1);
+  });
 }
 
 /// The toy with one kernel for a device.
@@ -315,6 +373,19 @@ TEST(Manifest, Launches) {
               [&](json &j) { launch(j, 0)["args"][0] = {"cache", 0}; });
   expectError("args[1]",
               [&](json &j) { launch(j, 0)["args"][1] = {"input", 4}; });
+  // One more than there are.
+  expectError("args[0]", [&](json &j) {
+    launch(j, 0)["args"][0] = {"cache", 2, 0};
+  });
+  expectError("there are 5 weights", [&](json &j) {
+    launch(j, 1)["args"][1] = {"weight", 5};
+  });
+  expectError("there are 1 tables", [&](json &j) {
+    launch(j, 2)["args"][1] = {"table", 1};
+  });
+  expectError("there are 2 outputs", [&](json &j) {
+    launch(j, 2)["args"][3] = {"output", 2};
+  });
   expectError("kind",
               [&](json &j) { launch(j, 0)["args"][1] = {"teapot", 4}; });
   expectError("outside",
