@@ -149,14 +149,30 @@ TEST(Prompt, TasksAndReminders) {
 
 TEST(Prompt, RefusesWhatIsNoConversation) {
   for (const char *text :
-       {"1", "{}", "{\"messages\": 1}", "[1]", "[{}]", R"([{"role": "king"}])",
+       {"1",
+        "{}",
+        "{\"messages\": 1}",
+        "[1]",
+        "[{}]",
+        R"([{"role": "king"}])",
         R"([{"role": "user", "content": 1}])",
         R"([{"role": "user", "content": [1]}])",
+        R"([{"role": "user", "content_blocks": 1}])",
+        R"([{"role": "user", "content_blocks": [1]}])",
+        R"([{"role": "user",
+             "content": [{"type": "tool_result", "content": [1]}]}])",
+        R"([{"role": "assistant", "content": [1]}])",
         R"([{"role": "user", "content": "a", "task": "dance"}])",
         R"([{"role": "assistant", "tool_calls": 1}])",
         R"([{"role": "assistant", "tool_calls": [{}]}])",
+        R"([{"role": "assistant", "tool_calls": [{"function": {}}]}])",
+        R"([{"role": "assistant",
+             "tool_calls": [{"function": {"name": ""}}]}])",
         R"([{"role": "assistant", "reasoning_content": 1}])",
-        R"([{"role": "developer"}])", R"({"messages": [], "tools": [{}]})",
+        R"([{"role": "developer"}])",
+        R"({"messages": [], "tools": [{}]})",
+        R"({"messages": [], "tools": [{"function": {"name": ""}}]})",
+        R"({"messages": [], "think": 3})",
         R"({"messages": [], "tool_choice": "maybe"})",
         R"({"messages": [], "response_format": {"type": "xml"}})"})
     EXPECT_EQ(rendered(text, "preview"), "error 5") << text;
@@ -192,6 +208,7 @@ TEST(JsonText, NumbersAsPythonAndRustSpellThem) {
   EXPECT_EQ(spelled(R"({"b":[1,{}],"a":"\u00e9\n\u0001\"","b":null})",
                     NumberStyle::Python),
             R"({"b": null, "a": "é\n\u0001\""})");
+  EXPECT_EQ(spelled(R"("\u001f\u0020")", NumberStyle::Python), R"("\u001f ")");
 }
 
 // ---- The output parser
@@ -356,10 +373,17 @@ TEST(OutputParser, Malformed) {
   ASSERT_EQ(cut.calls.size(), 1u);
   EXPECT_EQ(cut.calls[0].arguments, R"({"a": "1\u0000, 2]"})");
   EXPECT_EQ(cut.warnings, 1);
-  // A tag that never ends does not grow for ever.
-  const std::string endless = "<" + d + "tool_calls>\n<" + d +
-                              "invoke name=\"" + std::string(1 << 17, 'x');
-  EXPECT_EQ(parse(endless, AnswerStart::Content, nullptr).content, endless);
+  // A tag within a tag: it would go into a name.
+  for (const std::string text :
+       {"<" + d + "tool_calls>\n<" + d + "invoke name=\"f" + d + "\">\n</" + d +
+            "invoke>\n</" + d + "tool_calls>",
+        call("<" + d + "parameter name=\"a" + d + "\" string=\"true\">1</" + d +
+             "parameter>\n")}) {
+    const Parsed within = parse(text, AnswerStart::Content, nullptr);
+    EXPECT_EQ(within.calls.size(), 0u);
+    EXPECT_EQ(within.content, text);
+    EXPECT_EQ(within.warnings, 1);
+  }
   // Text after a block, and a second block.
   const Parsed two =
       parse(call("") + "and" + call(one), AnswerStart::Content, nullptr);
@@ -371,6 +395,26 @@ TEST(OutputParser, Malformed) {
       parse(full.substr(full.find(">\n") + 2), AnswerStart::ToolCalls, nullptr)
           .calls.size(),
       1u);
+}
+
+/// A tag that never ends does not grow for ever.
+TEST(OutputParser, TagsWithoutEnd) {
+  OutputParser parser(AnswerStart::Content);
+  OutputParser::Events events;
+  parser.text("<", events);
+  parser.mark(OutputParser::Mark::Dsml, events);
+  parser.text("tool_calls>\n<", events);
+  parser.mark(OutputParser::Mark::Dsml, events);
+  parser.text("invoke name=\"" + std::string(60000, 'x'), events);
+  EXPECT_TRUE(events.empty());
+  parser.text(std::string(10000, 'x'), events); // more than 65536 bytes
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(events[0].kind, OutputEvent::Kind::Warning);
+  EXPECT_EQ(events[1].kind, OutputEvent::Kind::Content);
+  EXPECT_EQ(events[1].text, "<" + std::string(protocol::kDsml) +
+                                "tool_calls>\n<" +
+                                std::string(protocol::kDsml) +
+                                "invoke name=\"" + std::string(70000, 'x'));
 }
 
 TEST(OutputParser, TheModelSaysWhetherItThinks) {
