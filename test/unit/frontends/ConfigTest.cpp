@@ -124,6 +124,13 @@ TEST(Config, UnknownFieldsAreNoted) {
   EXPECT_EQ(config.notices[1], "unknown field 'zebra' ignored");
 }
 
+TEST(Config, NoticesAreHarmless) {
+  // It is printed on a terminal.
+  ModelConfig config =
+      expectValue(parse({{"fathom_notice", "\"\\u001b[31mred\\n\""}}));
+  EXPECT_EQ(config.notices, std::vector<std::string>{"\\1B[31mred\\0A"});
+}
+
 TEST(Config, Architecture) {
   expectUnsupported({{"architectures", "[\"LlamaForCausalLM\"]"}},
                     {"'LlamaForCausalLM'", "DeepseekV4ForCausalLM"});
@@ -166,6 +173,7 @@ TEST(Config, Legality) {
   expectUnsupported({{"moe_intermediate_size", "48"}},
                     {"moe_intermediate_size = 48"});
   expectUnsupported({{"hc_mult", "0"}}, {"hc_mult = 0"});
+  expectUnsupported({{"hc_mult", "257"}}, {"hc_mult = 257", "256"});
   expectUnsupported({{"n_shared_experts", "0"}}, {"n_shared_experts = 0"});
   expectUnsupported({{"hc_sinkhorn_iters", "0"}}, {"hc_sinkhorn_iters"});
   expectUnsupported({{"sliding_window", "0"}}, {"sliding_window"});
@@ -178,6 +186,9 @@ TEST(Config, Legality) {
                     {"num_hidden_layers"});
   expectUnsupported({{"vocab_size", "-1"}}, {"vocab_size = -1"});
   expectUnsupported({{"eos_token_id", "4096"}}, {"eos_token_id", "vocab_size"});
+  expectUnsupported({{"eos_token_id", "[1, -1]"}}, {"eos_token_id = -1"});
+  expectUnsupported({{"bos_token_id", "-1"}}, {"bos_token_id = -1"});
+  expectUnsupported({{"bos_token_id", "4096"}}, {"bos_token_id = 4096"});
   expectUnsupported({{"rms_norm_eps", "0"}}, {"rms_norm_eps"});
   expectUnsupported({{"swiglu_limit", "0.0"}}, {"swiglu_limit"});
   expectUnsupported({{"rope_theta", "1"}}, {"rope_theta", "more than"});
@@ -243,6 +254,13 @@ TEST(Config, Malformed) {
   expectBad({{"compress_ratios", "[\"4\"]"}}, {"must be an integer"});
   expectBad({{"norm_topk_prob", "1"}}, {"must be true or false"});
   expectBad({{"hidden_act", "1"}}, {"must be a string"});
+  expectBad({{"bos_token_id", "[0, 1]"}},
+            {"'bos_token_id'", "must be one integer"});
+  std::string many = "{\"a\":[0";
+  for (int value = 0; value < 10'000'000; ++value)
+    many += ",0";
+  expectError(text(many + "]}"), FailureKind::BadFile,
+              {"more than 10000000 values"});
 }
 
 TEST(Config, Files) {
@@ -271,6 +289,19 @@ TEST(Config, Limits) {
               FailureKind::Unsupported, {"--max-context"});
   expectError(resolveLimits(config, 1, 0, std::nullopt),
               FailureKind::Unsupported, {"--max-sequences"});
+  // The largest of each, and one more.
+  config.maxPositions = 1 << 30;
+  limits = expectValue(resolveLimits(config, 1 << 24, 1 << 16, 1 << 20));
+  EXPECT_EQ(limits.maxContext, 1 << 24);
+  EXPECT_EQ(limits.maxSequences, 1 << 16);
+  EXPECT_EQ(limits.maxStepTokens, 1 << 20);
+  expectError(resolveLimits(config, (1 << 24) + 1, 1, 1),
+              FailureKind::Unsupported, {"--max-context 16777217", "16777216"});
+  expectError(resolveLimits(config, 1, (1 << 16) + 1, 1),
+              FailureKind::Unsupported, {"--max-sequences 65537", "65536"});
+  expectError(resolveLimits(config, 1, 1, (1 << 20) + 1),
+              FailureKind::Unsupported,
+              {"--max-step-tokens 1048577", "1048576"});
   expectError(resolveLimits(config, 1, 1, -3), FailureKind::Unsupported,
               {"--max-step-tokens"});
   // All rows of a cache together are numbered in 32 bits: 4,194,305 of blocks

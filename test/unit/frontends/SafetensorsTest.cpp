@@ -241,6 +241,11 @@ TEST_F(Index, Malformed) {
   expectError(openMap("\"x\":3"), kBad, {"must be a string"});
   expectError(openMap(R"("x":"a.safetensors","x":"b.safetensors")"), kBad,
               {"'x' occurs twice"});
+  std::string files = R"("x":"a.safetensors")";
+  for (int i = 0; i < 100000; ++i)
+    files += ",\"n" + std::to_string(i) + "\":\"" + std::to_string(i) +
+             ".safetensors\"";
+  expectError(openMap(files), kBad, {"it names 100001 files"});
 }
 
 TEST_F(Index, NamesStayInside) {
