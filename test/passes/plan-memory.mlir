@@ -8,6 +8,10 @@ tile.kernel @k(%x: memref<?x16xf32>, %y: memref<?x16xf32>) {
 tile.kernel @flat(%x: memref<?xf32>, %y: memref<?x16xf32>) {
   tile.return
 }
+tile.kernel @four(%a: memref<?x64xf32>, %b: memref<?x64xf32>,
+                  %c: memref<?x64xf32>, %d: memref<?x64xf32>) {
+  tile.return
+}
 
 // A chain needs two buffers: the third has the first one's bytes. 16 tokens of
 // 64 bytes are 1024 bytes.
@@ -56,6 +60,52 @@ func.func @views(%t: index {tile.port = "count.tokens"},
   return
 }
 
+// Views from the start of a buffer, which the last launch keeps alive.
+// CHECK-LABEL: func.func @views_from_the_start
+// CHECK-SAME: tile.workspace_bytes = 512 : i64
+func.func @views_from_the_start(%t: index {tile.port = "count.tokens"},
+                                %out: memref<?x16xf32> {tile.port = "logits", tile.output})
+    attributes {tile.entry = "step", tile.max_tokens = 4 : i64} {
+  %a = memref.alloc() : memref<64xf32>
+  %b = memref.alloc() : memref<64xf32>
+  %part = memref.subview %a[0] [%t] [1] : memref<64xf32> to memref<?xf32, strided<[1]>>
+  %first = memref.cast %part : memref<?xf32, strided<[1]>> to memref<?xf32>
+  %second = memref.cast %b : memref<64xf32> to memref<?xf32>
+  %same = memref.reinterpret_cast %a to offset: [0], sizes: [%t], strides: [1]
+      : memref<64xf32> to memref<?xf32, strided<[1]>>
+  %third = memref.cast %same : memref<?xf32, strided<[1]>> to memref<?xf32>
+  tile.launch @flat #tokens(%first, %out) : memref<?xf32>, memref<?x16xf32>
+  tile.launch @flat #tokens(%second, %out) : memref<?xf32>, memref<?x16xf32>
+  tile.launch @flat #tokens(%third, %out) : memref<?xf32>, memref<?x16xf32>
+  return
+}
+
+// Of at most 10 tokens; rows are of 256 bytes.
+// CHECK-LABEL: func.func @bounds
+// CHECK-SAME: tile.workspace_bytes = 4608 : i64
+func.func @bounds(%t: index {tile.port = "count.tokens"})
+    attributes {tile.entry = "step", tile.max_tokens = 10 : i64} {
+  %c3 = arith.constant 3 : index
+  %c4 = arith.constant 4 : index
+  %c7 = arith.constant 7 : index
+  %three = arith.ceildivui %t, %c4 : index
+  %four = arith.ceildivsi %t, %c3 : index
+  %seven = arith.maxsi %three, %c7 : index
+  %least = arith.minui %t, %c4 : index
+  // From the largest on.
+  // CHECK: memref.alloc{{.*}}tile.offset = 3840 : i64
+  // CHECK: memref.alloc{{.*}}tile.offset = 1792 : i64
+  // CHECK: memref.alloc{{.*}}tile.offset = 0 : i64
+  // CHECK: memref.alloc{{.*}}tile.offset = 2816 : i64
+  %a = memref.alloc(%three) : memref<?x64xf32>
+  %b = memref.alloc(%four) : memref<?x64xf32>
+  %c = memref.alloc(%seven) : memref<?x64xf32>
+  %d = memref.alloc(%least) : memref<?x64xf32>
+  tile.launch @four #tokens(%a, %b, %c, %d)
+      : memref<?x64xf32>, memref<?x64xf32>, memref<?x64xf32>, memref<?x64xf32>
+  return
+}
+
 // Other functions are left alone.
 // CHECK-LABEL: func.func @other
 // CHECK-NOT: tile.offset
@@ -101,6 +151,76 @@ func.func @inner_view(%t: index {tile.port = "count.tokens"})
   %b = memref.view %a[%c4][%t] : memref<64xi8> to memref<?xf32>
   // expected-error @+1 {{uses a view that starts inside its buffer}}
   tile.launch @k affine_map<(d0, d1) -> (d0)>(%b) : memref<?xf32>
+  return
+}
+
+// -----
+
+tile.kernel @k(%x: memref<?xf32>) {
+  tile.return
+}
+func.func @inner_subview(%t: index {tile.port = "count.tokens"})
+    attributes {tile.entry = "step", tile.max_tokens = 4 : i64} {
+  %a = memref.alloc() : memref<64xf32>
+  %b = memref.subview %a[%t] [%t] [1] : memref<64xf32> to memref<?xf32, strided<[1], offset: ?>>
+  %c = memref.cast %b : memref<?xf32, strided<[1], offset: ?>> to memref<?xf32>
+  // expected-error @+1 {{uses a view that starts inside its buffer}}
+  tile.launch @k affine_map<(d0, d1) -> (d0)>(%c) : memref<?xf32>
+  return
+}
+
+// -----
+
+tile.kernel @k(%x: memref<?xf32>) {
+  tile.return
+}
+func.func @inner_cast(%t: index {tile.port = "count.tokens"})
+    attributes {tile.entry = "step", tile.max_tokens = 4 : i64} {
+  %a = memref.alloc() : memref<64xf32>
+  %b = memref.reinterpret_cast %a to offset: [%t], sizes: [%t], strides: [1]
+      : memref<64xf32> to memref<?xf32, strided<[1], offset: ?>>
+  %c = memref.cast %b : memref<?xf32, strided<[1], offset: ?>> to memref<?xf32>
+  // expected-error @+1 {{uses a view that starts inside its buffer}}
+  tile.launch @k affine_map<(d0, d1) -> (d0)>(%c) : memref<?xf32>
+  return
+}
+
+// -----
+
+func.func @layout(%t: index {tile.port = "count.tokens"})
+    attributes {tile.entry = "step", tile.max_tokens = 4 : i64} {
+  // expected-error @+1 {{has a type that memory planning does not place: 'memref<4xf32, strided<[2]>>'}}
+  %a = memref.alloc() : memref<4xf32, strided<[2]>>
+  return
+}
+
+// -----
+
+func.func @element(%t: index {tile.port = "count.tokens"})
+    attributes {tile.entry = "step", tile.max_tokens = 4 : i64} {
+  // expected-error @+1 {{has a type that memory planning does not place: 'memref<4xindex>'}}
+  %a = memref.alloc() : memref<4xindex>
+  return
+}
+
+// -----
+
+// expected-error @+1 {{a step schedule has one block}}
+func.func @blocks(%t: index {tile.port = "count.tokens"})
+    attributes {tile.entry = "step", tile.max_tokens = 4 : i64} {
+  cf.br ^end
+^end:
+  return
+}
+
+// -----
+
+func.func @copies(%t: index {tile.port = "count.tokens"})
+    attributes {tile.entry = "step", tile.max_tokens = 4 : i64} {
+  %a = memref.alloc() : memref<4xf32>
+  %b = memref.alloc() : memref<4xf32>
+  // expected-error @+1 {{uses a buffer; in a step schedule only tile.launch does}}
+  memref.copy %a, %b : memref<4xf32> to memref<4xf32>
   return
 }
 
