@@ -762,6 +762,12 @@ def finish_all_ends(env):
             f.write(change(text))
         refused(5, words, with_path(cann), damaged)
 
+    # A file that travels with it is missing: noticed before any work.
+    damaged = env.temporary("damaged.fathom")
+    shutil.copytree(path, damaged)
+    os.remove(os.path.join(damaged, "tokenizer.json"))
+    refused(5, "tokenizer.json", with_path(cann, mode="fails"), damaged)
+
     def finish_now(where, environment):
         return env.run("fathomc", "finish", where, "--bishengir", tools,
                        check=True, env=environment).err

@@ -145,6 +145,14 @@ static Error finish(const CompileOptions &options) {
         "put hivmc (910b, a3) or hivmc-a5 (950) of CANN on PATH, as its "
         "set_env.sh does");
   }
+  // All that the package will hold is here before hours of work.
+  std::vector<PackageFile> more;
+  for (const std::string &file : manifest.extraFiles) {
+    Expected<std::string> bytes = readFile(package, file, kMostBytes);
+    if (!bytes)
+      return bytes.takeError();
+    more.emplace_back(file, std::move(*bytes));
+  }
   Progress progress(options.quiet);
   progress.begin("finish");
   ascend->compiler.progress = [&](size_t done, size_t of) {
@@ -169,14 +177,6 @@ static Error finish(const CompileOptions &options) {
                              work.targets.begin(), work.targets.end())));
   for (const auto &[job, mix] : zip(work.jobs, work.mixed))
     work.kept.push_back(deviceLibrary(job, mix));
-
-  std::vector<PackageFile> more;
-  for (const std::string &file : manifest.extraFiles) {
-    Expected<std::string> bytes = readFile(package, file, kMostBytes);
-    if (!bytes)
-      return bytes.takeError();
-    more.emplace_back(file, std::move(*bytes));
-  }
   manifest.libraries.clear();
   manifest.extraFiles.clear();
   std::string made = tools.describe(std::vector<const ascend::Target *>(
