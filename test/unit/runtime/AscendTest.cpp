@@ -236,7 +236,7 @@ TEST_P(AscendAnyWay, OthersInTheProcess) {
 }
 
 /// Planned before anything is taken, told with what would fit. The workspace is
-/// part of it: a block of each of the most programs of the kernel.
+/// part of it: that of each block that the most programs of the kernel take.
 TEST_P(AscendAnyWay, Memory) {
   mock().memoryBytes = 1000;
   expectRefusal(FATHOM_RESOURCES,
@@ -247,7 +247,7 @@ TEST_P(AscendAnyWay, Memory) {
   fathom_session_memory memory;
   ASSERT_EQ(fathom_session_memory_for(engine, nullptr, &memory).code,
             FATHOM_OK);
-  EXPECT_EQ(memory.scratch_bytes, kMockWorkspace * kStepTokens);
+  EXPECT_EQ(memory.scratch_bytes, kMockWorkspace * kMockMixBlocks);
   close();
   // With exactly what is planned there is enough, and all of it is taken.
   mock().mostAllocatedBytes = 0;
@@ -317,8 +317,9 @@ TEST_P(Ascend, Launches) {
   ASSERT_EQ(logits.words.size(), 3u + 6u + 2u);
   EXPECT_EQ(logits.words[2], 0u); // no workspace
   EXPECT_NE(logits.words[4], logits.words[5]);
-  // One row of logits and one token: two along x; three of 8 ids along y.
-  EXPECT_EQ(logits.blocks, 6u);
+  // One row of logits and one token: two along x; three of 8 ids along y. The
+  // blocks that there are go through these six.
+  EXPECT_EQ(logits.blocks, uint32_t(kMockVectorBlocks));
   EXPECT_EQ(logits.words[9], 2u | uint64_t(3) << 32);
 }
 

@@ -333,7 +333,7 @@ TEST_P(EngineTest, Memory) {
   EXPECT_EQ(memory.workspace_bytes, isHost() ? 64u + kStepTokens * 4 : 256);
   // Scratch of threads is no memory of a device.
   EXPECT_EQ(memory.scratch_bytes, isHost()     ? uint64_t(2 * kContext * 4)
-                                  : isAscend() ? kMockWorkspace * kStepTokens
+                                  : isAscend() ? kMockWorkspace * kMockMixBlocks
                                                : 0);
   EXPECT_GE(memory.staging_bytes, uint64_t(4 * kStepTokens * 4));
   EXPECT_EQ(memory.peak_bytes, memory.total_bytes + memory.weight_bytes);
@@ -583,6 +583,14 @@ TEST_P(EngineTest, GridsThatTheDeviceDoesNotTake) {
   if (!isDevice())
     GTEST_SKIP() << "takes every grid";
   Manifest m = toy();
+  auto setLoop = [&](int64_t blocks) {
+    for (Library &library : m.libraries)
+      if (isAscend() && library.kernel == "fake_streams")
+        library.configuration["blocks"] = blocks;
+  };
+  setLoop(0);
+  if (isAscend())
+    mockOfAscend().withoutLoops = {"fake_streams"};
   for (Specialisation &s : m.entries[0].specialisations)
     s.launches[3].grid[1] = {{Count::Tokens, 1, 30000}};
   EXPECT_OK(tryOpen(m)); // two tokens at once

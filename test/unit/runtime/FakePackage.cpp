@@ -246,15 +246,14 @@ Manifest fakeCudaManifest() {
 
 Manifest fakeAscendManifest(const std::string &level) {
   Manifest m = fakeDeviceManifest("ascend", level, ".o");
-  const bool loops = level == "950";
+  const bool flags = level != "950";
   for (Library &library : m.libraries) {
     const bool isMix = library.kernel == kMockMixKernel;
-    const int64_t cores = isMix ? kMockCubeCores : kMockVectorCores;
     if (!library.kernel.empty())
       library.configuration = {
           {"mix", isMix},
-          {"flags", !loops},
-          {"blocks", loops ? cores : 0},
+          {"flags", flags},
+          {"blocks", isMix ? kMockMixBlocks : kMockVectorBlocks},
           {"taskType", isMix ? 32 : 10},
           {"workspaceBytes", isMix ? int64_t(kMockWorkspace) : 0}};
   }

@@ -6,12 +6,15 @@
 
 #include "test/unit/runtime/MockDevice.h"
 
+#include <set>
+
 /// The toy's one kernel that it takes for one of both kinds of cores, and the
 /// workspace of each of its blocks.
 constexpr const char *kMockMixKernel = "fake_sum";
 constexpr uint64_t kMockWorkspace = 512;
-/// On a 950, blocks go through programs at this distance.
-constexpr int64_t kMockCubeCores = 36, kMockVectorCores = 72;
+/// Blocks go through programs at this distance. True packages have 20 to 72:
+/// with so few the toy's loops go on, too.
+constexpr int64_t kMockMixBlocks = 2, kMockVectorBlocks = 3;
 /// Where its hardware's flags are.
 constexpr uint64_t kMockFlags = 0xf1a65000;
 
@@ -20,6 +23,8 @@ struct MockAscend : MockDevice {
   std::string processor = "Ascend910B3";
   /// Somebody else in the process has called aclInit.
   bool initialisedBefore = false;
+  /// Kernels whose blocks are their programs.
+  std::set<std::string> withoutLoops;
 
   struct Launch {
     uint32_t blocks = 0;
