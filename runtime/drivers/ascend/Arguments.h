@@ -11,6 +11,9 @@ namespace fathom::rt {
 
 /// Hardware counts blocks in 16 bits.
 constexpr int64_t kMostAscendBlocks = 65535;
+/// Kernels count programs in i32, and a loop goes past the last one by less
+/// than a turn, which is up to four programs of each block.
+constexpr int64_t kMostAscendPrograms = INT32_MAX - 4 * kMostAscendBlocks;
 
 /// What the package says of a kernel's launches.
 struct AscendKernelFacts {

@@ -443,9 +443,13 @@ Status AscendDriver::findKernel(const Image &image,
   return wantsFlags ? launchers.front()->flags(&addresses.flags) : Status();
 }
 
+static int64_t programsOf(const LaunchRecord &record) {
+  return record.grid[0] * record.grid[1] * record.grid[2];
+}
+
 int64_t AscendDriver::blocksOf(const LaunchRecord &record) {
   return static_cast<const Kernel *>(record.kernel)
-      ->facts.blocksFor(record.grid[0] * record.grid[1] * record.grid[2]);
+      ->facts.blocksFor(programsOf(record));
 }
 
 Status AscendDriver::admit(const LaunchRecord &record) const {
@@ -456,6 +460,12 @@ Status AscendDriver::admit(const LaunchRecord &record) const {
                   kernel() + " wants " + std::to_string(blocks) +
                       " blocks, an Ascend processor takes " +
                       std::to_string(kMostAscendBlocks));
+  if (const int64_t programs = programsOf(record);
+      programs > kMostAscendPrograms)
+    return Status(FATHOM_UNSUPPORTED, kernel() + " wants " +
+                                          std::to_string(programs) +
+                                          " programs, a launch has at most " +
+                                          std::to_string(kMostAscendPrograms));
   if (record.argCount > kMostAscendArguments)
     return Status(FATHOM_UNSUPPORTED, kernel() + " has " +
                                           std::to_string(record.argCount) +

@@ -351,7 +351,8 @@ TEST_P(Ascend, DecodeIsQueuedAgain) {
   }
 }
 
-/// Blocks are counted in 16 bits, unless they go through programs themselves.
+/// Blocks are counted in 16 bits, and programs in 32 where blocks go through
+/// them themselves.
 TEST_P(Ascend, ManyPrograms) {
   for (int64_t loop : {0, 72}) {
     rt::Driver driver;
@@ -384,6 +385,21 @@ TEST_P(Ascend, ManyPrograms) {
                 std::string::npos);
     else
       EXPECT_EQ(mock().launches["fake_greedy"].blocks, 72u);
+    for (int64_t programs : {rt::kMostAscendPrograms,
+                             rt::kMostAscendPrograms + 1, int64_t(1) << 33}) {
+      const rt::Status admitted = table.admit(
+          driver.self,
+          {kernel, "fake_greedy", args, kinds, firsts, 5, {1, programs, 1}});
+      EXPECT_EQ(admitted.failed(), !loop || programs > rt::kMostAscendPrograms)
+          << programs;
+      if (loop && admitted.failed()) {
+        EXPECT_EQ(admitted.code(), FATHOM_UNSUPPORTED);
+        EXPECT_NE(admitted.message().find("wants " + std::to_string(programs) +
+                                          " programs"),
+                  std::string::npos)
+            << admitted.message();
+      }
+    }
     mock().violations.clear();
     table.destroyStream(driver.self, stream);
     table.destroy(driver.self);

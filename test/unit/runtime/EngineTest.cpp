@@ -610,6 +610,10 @@ TEST_P(EngineTest, GridsThatTheDeviceDoesNotTake) {
     s.launches[3].grid[1] = {{Count::One, 1, 70000}};
   EXPECT_CODE(FATHOM_UNSUPPORTED, tryOpen(m), "not even one token");
   EXPECT_CODE(FATHOM_UNSUPPORTED, tryOpen(m), "kernel 'fake_streams' wants");
+  setLoop(kMockVectorBlocks); // has no limit but that of programs
+  for (Specialisation &s : m.entries[0].specialisations)
+    s.launches[3].grid[1] = {{Count::One, 1, int64_t(1) << 31}};
+  EXPECT_CODE(FATHOM_UNSUPPORTED, tryOpen(m), "not even one token");
 }
 
 /// One engine, and a session after the other in each of two threads.
