@@ -191,21 +191,62 @@ def script(env):
             done.stdout + done.stderr)
 
     # Without a GPU there is no report that looks like one of a GPU.
-    done, report = gpu_check(env, variables={"PATH": "/nowhere"})
-    require(done.returncode == 3 and "no NVIDIA GPU" in done.stderr
+    done, report = gpu_check(env, variables={"FATHOM_LIBCUDA": "/nowhere"})
+    require(done.returncode == 3 and "no NVIDIA driver" in done.stderr
             and not os.path.exists(report + ".md"), done.stderr)
     return f"{len(kernels)} kernels"
+
+
+def gpu_check_script():
+    """tools/gpu-check as a module."""
+    path = os.path.join(harness.TEST, "..", "tools", "gpu-check")
+    loader = importlib.machinery.SourceFileLoader("gpu_check_script", path)
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    script = importlib.util.module_from_spec(spec)
+    loader.exec_module(script)
+    return script
+
+
+@check("gpu-check/names-the-device-that-it-runs-on")
+def names_the_device(env):
+    """CUDA's own device of this number, and not nvidia-smi's, which may be
+    another one."""
+    folder = env.temporary("smi")
+    os.makedirs(folder)
+    smi = os.path.join(folder, "nvidia-smi")
+    with open(smi, "w") as f:
+        f.write("#!/bin/sh\ncase \"$*\" in *name*) echo 'Other, 12.0, 580.1, "
+                "1 MiB' ;; *) echo 580.1 ;; esac\n")
+    os.chmod(smi, 0o755)
+    variables = {"PATH": folder + os.pathsep + os.environ["PATH"],
+                 "FATHOM_LIBCUDA": os.path.join(
+                     env.build, "bin", "tests", "inputs", "FathomMockCuda.so")}
+    check_script, before = gpu_check_script(), dict(os.environ)
+    os.environ.update(variables)
+    try:
+        run = check_script.Check(argparse.Namespace(
+            work=env.temporary("work"), driver="cuda", device=0, target=None))
+        run.find_device()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    found = run.report.results
+    require((found["card"], run.capability, run.target,
+             found["nvidia_driver"]) ==
+            ("Mock GPU", "9.0", "cuda:sm_90", "580.1"),
+            f"{found}, {run.capability}, {run.target}")
+    require(found["memory"].endswith(" MiB") and found["memory"] != "1 MiB",
+            found["memory"])
+    done, _ = gpu_check(env, "--device", "1", variables=variables)
+    require(done.returncode == 3 and "no NVIDIA GPU 1 here, of 1" in
+            done.stderr, done.stderr)
 
 
 @check("gpu-check/its-own-packages")
 def own_packages(env):
     """Each model has a package of this run, whatever its folder is called and
     whatever an earlier run left."""
-    path = os.path.join(harness.TEST, "..", "tools", "gpu-check")
-    loader = importlib.machinery.SourceFileLoader("gpu_check_script", path)
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    script = importlib.util.module_from_spec(spec)
-    loader.exec_module(script)
+    script = gpu_check_script()
     options = argparse.Namespace(work=env.temporary("work"), driver="emulated")
     compiled = []
     for _ in range(2):

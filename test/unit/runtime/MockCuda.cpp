@@ -159,6 +159,11 @@ CUDA int cuDeviceGetName(char *name, int size, int) {
   strncpy(name, "Mock GPU", size_t(size));
   return kGood;
 }
+CUDA int cuDeviceTotalMem_v2(size_t *bytes, int) {
+  ENTER("cuDeviceTotalMem_v2", false);
+  *bytes = state.memoryBytes;
+  return kGood;
+}
 CUDA int cuDeviceGetAttribute(int *value, int attribute, int) {
   ENTER("cuDeviceGetAttribute", false);
   switch (attribute) {
