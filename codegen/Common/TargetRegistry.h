@@ -99,6 +99,9 @@ public:
   scratchBytes(mlir::ModuleOp module, const TargetOptions &options) const {
     return 0;
   }
+  /// What of a device's memory kernels take that is known only once they are
+  /// compiled, in words for people; empty: nothing.
+  virtual llvm::StringRef unplannedMemory() const { return ""; }
 };
 
 /// The targets of this build. Plain object, filled by the tool: no globals.

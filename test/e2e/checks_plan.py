@@ -235,6 +235,34 @@ def to_the_byte_for_a_device(env):
     return f"{planned['peak_bytes']} bytes"
 
 
+@check("plan/what-it-is-held-against")
+def held_against(env):
+    """This machine's memory is that of the CPU alone, and what a plan cannot
+    know is said."""
+
+    def of(target, *more):
+        arguments = ("plan", NANO, "--target", target, "-q", *LEVEL, *more)
+        text = env.run("fathomc", *arguments, check=True).out
+        require("what runs today" not in text, text)
+        return text, answer(env, *arguments)
+
+    text, found = of("cpu")
+    require("this machine" in text and found["fits_on"] == "this machine"
+            and found["fit"][0]["name"] == "this machine"
+            and found["fits"] == found["fit"][0]["fits"], text)
+    for target, noted in (("cuda:sm_90", False), ("ascend:910b", True)):
+        text, found = of(target)
+        require("this machine" not in text and found["fits"] is None
+                and found["fits_on"] is None
+                and all(d["name"] != "this machine" for d in found["fit"]),
+                text)
+        require(any("workspace of their own" in n for n in found["notices"])
+                == noted == ("workspace of their own" in text), text)
+        _, found = of(target, "--device", "h100")
+        require(found["fits"] is True and found["fits_on"] == "h100",
+                f"{found['fits']} on {found['fits_on']}")
+
+
 @check("plan/refused-at-load")
 def refused(env):
     package = env.package(env.checkpoint("mixed"), "bf16")

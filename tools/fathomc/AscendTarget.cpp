@@ -89,6 +89,12 @@ public:
     ascend::registerAdapterDialects(registry);
   }
 
+  llvm::StringRef unplannedMemory() const override {
+    return "kernels on an Ascend processor take a workspace of their own on "
+           "top: it is known once the model is compiled, so that the runtime "
+           "counts it and this plan does not";
+  }
+
   llvm::Expected<format::Target>
   describe(const TargetOptions &options) const override {
     llvm::Expected<ascend::AscendOptions> ascend = ascendOptions(options);

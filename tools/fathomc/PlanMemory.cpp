@@ -6,13 +6,11 @@
 
 #include "frontends/Support/FrontendError.h"
 #include "runtime/format/MemoryPlan.h"
+#include "runtime/src/Limits.h"
 
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
-
-#include <thread>
-#include <unistd.h>
 
 using namespace llvm;
 
@@ -34,7 +32,7 @@ struct ModelPlan {
   Cost token; // a decoded token at the full context
   uint64_t expertBytes = 0;
   std::vector<Fit> fits;
-  std::optional<Fit> wanted; // --device
+  std::optional<Fit> judged; // on --device, or on this machine if it may run
 
   double flopsPercent(int64_t context) const {
     return 100 * fp8EquivalentFlops(token) / v32Flops(double(context));
@@ -72,12 +70,13 @@ static Fit fitInto(const Device &device, const ModelPlan &plan,
           format::remedyFor(manifest, plan.sizes, plan.memory, device.memory)};
 }
 
+/// As the runtime measures it.
 static Device thisMachine() {
   Device device = *findDevice("1gb");
   device.name = "this machine";
-  device.description = "memory of the machine that runs fathomc";
-  device.memory =
-      uint64_t(sysconf(_SC_PHYS_PAGES)) * uint64_t(sysconf(_SC_PAGESIZE));
+  device.description = "memory that this process may use, as its control "
+                       "groups allow";
+  device.memory = rt::availableMemory();
   return device;
 }
 
@@ -91,8 +90,7 @@ static json::Object fitJson(const Fit &fit) {
                       {"context_that_fits", fit.remedy.context}};
 }
 
-static void printJson(const Compilation &run, const ModelPlan &plan,
-                      const Fit &judged) {
+static void printJson(const Compilation &run, const ModelPlan &plan) {
   const format::MemoryPlan &m = plan.memory;
   json::Array devices;
   for (const Fit &fit : plan.fits)
@@ -121,8 +119,10 @@ static void printJson(const Compilation &run, const ModelPlan &plan,
       {"scratch_bytes", int64_t(m.scratchBytes)},
       {"session_bytes", int64_t(m.sessionBytes() + m.scratchBytes)},
       {"peak_bytes", int64_t(m.peakBytes())},
-      {"fits", judged.why.empty()},
-      {"fits_on", judged.device.name},
+      {"fits", plan.judged ? json::Value(plan.judged->why.empty())
+                           : json::Value(nullptr)},
+      {"fits_on", plan.judged ? json::Value(plan.judged->device.name)
+                              : json::Value(nullptr)},
       {"fit", std::move(devices)},
       {"flops_per_token", plan.token.flops()},
       {"flops_percent_of_v3_2", plan.flopsPercent(context)},
@@ -177,9 +177,9 @@ static void printText(const Compilation &run, const ModelPlan &plan) {
     os << formatv("{0,-14} {1,8}  {2}\n", fit.device.name,
                   size(fit.device.memory), verdict);
   }
-  os << "\nOne device each; what runs today is the CPU. Longer context and more "
-        "sequences cost cache,\na larger --max-step-tokens costs workspace and "
-        "activations.\n";
+  os << "\nOne device each, whether packages of this target run on it or not. "
+        "Longer context and more sequences\ncost cache, a larger "
+        "--max-step-tokens costs workspace and activations.\n";
 }
 
 int planCheckpoint(Compilation &run) {
@@ -203,9 +203,8 @@ int planCheckpoint(Compilation &run) {
   if (!run.fuse() || !run.lower() || !run.measureScratch(scratch))
     return run.code;
   const format::Manifest &manifest = run.manifest;
-  plan.threads = run.options.threads
-                     ? int(run.options.threads)
-                     : int(std::max(1u, std::thread::hardware_concurrency()));
+  plan.threads =
+      run.options.threads ? int(run.options.threads) : rt::availableCpus();
   plan.sizes =
       format::defaultSessionSizes(manifest, manifest.limits.maxSequences);
   if (run.options.logitRows)
@@ -224,22 +223,28 @@ int planCheckpoint(Compilation &run) {
       plan.expertBytes += manifest.weights[index].bytes;
   if (run.options.devices > 1)
     divide(plan, run.options.devices);
+  // What a device takes says nothing of this machine's own memory.
+  if (!plan.memory.rules.holdsWeights)
+    plan.fits.push_back(fitInto(thisMachine(), plan, manifest));
   for (const Device &device : devices())
     plan.fits.push_back(fitInto(device, plan, manifest));
-  plan.fits.insert(plan.fits.begin(), fitInto(thisMachine(), plan, manifest));
-  Fit judged =
-      wanted ? fitInto(*wanted, plan, manifest) : plan.fits.front();
+  if (wanted)
+    plan.judged = fitInto(*wanted, plan, manifest);
+  else if (!plan.memory.rules.holdsWeights)
+    plan.judged = plan.fits.front();
+  if (StringRef more = run.target->unplannedMemory(); !more.empty())
+    run.notices.push_back(more.str());
   if (run.options.json)
-    printJson(run, plan, judged);
+    printJson(run, plan);
   else
     printText(run, plan);
   outs().flush();
-  if (wanted && !judged.why.empty())
-    return run.fail(makeError(
-               FailureKind::Resources,
-               "the model does not fit " + quoted(run.options.device),
-               "fathomc plan", judged.why,
-               "take a larger device, or ask for less as it says")),
+  if (wanted && !plan.judged->why.empty())
+    return run.fail(
+               makeError(FailureKind::Resources,
+                         "the model does not fit " + quoted(run.options.device),
+                         "fathomc plan", plan.judged->why,
+                         "take a larger device, or ask for less as it says")),
            run.code;
   return 0;
 }
