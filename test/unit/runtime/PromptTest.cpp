@@ -374,7 +374,7 @@ TEST(OutputParser, Malformed) {
   EXPECT_EQ(cut.calls[0].arguments, R"({"a": "1\u0000, 2]"})");
   EXPECT_EQ(cut.warnings, 1);
   // A tag within a tag: it would go into a name.
-  for (const std::string text :
+  for (const std::string &text :
        {"<" + d + "tool_calls>\n<" + d + "invoke name=\"f" + d + "\">\n</" + d +
             "invoke>\n</" + d + "tool_calls>",
         call("<" + d + "parameter name=\"a" + d + "\" string=\"true\">1</" + d +
