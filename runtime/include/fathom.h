@@ -9,6 +9,11 @@
  * threads and its device; whatever they ask of these takes turns. An engine
  * outlives its sessions (they hold a reference).
  *
+ * A handle, or a place for an answer, that is NULL where that is not said to be
+ * allowed: functions with a status refuse it with FATHOM_USAGE; the others do
+ * nothing, and give -1 as a length, 0 as a size or count, NULL as an address,
+ * and information of zeros.
+ *
  * All memory is sized and mapped when a session is created; stepping allocates
  * nothing. Sizes are bytes, positions count from 0.
  *
@@ -133,7 +138,8 @@ typedef struct fathom_session_options {
                              0: the larger of max_sequences and
                              max_step_tokens */
   int64_t kept_tokens;    /* tokens of a call whose final streams are kept for
-                             fathom_mtp; 0: max_step_tokens */
+                             fathom_mtp; 0: max_step_tokens, as is whatever
+                             is below it: the streams of a step need room */
 } fathom_session_options;
 
 /* Memory that a session takes where the driver computes. On the CPU it is
@@ -257,7 +263,8 @@ typedef struct fathom_kernel_time {
   uint64_t launches, programs, nanoseconds;
   uint64_t weight_bytes; /* as fathom_engine_step_weight_bytes counts them */
 } fathom_kernel_time;
-/* Copies up to `capacity` records, returns how many there are. */
+/* Copies up to `capacity` records, returns how many there are. `records` may be
+ * NULL, to ask only that. */
 size_t fathom_session_kernel_times(const fathom_session *session,
                                    fathom_kernel_time *records,
                                    size_t capacity);
@@ -274,8 +281,9 @@ FATHOM_CHECK fathom_status fathom_detokenizer_create(
     const fathom_engine *engine, fathom_detokenizer **detokenizer);
 void fathom_detokenizer_destroy(fathom_detokenizer *detokenizer);
 /* Adds a token and returns the text that is complete now: UTF-8, never part of
- * a character. It belongs to the detokenizer until its next call. With flush,
- * an incomplete character at the end is returned as U+FFFD. */
+ * a character. It belongs to the detokenizer until its next call. Ids that
+ * neither the model nor the tokenizer has are refused with FATHOM_USAGE. With
+ * flush, an incomplete character at the end is returned as U+FFFD. */
 FATHOM_CHECK fathom_status
 fathom_detokenizer_add(fathom_detokenizer *detokenizer, int32_t id,
                        const char **text, size_t *size);

@@ -22,6 +22,7 @@ struct fathom_session {
 };
 struct fathom_detokenizer {
   Detokenizer decoder;
+  int64_t ids = 0; // that the model or the tokenizer has: 0 .. ids - 1
 };
 struct fathom_tokenizer {
   Tokenizer tokenizer;
@@ -90,6 +91,10 @@ void fathom_engine_destroy(fathom_engine *engine) {
 }
 
 void fathom_engine_info(const fathom_engine *handle, fathom_model_info *info) {
+  if (info)
+    *info = fathom_model_info{};
+  if (!handle || !info)
+    return;
   const Engine &engine = *handle->engine;
   const fathom::format::Manifest &m = engine.manifest();
   info->architecture = m.model.architecture.c_str();
@@ -125,7 +130,7 @@ fathom_status fathom_engine_read_bandwidth(fathom_engine *engine,
 
 uint64_t fathom_engine_step_weight_bytes(const fathom_engine *engine,
                                          int64_t tokens) {
-  return engine->engine->stepWeightBytes(tokens);
+  return engine ? engine->engine->stepWeightBytes(tokens) : 0;
 }
 
 fathom_status fathom_session_memory_for(const fathom_engine *engine,
@@ -213,12 +218,12 @@ fathom_status fathom_session_remove(fathom_session *session, int32_t slot) {
 }
 
 int64_t fathom_session_length(const fathom_session *session, int32_t slot) {
-  return session->session->length(slot);
+  return session ? session->session->length(slot) : -1;
 }
 
 int64_t fathom_session_mtp_length(const fathom_session *session, int32_t layer,
                                   int32_t slot) {
-  return session->session->mtpLength(layer, slot);
+  return session ? session->session->mtpLength(layer, slot) : -1;
 }
 
 fathom_status fathom_session_fill_synthetic(fathom_session *session,
@@ -267,15 +272,19 @@ fathom_status fathom_generate(fathom_session *session, const int32_t *slots,
 }
 
 void fathom_session_profile(fathom_session *session, int32_t enable) {
-  session->session->profile(enable != 0);
+  if (session)
+    session->session->profile(enable != 0);
 }
 
 size_t fathom_session_kernel_times(const fathom_session *session,
                                    fathom_kernel_time *records,
                                    size_t capacity) {
+  if (!session)
+    return 0;
   try {
     const std::vector<fathom_kernel_time> all = session->session->kernelTimes();
-    std::copy_n(all.begin(), std::min(capacity, all.size()), records);
+    if (records)
+      std::copy_n(all.begin(), std::min(capacity, all.size()), records);
     return all.size();
   } catch (const std::bad_alloc &) {
     return 0;
@@ -296,6 +305,8 @@ fathom_status fathom_detokenizer_create(const fathom_engine *engine,
     auto made = std::make_unique<fathom_detokenizer>();
     if (Status s = made->decoder.load(text); s.failed())
       return s;
+    made->ids = std::max<int64_t>(
+        engine->engine->manifest().model.vocabularySize, made->decoder.size());
     *detokenizer = made.release();
     return Status();
   });
@@ -320,11 +331,25 @@ fathom_status decode(fathom_detokenizer *detokenizer, const char **text,
   });
 }
 
+/// The rest of the vocabulary, up to the model's size, has no text.
+Status checkId(const fathom_detokenizer &detokenizer, int32_t id) {
+  if (id >= 0 && id < detokenizer.ids)
+    return Status();
+  return Status(FATHOM_USAGE, "token id " + std::to_string(id) +
+                                  " is out of range, there are ids 0 to " +
+                                  std::to_string(detokenizer.ids - 1));
+}
+
 } // namespace
 
 fathom_status fathom_detokenizer_add(fathom_detokenizer *detokenizer,
                                      int32_t id, const char **text,
                                      size_t *size) {
+  if (detokenizer) {
+    fathom_status status = guarded([&] { return checkId(*detokenizer, id); });
+    if (status.code != FATHOM_OK)
+      return status;
+  }
   return decode(detokenizer, text, size,
                 [&](Detokenizer &decoder) { return decoder.add(id); });
 }

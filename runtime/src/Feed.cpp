@@ -38,14 +38,7 @@ Status Session::checkSequence(int stage, const fathom_tokens &sequence) {
     return Status(FATHOM_USAGE, slotName(slot) + ": logits wanted of " +
                                     std::to_string(sequence.logits) + " of " +
                                     std::to_string(sequence.count) + " tokens");
-  const int64_t vocabulary = engine->manifest().model.vocabularySize;
-  for (int64_t i = 0; i < sequence.count; ++i)
-    if (sequence.ids[i] < 0 || sequence.ids[i] >= vocabulary)
-      return Status(FATHOM_USAGE,
-                    "token id " + std::to_string(sequence.ids[i]) +
-                        " (number " + std::to_string(i) + " for " +
-                        slotName(slot) + ") is out of range: the vocabulary " +
-                        "has ids 0 to " + std::to_string(vocabulary - 1));
+  // Before the ids are read: a count that is no count ends here.
   const int64_t held = stageStates[stage].lengths[slot];
   if (sequence.count > maxContext - held)
     return Status(FATHOM_RESOURCES,
@@ -56,6 +49,14 @@ Status Session::checkSequence(int stage, const fathom_tokens &sequence) {
                       std::to_string(maxContext) +
                       "; compile with a larger --max-context or shorten the "
                       "input");
+  const int64_t vocabulary = engine->manifest().model.vocabularySize;
+  for (int64_t i = 0; i < sequence.count; ++i)
+    if (sequence.ids[i] < 0 || sequence.ids[i] >= vocabulary)
+      return Status(FATHOM_USAGE,
+                    "token id " + std::to_string(sequence.ids[i]) +
+                        " (number " + std::to_string(i) + " for " +
+                        slotName(slot) + ") is out of range: the vocabulary " +
+                        "has ids 0 to " + std::to_string(vocabulary - 1));
   if (stage == 0 || sequence.count == 0)
     return Status();
   const Kept &kept = stageStates[stage - 1].kept[slot];
@@ -359,7 +360,10 @@ Status Session::generate(const int32_t *slots, const int32_t *ids, size_t count,
     return Status(FATHOM_UNSUPPORTED,
                   "the package cannot choose tokens itself; compile the model "
                   "again with a fathomc of this version");
-  if (steps < 0 || (count && (!slots || !ids || (steps && !chosen))))
+  if (steps < 0)
+    return Status(FATHOM_USAGE,
+                  std::to_string(steps) + " steps; give 0 or more");
+  if (count && (!slots || !ids || (steps && !chosen)))
     return Status(FATHOM_USAGE, "no sequences, or no place for what is chosen");
   if (int64_t(count) > maxSequences)
     return Status(FATHOM_RESOURCES,

@@ -25,6 +25,9 @@ public:
   std::string_view addBytes(std::string_view bytes);
   std::string_view flush();
 
+  /// How many ids there are.
+  int32_t size() const { return vocabulary ? vocabulary->size() : 0; }
+
   /// The bytes of one token.
   std::string_view bytes(int32_t id) const {
     return vocabulary ? vocabulary->bytes(id) : std::string_view();

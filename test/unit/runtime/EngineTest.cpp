@@ -186,6 +186,10 @@ TEST_P(EngineTest, RefusedCallsChangeNothing) {
   const std::vector<int32_t> many = someIds(kContext - 5, 2);
   tokens[0] = {slot, many.data(), int64_t(many.size()), 1};
   EXPECT_CODE(FATHOM_RESOURCES, step(1), "context overrun");
+  // Ids beyond any context are not read: there may be none.
+  bad[2] = -1;
+  tokens[0] = {slot, bad.data(), INT64_MAX, 1};
+  EXPECT_CODE(FATHOM_RESOURCES, step(1), "context overrun");
   std::vector<fathom_tokens> crowd(kSequences + 1, tokens[0]);
   EXPECT_CODE(
       FATHOM_RESOURCES,
