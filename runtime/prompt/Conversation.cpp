@@ -3,6 +3,9 @@
 
 #include "runtime/prompt/Protocol.h"
 
+#include <algorithm>
+#include <iterator>
+
 namespace fathom::rt {
 
 namespace {
@@ -23,6 +26,11 @@ constexpr RoleName kRoles[] = {{"system", Message::Role::System},
                                {"assistant", Message::Role::Assistant},
                                {"tool", Message::Role::Tool},
                                {"latest_reminder", Message::Role::Reminder}};
+
+/// Of an object that has messages: those that are read.
+constexpr std::string_view kKeys[] = {"messages",    "tools",
+                                      "tool_choice", "response_format",
+                                      "think",       "reasoning_effort"};
 
 /// "[Unsupported image_url]": what the published encoder writes.
 std::string unsupported(const JsonText &block) {
@@ -195,6 +203,30 @@ Status readResponseFormat(const JsonText &format, Conversation &out) {
   return Status();
 }
 
+/// What is said beside messages and tools of how the model answers.
+Status readThink(const JsonText &json, Conversation &out) {
+  const JsonText *think = json.find("think"),
+                 *effort = json.find("reasoning_effort");
+  if (think && !think->is(Kind::String))
+    return bad("think", "not a string, such as \"high\"");
+  if (think)
+    out.think = think->text;
+  if (!effort)
+    return Status();
+  if (think)
+    return bad("reasoning_effort", "say it or think, not both");
+  // What others are in OpenAI's shape no profile has words for.
+  for (const char *known : {"none", "low", "high", "max"})
+    if (effort->is(Kind::String) && effort->text == known)
+      out.think = effort->text == "none" ? "off" : effort->text;
+  if (out.think.empty())
+    return bad("reasoning_effort",
+               "'" + effort->text.substr(0, 100) +
+                   "' is none of none, low, high, max, which a model of "
+                   "DeepSeek-V4 may have");
+  return Status();
+}
+
 } // namespace
 
 Status readTools(const JsonText &json, JsonText &out) {
@@ -232,11 +264,12 @@ Status readConversation(const JsonText &json, Conversation &out) {
     if (const JsonText *format = json.find("response_format"))
       if (Status s = readResponseFormat(*format, out); s.failed())
         return s;
-    if (const JsonText *think = json.find("think")) {
-      if (!think->is(Kind::String))
-        return bad("think", "not a string, such as \"high\"");
-      out.think = think->text;
-    }
+    if (Status s = readThink(json, out); s.failed())
+      return s;
+    for (const auto &[name, value] : json.members)
+      if (!value.is(Kind::Null) && std::find(std::begin(kKeys), std::end(kKeys),
+                                             name) == std::end(kKeys))
+        out.otherKeys.push_back(name);
   }
   if (!messages || !messages->is(Kind::Array))
     return bad("messages", "neither a list of messages nor an object with one");

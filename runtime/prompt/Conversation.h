@@ -44,10 +44,12 @@ struct Conversation {
   ToolChoice toolChoice = ToolChoice::Auto;
   bool jsonObject = false;
   std::string think; // off, low, high, max; "": off
+  std::vector<std::string> otherKeys; // beside the messages, and not read
 };
 
 /// From untrusted JSON: a list of messages, or an object with "messages" and,
-/// as they are wanted, "tools", "tool_choice", "response_format" and "think".
+/// as they are wanted, "tools", "tool_choice", "response_format", and "think"
+/// or "reasoning_effort".
 Status readConversation(const JsonText &json, Conversation &out);
 /// A list of tools, as OpenAI writes them or the functions alone.
 Status readTools(const JsonText &json, JsonText &out);

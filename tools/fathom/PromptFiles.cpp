@@ -5,6 +5,9 @@
 #include "runtime/format/PromptProfile.h"
 #include "runtime/src/Files.h"
 
+#include <algorithm>
+#include <cstdio>
+#include <iterator>
 #include <unistd.h>
 
 namespace fathom::tool {
@@ -23,6 +26,68 @@ Failure readJsonText(const std::string &path, rt::JsonText &out) {
   return {};
 }
 
+/// Of OpenAI's requests, and of servers like theirs: keys that change the
+/// answer to a prompt, and the options that do.
+struct AnswerKey {
+  const char *key, *option;
+};
+constexpr AnswerKey kAnswerKeys[] = {
+    {"temperature", "--temperature"},
+    {"top_p", "--top-p"},
+    {"top_k", "--top-k"},
+    {"min_p", "--min-p"},
+    {"max_tokens", "--max-new-tokens"},
+    {"max_completion_tokens", "--max-new-tokens"},
+    {"stop", "--stop"},
+    {"stop_token_ids", "--stop-token"},
+    {"seed", "--seed"},
+    {"logit_bias", "--logit-bias"},
+    {"logprobs", "--logprobs"},
+    {"top_logprobs", "--logprobs"},
+    {"frequency_penalty", "--frequency-penalty"},
+    {"presence_penalty", "--presence-penalty"},
+    {"repetition_penalty", "--repetition-penalty"},
+    {"thinking", "--think"}};
+
+/// Keys that are for a service alone.
+constexpr const char *kServiceKeys[] = {"model",
+                                        "stream",
+                                        "stream_options",
+                                        "n",
+                                        "user",
+                                        "store",
+                                        "metadata",
+                                        "service_tier",
+                                        "prompt_cache_key",
+                                        "safety_identifier"};
+
+/// Refuses what would be lost without a word.
+Failure checkOtherKeys(const std::string &path,
+                       const rt::Conversation &conversation, Reader reader) {
+  std::string passedOver;
+  for (const std::string &key : conversation.otherKeys) {
+    const auto *answer =
+        std::find_if(std::begin(kAnswerKeys), std::end(kAnswerKeys),
+                     [&](const AnswerKey &one) { return one.key == key; });
+    const bool ofAnswer = answer != std::end(kAnswerKeys);
+    if (ofAnswer && (reader == Reader::Answers || key == "thinking"))
+      return {FATHOM_BAD_FILE,
+              "'" + path + "': " + key + " is not read from a file",
+              std::string("take it out and give ") + answer->option};
+    if (!ofAnswer && std::find(std::begin(kServiceKeys), std::end(kServiceKeys),
+                               key) == std::end(kServiceKeys))
+      return {FATHOM_BAD_FILE,
+              "'" + path + "': there is no key '" + key.substr(0, 100) +
+                  "' beside the messages",
+              "--help lists the keys that are read"};
+    passedOver += (passedOver.empty() ? "" : ", ") + key;
+  }
+  if (!passedOver.empty())
+    std::fprintf(stderr, "note: '%s': passed over: %s\n", path.c_str(),
+                 passedOver.c_str());
+  return {};
+}
+
 Failure at(const std::string &path, const rt::Status &status) {
   return status.failed()
              ? Failure{status.code(), "'" + path + "': " + status.message(), ""}
@@ -31,7 +96,7 @@ Failure at(const std::string &path, const rt::Status &status) {
 
 } // namespace
 
-Failure readConversations(const std::string &path,
+Failure readConversations(const std::string &path, Reader reader,
                           std::vector<rt::Conversation> &out) {
   rt::JsonText json;
   if (Failure f = readJsonText(path, json))
@@ -40,11 +105,15 @@ Failure readConversations(const std::string &path,
                     json.items[0].find("messages");
   if (!many) {
     out.emplace_back();
-    return at(path, rt::readConversation(json, out.back()));
+    if (Failure f = at(path, rt::readConversation(json, out.back())))
+      return f;
+    return checkOtherKeys(path, out.back(), reader);
   }
   for (const rt::JsonText &item : json.items) {
     out.emplace_back();
     if (Failure f = at(path, rt::readConversation(item, out.back())))
+      return f;
+    if (Failure f = checkOtherKeys(path, out.back(), reader))
       return f;
   }
   return {};

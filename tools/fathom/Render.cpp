@@ -19,7 +19,8 @@ struct Options {
 
 Failure render(const Options &options) {
   std::vector<rt::Conversation> conversations;
-  if (Failure f = readConversations(options.messages, conversations))
+  if (Failure f =
+          readConversations(options.messages, Reader::Renders, conversations))
     return f;
   const bool tokens =
       !options.tokenizer.package.empty() || !options.tokenizer.file.empty();
@@ -84,9 +85,9 @@ void addRender(CLI::App &app, int &code) {
   options->tokenizer.addTo(*command);
   command
       ->add_option("--messages", options->messages,
-                   "JSON: a list of messages, or an object with \"messages\" "
-                   "and \"tools\", or a list of such objects; - for standard "
-                   "input")
+                   "JSON: a list of messages, or an object with \"messages\", "
+                   "\"tools\" and more (see below), or a list of such objects; "
+                   "- for standard input")
       ->type_name("FILE")
       ->required();
   command->add_option("--tools", options->tools, "JSON: a list of tools")
@@ -104,8 +105,9 @@ void addRender(CLI::App &app, int &code) {
   command->add_flag("--json", options->json,
                     "Print {\"prompts\": [{\"text\", \"ids\"}]}");
   command->footer(
-      "Without a package or --tokenizer only the text is printed.\n\n"
-      "Examples:\n"
+      "Without a package or --tokenizer only the text is printed.\n\n" +
+      std::string(kMessageKeys) +
+      "\nExamples:\n"
       "  fathom render M.fathom --messages chat.json --mode high\n"
       "  fathom render --profile official --messages chat.json");
   command->callback([options, &code] {

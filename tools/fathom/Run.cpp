@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // fathom run: answers a prompt, or continues a text from token ids.
+#include "tools/fathom/PromptFiles.h"
 #include "tools/fathom/RunText.h"
 #include "tools/fathom/TokenSource.h"
 
@@ -216,8 +217,9 @@ void addRun(CLI::App &app, int &code) {
   command->footer(
       "The answer goes to stdout as it comes, statistics to stderr. With\n"
       "--tokens a line for each new token: its id, a tab and its text; then\n"
-      "the text as a whole.\n\n"
-      "Examples:\n"
+      "the text as a whole.\n\n" +
+      std::string(kMessageKeys) +
+      "\nExamples:\n"
       "  fathom run M.fathom --prompt 'What is 12 + 30?' --think high\n"
       "  fathom run M.fathom --messages chat.json --tools tools.json --json\n"
       "  fathom run M.fathom --raw --prompt 'In the beginning' "

@@ -15,7 +15,7 @@ void TextOptions::addTo(CLI::App &app) {
                          ->group(group);
   app.add_option("--messages", messages,
                  "JSON: a list of messages in OpenAI's shape, or an object "
-                 "with \"messages\" and \"tools\"")
+                 "with \"messages\", \"tools\" and more (see below)")
       ->type_name("FILE")
       ->group(group)
       ->excludes(one);
@@ -64,7 +64,8 @@ Failure makePrompt(const EngineOptions &engine, const TextOptions &text,
   rt::Conversation &conversation = conversations[0];
   if (!text.messages.empty()) {
     conversations.clear();
-    if (Failure f = readConversations(text.messages, conversations))
+    if (Failure f =
+            readConversations(text.messages, Reader::Answers, conversations))
       return f;
     if (conversations.size() != 1)
       return {FATHOM_USAGE,

@@ -147,6 +147,40 @@ TEST(Prompt, TasksAndReminders) {
       "</think>");
 }
 
+/// OpenAI's way to say how much to think, and DeepSeek's.
+TEST(Prompt, ReasoningEffort) {
+  const std::string messages = R"("messages": [{"role": "user", "content": ")";
+  for (const char *profile : {"preview", "official", "recipe"})
+    for (const auto &[effort, think] :
+         {std::pair("none", "off"), std::pair("low", "low"),
+          std::pair("high", "high"), std::pair("max", "max")})
+      EXPECT_EQ(
+          rendered("{" + messages + "a\"}], \"reasoning_effort\": \"" + effort +
+                       "\"}",
+                   profile),
+          rendered("{" + messages + "a\"}], \"think\": \"" + think + "\"}",
+                   profile))
+          << profile << " " << effort;
+  for (const char *more :
+       {R"("reasoning_effort": "medium")", R"("reasoning_effort": "minimal")",
+        R"("reasoning_effort": 1)", R"("reasoning_effort": "")",
+        R"("reasoning_effort": "high", "think": "max")"})
+    EXPECT_EQ(rendered("{" + messages + "a\"}], " + more + "}", "official"),
+              "error 5")
+        << more;
+}
+
+TEST(Prompt, KeysThatAreNotRead) {
+  JsonText json;
+  ASSERT_TRUE(parseJson(R"({"model": "m", "messages": [], "tools": [],
+                            "stop": null, "zeal": 1})",
+                        json));
+  Conversation conversation;
+  ASSERT_FALSE(readConversation(json, conversation).failed());
+  EXPECT_EQ(conversation.otherKeys,
+            (std::vector<std::string>{"model", "zeal"}));
+}
+
 TEST(Prompt, RefusesWhatIsNoConversation) {
   for (const char *text :
        {"1",

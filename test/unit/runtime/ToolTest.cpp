@@ -277,6 +277,39 @@ TEST_F(ToolTest, RunWithText) {
   EXPECT_EQ(j["tokens"].size(), 1u);
 }
 
+/// Of an object with messages nothing is lost without a word.
+TEST_F(ToolTest, KeysBesideMessages) {
+  auto render = [&](const std::string &more) {
+    writeFile(directory.path("m.json"),
+              R"({"messages": [{"role": "user", "content": "a"}], )" + more +
+                  "}");
+    return run("render --profile official --messages " +
+               directory.path("m.json"));
+  };
+  const Result thinks = render(R"("reasoning_effort": "max")");
+  EXPECT_EQ(thinks.code, 0) << thinks.err;
+  EXPECT_NE(thinks.out.find("<think>"), std::string::npos) << thinks.out;
+  EXPECT_EQ(thinks.err, "");
+  const Result service = render(R"("model": "m", "temperature": 1)");
+  EXPECT_EQ(service.code, 0);
+  EXPECT_NE(service.err.find("passed over: model, temperature"),
+            std::string::npos)
+      << service.err;
+  expect(5, "no key 'temprature'", render(R"("temprature": 1)"));
+  expect(5, "--think", render(R"("thinking": {"type": "enabled"})"));
+  expect(5, "medium", render(R"("reasoning_effort": "medium")"));
+
+  // Where an answer is wanted, they would change it.
+  fathom::format::Manifest m = fakeManifest();
+  m.extraFiles = {"tokenizer.json"};
+  package = writePackage(directory, m);
+  writeFile(package + "/tokenizer.json",
+            readWhole(FATHOM_TEST_MODELS "/nano/tokenizer.json"));
+  render(R"("max_tokens": 1)");
+  expect(5, "--max-new-tokens",
+         run("run " + package + " --messages " + directory.path("m.json")));
+}
+
 TEST_F(ToolTest, RunRefuses) {
   const std::string base = "run " + package;
   expect(2, "--tokens", run(base));
