@@ -379,6 +379,10 @@ def usage(env):
             (["compile", nano, "-o", out, "--target",
               "cpu:x86-64-v3,x86-64-v4", "--plain-instructions"], 2),
             (["compile", nano, "-o", out, "--plain-instructions"], 2),
+            # No numbers, or not in decimal.
+            (["plan", nano, "--context", ""], 2),
+            (["plan", nano, "--context", "0x100"], 2),
+            (["plan", nano, "--sequences", "99999999999999999999"], 2),
             # The target makes no use of it.
             (["compile", nano, "-o", out, "--configurations",
               os.path.join(nano, "config.json")], 2),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // fathom bench: speed and memory of a compiled model on this machine.
+#include "tools/OptionNumbers.h"
 #include "tools/PeakMemory.h"
 #include "tools/fathom/Tool.h"
 
@@ -409,7 +410,7 @@ void addBench(CLI::App &app, int &code) {
                     const char *help) {
     command->add_option(name, value, help)
         ->type_name("N")
-        ->check(CLI::Range(least, most))
+        ->transform(numberIn(least, most))
         ->capture_default_str();
   };
   number("--prompt-tokens", o->promptTokens, 1, "Tokens of the prompt");

@@ -2,6 +2,7 @@
 //
 // fathom logits: the logits of every token of given sequences, as .npy. The
 // instrument by which a compiled model is compared with a reference.
+#include "tools/OptionNumbers.h"
 #include "tools/fathom/Npy.h"
 #include "tools/fathom/Tool.h"
 
@@ -208,7 +209,7 @@ void addLogits(CLI::App &app, int &code) {
       ->add_option("--chunk", options->chunk,
                    "Tokens of every sequence in a step; 0: all at once")
       ->type_name("N")
-      ->check(CLI::Range(int64_t(0), int64_t(1) << 31))
+      ->transform(numberIn(int64_t(0), int64_t(1) << 31))
       ->capture_default_str();
   command->add_flag("--separate", options->separate,
                     "One line after the other, not as one ragged batch");

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "tools/fathom/SamplingFlags.h"
 
-#include <CLI/CLI.hpp>
-
-#include <cstdlib>
+#include "tools/OptionNumbers.h"
 
 namespace fathom::tool {
 
@@ -15,54 +13,68 @@ void SamplingFlags::addTo(CLI::App &app) {
   };
   add("--max-new-tokens", maxNewTokens, "N",
       "Stop after so many, if no end-of-text id comes before")
-      ->check(CLI::Range(int64_t(0), int64_t(1) << 31))
+      ->transform(numberIn(int64_t(0), int64_t(1) << 31))
       ->capture_default_str();
   add("--temperature", options.temperature, "T",
-      "0, the default: the likeliest token always");
-  add("--top-k", options.topK, "N", "Of the likeliest so many only; 0: all");
+      "0, the default: the likeliest token always")
+      ->transform(numberIn<float>());
+  add("--top-k", options.topK, "N", "Of the likeliest so many only; 0: all")
+      ->transform(numberIn<int32_t>());
   add("--top-p", options.topP, "P",
-      "Of the fewest that have this share of probability");
+      "Of the fewest that have this share of probability")
+      ->transform(numberIn<float>());
   add("--min-p", options.minP, "P",
-      "Of those that have this share of the likeliest one's probability");
-  add("--seed", options.seed, "N", "Equal seeds give equal text; default 0");
+      "Of those that have this share of the likeliest one's probability")
+      ->transform(numberIn<float>());
+  add("--seed", options.seed, "N", "Equal seeds give equal text; default 0")
+      ->transform(numberIn<uint64_t>());
   add("--repetition-penalty", options.repetitionPenalty, "X",
-      "Divides the logits of tokens that were there");
+      "Divides the logits of tokens that were there")
+      ->transform(numberIn<float>());
   add("--frequency-penalty", options.frequencyPenalty, "X",
-      "Lowers the logit of a token each time it comes");
+      "Lowers the logit of a token each time it comes")
+      ->transform(numberIn<float>());
   add("--presence-penalty", options.presencePenalty, "X",
-      "Lowers the logit of a token that came");
+      "Lowers the logit of a token that came")
+      ->transform(numberIn<float>());
   add("--logit-bias", bias, "ID=X", "Adds to a token's logit; may be repeated")
       ->allow_extra_args(false);
   add("--no-repeat-ngram", options.noRepeatNgram, "N",
-      "No N tokens in a row twice");
+      "No N tokens in a row twice")
+      ->transform(numberIn<int32_t>());
   add("--ngram-window", options.ngramWindow, "N",
-      "... within the last N tokens; 0: in all");
+      "... within the last N tokens; 0: in all")
+      ->transform(numberIn<int32_t>());
   add("--ngram-allowed", options.ngramAllowed, "IDS",
       "... but for these tokens")
+      ->transform(numberIn<int32_t>())
       ->delimiter(',')
       ->allow_extra_args(false);
   add("--stop", stops, "TEXT",
       "End before this text, in reasoning or answer; may be repeated")
       ->allow_extra_args(false);
   add("--stop-token", stopTokens, "IDS", "End at these tokens")
+      ->transform(numberIn<int32_t>())
       ->delimiter(',')
       ->allow_extra_args(false);
   add("--logprobs", logprobs, "N",
       "With --json: each token's log probability and the N likeliest")
-      ->check(CLI::Range(0, 100));
+      ->transform(numberIn(0, 100));
 }
 
 Failure SamplingFlags::finish(int64_t vocabulary) {
   for (const std::string &text : bias) {
-    char *end = nullptr, *last = nullptr;
-    const long id = std::strtol(text.c_str(), &end, 10);
-    const float value = end && *end == '=' ? std::strtof(end + 1, &last) : 0.0f;
-    if (!last || last == end + 1 || *last || id < 0 || id >= vocabulary)
+    const size_t equals = text.find('=');
+    int32_t id = -1;
+    float value = 0;
+    if (equals == text.npos || !readNumber(text.substr(0, equals), id) ||
+        !readNumber(text.substr(equals + 1), value) || id < 0 ||
+        id >= vocabulary)
       return {FATHOM_USAGE,
               "--logit-bias '" + text + "' is not ID=X with an id below " +
                   std::to_string(vocabulary),
               ""};
-    options.bias.emplace_back(int32_t(id), value);
+    options.bias.emplace_back(id, value);
   }
   bias.clear();
   for (const int32_t id : stopTokens)

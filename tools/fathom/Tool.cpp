@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "tools/fathom/Tool.h"
 
+#include "tools/OptionNumbers.h"
+
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
@@ -15,6 +17,8 @@
 #include <unistd.h>
 
 namespace fathom::tool {
+
+constexpr int kMaxDevice = 1023;
 
 Failure systemFailure(const std::string &what, int error) {
   bool scarce = error == ENOSPC || error == EDQUOT || error == EFBIG ||
@@ -41,7 +45,7 @@ void EngineOptions::addTo(CLI::App &app) {
   app.add_option("--threads", threads,
                  "Threads; 0, the default: as many as there are CPUs")
       ->type_name("N")
-      ->check(CLI::Range(0, 1024));
+      ->transform(numberIn(0, 1024));
   app.add_option("--pin", pin,
                  "Where threads run: auto, none, or CPUs such as 0-3,8")
       ->type_name("CPUS")
@@ -55,11 +59,7 @@ void EngineOptions::addTo(CLI::App &app) {
                  "default all that the machine has")
       ->type_name("BYTES")
       ->transform(CLI::AsSizeValue(true))
-      ->transform(CLI::Validator(
-          [](std::string &text) {
-            return text.find('-') == text.npos ? "" : "a size is not negative";
-          },
-          ""));
+      ->transform(startsWithNumber());
   app.add_flag("--huge-pages", hugePages,
                "Ask for huge pages for caches and workspace");
   app.add_flag("--prefault", prefault,
@@ -75,13 +75,32 @@ void EngineOptions::addTo(CLI::App &app) {
                  "the package was compiled for")
       ->type_name("NAME")
       ->envname("FATHOM_DRIVER");
-  app.add_option("--device", device, "Which one, where there are several")
+  // The parser would judge the variable for commands without the option, too.
+  app.add_option("--device", device,
+                 "Which one, where there are several; default: "
+                 "$FATHOM_DEVICE, or 0")
       ->type_name("N")
-      ->check(CLI::Range(0, 1023))
-      ->envname("FATHOM_DEVICE");
+      ->transform(numberIn(0, kMaxDevice));
+}
+
+/// Of an option that was not given.
+static Failure deviceOfEnvironment(int &out) {
+  const char *text = std::getenv("FATHOM_DEVICE");
+  out = 0;
+  if (!text || !*text ||
+      (readNumber(std::string(text), out) && out >= 0 && out <= kMaxDevice))
+    return {};
+  return {FATHOM_USAGE,
+          std::string("FATHOM_DEVICE in the environment is '") + text +
+              "', no number from 0 to " + std::to_string(kMaxDevice),
+          "unset it, or give --device N"};
 }
 
 Failure openEngine(const EngineOptions &options, EnginePtr &out) {
+  int device = options.device.value_or(0);
+  if (!options.device)
+    if (Failure f = deviceOfEnvironment(device))
+      return f;
   fathom_engine_options c = {};
   c.checkpoint =
       options.checkpoint.empty() ? nullptr : options.checkpoint.c_str();
@@ -93,7 +112,7 @@ Failure openEngine(const EngineOptions &options, EnginePtr &out) {
   c.prefault = options.prefault;
   c.isa = options.cpu.empty() ? nullptr : options.cpu.c_str();
   c.driver = options.driver.empty() ? nullptr : options.driver.c_str();
-  c.device = options.device;
+  c.device = device;
   Progress progress("weights to the device, MB");
   c.progress = [](void *context, uint64_t done, uint64_t total) {
     static_cast<Progress *>(context)->update(int64_t(done / 1000000),
@@ -104,7 +123,17 @@ Failure openEngine(const EngineOptions &options, EnginePtr &out) {
   fathom_status status =
       fathom_engine_create(options.package.c_str(), &c, &engine);
   out.reset(engine);
-  return failure(status);
+  if (status.code != FATHOM_OK)
+    return failure(status);
+  fathom_model_info info;
+  fathom_engine_info(engine, &info);
+  const std::string used = info.driver;
+  if (options.device.value_or(0) > 0 && (used == "host" || used == "emulated"))
+    return {FATHOM_USAGE,
+            "--device " + std::to_string(device) + ": the driver '" + used +
+                "' is this machine's CPUs, of which there is no other",
+            "leave it out; --pin and --numa say which CPUs"};
+  return {};
 }
 
 Failure parseTokens(const std::string &text, const std::string &where,

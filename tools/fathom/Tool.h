@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,7 +56,8 @@ using DetokenizerPtr = std::unique_ptr<fathom_detokenizer, DetokenizerDeleter>;
 /// Options that every command which runs a model has.
 struct EngineOptions {
   std::string package, checkpoint, cpu, pin = "auto", numa = "local", driver;
-  int threads = 0, device = 0;
+  int threads = 0;
+  std::optional<int> device; // not given: $FATHOM_DEVICE, or 0
   uint64_t memoryBytes = 0; // 0: what there is
   bool hugePages = false, prefault = false;
   void addTo(CLI::App &app);

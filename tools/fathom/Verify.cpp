@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // fathom verify: the logits of a package against stored ones.
+#include "tools/OptionNumbers.h"
 #include "tools/fathom/Npz.h"
 
 #include "runtime/src/Files.h"
@@ -465,14 +466,15 @@ void addVerify(CLI::App &app, int &code) {
                    "numpy archive with ids, positions and logits; by default "
                    "the one that the package carries")
       ->type_name("FILE.npz");
-  auto limit = [&](const char *name, double &value, const char *text) {
+  auto limit = [&](const char *name, double &value, const char *text,
+                   double most = 1e30) {
     command->add_option(name, value, text)
         ->type_name("X")
-        ->check(CLI::Range(0.0, 1e30));
+        ->transform(numberIn(0.0, most));
   };
   limit("--max-kl", options->maxKl, "Largest mean KL divergence allowed");
   limit("--min-top1", options->minTop1,
-        "Smallest share of positions with the same most likely token");
+        "Smallest share of positions with the same most likely token", 1.0);
   limit("--max-difference", options->maxDifference,
         "Largest difference of any logit allowed");
   command->add_flag("--json", options->json,

@@ -5,6 +5,7 @@
 
 #include "runtime/format/Version.h"
 #include "tools/CommandLineProblem.h"
+#include "tools/OptionNumbers.h"
 
 #include <CLI/CLI.hpp>
 
@@ -66,7 +67,7 @@ static void addModelOptions(CLI::App &command, CompileOptions &options,
         .add_option_function<int64_t>(
             name, [&value](const int64_t &given) { value = given; }, text)
         ->type_name("N")
-        ->check(CLI::Range(int64_t(1), int64_t(1) << 31));
+        ->transform(numberIn(int64_t(1), int64_t(1) << 31));
   };
   limit(takesPreset ? "--max-context,--context" : "--max-context",
         options.maxContext,
@@ -222,17 +223,17 @@ static void addPlan(CLI::App &app, CompileOptions &options) {
                    "show what each of N devices would hold; such packages "
                    "cannot be built yet")
       ->type_name("N")
-      ->check(CLI::Range(1, 4096))
+      ->transform(numberIn(int64_t(1), int64_t(4096)))
       ->capture_default_str();
   plan->add_option("--threads", options.threads,
                    "threads of the runtime [the CPUs of this machine]")
       ->type_name("N")
-      ->check(CLI::Range(1, 1024));
+      ->transform(numberIn(int64_t(1), int64_t(1024)));
   plan->add_option("--logit-rows", options.logitRows,
                    "rows of logits that a session keeps [the larger of "
                    "sequences and step tokens]")
       ->type_name("N")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 31));
+      ->transform(numberIn(int64_t(1), int64_t(1) << 31));
   plan->add_flag("--json", options.json, "print JSON");
   plan->callback([&options] { options.command = Command::Plan; });
 }
@@ -332,7 +333,7 @@ static void addTune(CLI::App &app, CompileOptions &options) {
   tune->add_option("--device", options.ordinal,
                    "with --measure, which device, from 0")
       ->type_name("N")
-      ->check(CLI::Range(0, 1023))
+      ->transform(numberIn(0, 1023))
       ->capture_default_str();
   addTarget(*tune, options);
   addAssembler(*tune, options);
@@ -358,7 +359,7 @@ static void addTune(CLI::App &app, CompileOptions &options) {
                    "seconds of processor time after which a way is given "
                    "up")
       ->type_name("N")
-      ->check(CLI::Range(1u, 86400u))
+      ->transform(numberIn(1u, 86400u))
       ->capture_default_str();
   tune->callback([&options] { options.command = Command::Tune; });
 }

@@ -320,7 +320,7 @@ TEST_F(ToolTest, RunRefuses) {
   expect(2, "--threads", run(base + " --tokens 1 --threads -1"));
   expect(2, "subcommand", run(""));
   expect(2, "nonsense", run("nonsense x"));
-  expect(2, "negative", run(base + " --tokens 1 --memory -1"));
+  expect(2, "--memory: '-1'", run(base + " --tokens 1 --memory -1"));
   // Options that would do nothing.
   for (const char *option : {"--stop x", "--logprobs 1", "--raw", "--think max",
                              "--system x", "--profile recipe"})
@@ -335,6 +335,67 @@ TEST_F(ToolTest, RunRefuses) {
   expect(4, "standard output",
          run(base + " --tokens 1 --checkpoint " + directory.path("away"), "",
              "/dev/full"));
+}
+
+/// A word that is no number is taken for none, and one that is, in decimal.
+TEST_F(ToolTest, Numbers) {
+  const std::string base = "run " + package + " --tokens 1 --json ";
+  for (const char *option : {"--seed -1",
+                             "--seed 99999999999999999999",
+                             "--seed 1x",
+                             "--seed ''",
+                             "--temperature ''",
+                             "--temperature nan",
+                             "--temperature 1e99",
+                             "--temperature 0x1",
+                             "--stop-token ''",
+                             "--stop-token 99999999999",
+                             "--max-new-tokens ''",
+                             "--max-new-tokens 0x10",
+                             "--max-new-tokens ' 1'",
+                             "--logit-bias =1000",
+                             "--logit-bias 1=",
+                             "--logit-bias 1=nan",
+                             "--logit-bias ' 1=1'",
+                             "--logit-bias 99999999999=1",
+                             "--top-k 1.5",
+                             "--memory ''",
+                             "--memory 99999999999999999999",
+                             "--memory 1XB",
+                             "--threads 99999999999"}) {
+    const std::string text = option;
+    expect(2, text.substr(0, text.find(' ')), run(base + text));
+  }
+  const Result ten = run(base + "--max-new-tokens 010 --memory 0010GB");
+  ASSERT_EQ(ten.code, 0) << ten.err;
+  EXPECT_EQ(nlohmann::json::parse(ten.out)["tokens"].size(), 10u);
+  EXPECT_EQ(run(base + "--seed 18446744073709551615 --temperature 1e-1 "
+                       "--logit-bias 1=-.5 --stop-token 2,3")
+                .code,
+            0);
+  // Limits that every package would keep.
+  for (const char *option : {"--max-kl nan", "--min-top1 nan", "--min-top1 2",
+                             "--max-difference nan", "--max-kl ''"}) {
+    const std::string text = option;
+    expect(2, text.substr(0, text.find(' ')),
+           run("verify " + package + " --golden g.npz " + text));
+  }
+  expect(2, "--prompt-tokens", run("bench " + package + " --prompt-tokens ''"));
+}
+
+/// The variable of an option is of commands that have it.
+TEST_F(ToolTest, DeviceOfTheEnvironment) {
+  EXPECT_EQ(run("inspect " + package, "FATHOM_DEVICE=x ").code, 0);
+  const std::string base = "run " + package + " --tokens 1 --max-new-tokens 1 ";
+  for (const char *value : {"x", "-1", "1024", "1 2"})
+    expect(2, "FATHOM_DEVICE",
+           run(base, std::string("FATHOM_DEVICE='") + value + "' "));
+  EXPECT_EQ(run(base + "--device 0", "FATHOM_DEVICE=x ").code, 0);
+  // Of CPUs there is one device; the variable may be meant for others.
+  for (const char *driver : {"host", "emulated"})
+    expect(2, "--device 3",
+           run(base + "--device 3 --driver " + std::string(driver)));
+  EXPECT_EQ(run(base, "FATHOM_DEVICE=3 ").code, 0);
 }
 
 TEST_F(ToolTest, Inspect) {
