@@ -112,6 +112,7 @@ Status Engine::checkFinished() const {
 
 Status Engine::chooseCode(const std::string &wanted) {
   int best = 0;
+  bool anyRuns = false;
   std::vector<std::string> seen;
   std::string has;
   for (const format::Library &library : content.libraries) {
@@ -121,9 +122,10 @@ Status Engine::chooseCode(const std::string &wanted) {
       seen.push_back(library.isa);
       has += (has.empty() ? "" : ", ") + library.isa;
     }
+    const int rank = device.table->rank(device.self, library.isa);
+    anyRuns |= rank > 0;
     if (!wanted.empty() && library.isa != wanted)
       continue;
-    const int rank = device.table->rank(device.self, library.isa);
     if (rank > best) {
       best = rank;
       level = library.isa;
@@ -142,7 +144,9 @@ Status Engine::chooseCode(const std::string &wanted) {
                 where + " has code for " + has + ", " +
                     device.table->runs(device.self) +
                     (wanted.empty() ? "" : ", and " + wanted + " was asked") +
-                    "; compile the model again for this machine");
+                    (anyRuns ? "; ask for one that both have, or for none "
+                               "(--cpu, FATHOM_CPU)"
+                             : "; compile the model again for this machine"));
 }
 
 Status Engine::loadImage(const format::Library &library, void **image) {

@@ -46,15 +46,15 @@ Status badPin(const std::string &text, const std::string &why) {
                                   "0-3,8");
 }
 
-/// A decimal number below CPU_SETSIZE at `at`, which moves behind it.
+/// A decimal number at `at`, which moves behind it. CPU_SETSIZE stands for all
+/// that are not below it.
 bool readCpu(const std::string &text, size_t &at, int &out) {
   const size_t begin = at;
   int value = 0;
-  while (at < text.size() && text[at] >= '0' && text[at] <= '9' &&
-         value < CPU_SETSIZE)
-    value = value * 10 + (text[at++] - '0');
+  for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at)
+    value = std::min(CPU_SETSIZE, value * 10 + (text[at] - '0'));
   out = value;
-  return at > begin && value < CPU_SETSIZE;
+  return at > begin;
 }
 
 Status parseCpus(const std::string &text, std::vector<int> &out) {
@@ -71,6 +71,9 @@ Status parseCpus(const std::string &text, std::vector<int> &out) {
     if (at < text.size() && text[at] == '-')
       if (!readCpu(text, ++at, last) || last < first)
         return badPin(text, "a range needs a last CPU, not below the first");
+    if (last >= CPU_SETSIZE)
+      return badPin(text, "CPUs are numbered 0 to " +
+                              std::to_string(CPU_SETSIZE - 1));
     for (int cpu = first; cpu <= last; ++cpu) {
       if (!std::binary_search(allowed.begin(), allowed.end(), cpu))
         return badPin(text,

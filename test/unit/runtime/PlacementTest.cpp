@@ -45,6 +45,11 @@ TEST(Placement, RefusesWhatMakesNoSense) {
     EXPECT_TRUE(s.failed()) << pin;
     EXPECT_EQ(s.code(), FATHOM_USAGE) << pin;
   }
+  for (const char *pin : {"9999", "0-99999999", "99999999999999999999"}) {
+    const std::string message =
+        parsePlacement(pin, nullptr, false, p).message();
+    EXPECT_NE(message.find("numbered 0 to 1023"), std::string::npos) << message;
+  }
   EXPECT_EQ(parsePlacement(nullptr, "near", false, p).code(), FATHOM_USAGE);
 }
 
