@@ -37,7 +37,9 @@ def v4_tokenizer(env):
 def tokenized(env, path, *arguments):
     done = env.run("fathom", "tokenize", "--tokenizer", path, *arguments,
                    "--json", "--stats", check=True, timeout=300)
-    return json.loads(done.out)["ids"], done.err.split(", ")[-1].strip()
+    out = json.loads(done.out)
+    require(out["schema_version"] == 1, "no version")
+    return out["ids"], done.err.split(", ")[-1].strip()
 
 
 def compare_tokens(env, path, folder):
@@ -68,7 +70,9 @@ def compare_random(env, path, folder):
         json.dump(lists, f)
     done = env.run("fathom", "detokenize", "--tokenizer", path, "--strings",
                    name, "--json", check=True)
-    found = json.loads(done.out)["texts"]
+    out = json.loads(done.out)
+    found = out["texts"]
+    require(out["schema_version"] == 1, "no version")
     require(found == wanted, "a prefix decodes differently")
     return f"{count} texts, {len(wanted)} prefixes, {speed}"
 
@@ -183,6 +187,7 @@ def events(env, package, *arguments, check=True):
     done = env.run("fathom", "run", package, *arguments, "--json", check=check)
     lines = [json.loads(line) for line in done.out.splitlines()]
     require(lines and lines[-1]["event"] == "end", "no end event")
+    require(all(line["schema_version"] == 1 for line in lines), "version")
     return lines
 
 

@@ -267,7 +267,7 @@ Failure Printer::token(const rt::Sampled &sampled) {
   out["top_logprobs"] = tool::json::array();
   for (const auto &[id, logprob] : sampled.top)
     out["top_logprobs"].push_back(one(id, logprob));
-  tool::json line = {{"event", "token"}};
+  tool::json line = {{"schema_version", 1}, {"event", "token"}};
   line.update(out);
   return printOut(line.dump() + "\n");
 }
@@ -290,7 +290,7 @@ Failure Printer::event(const rt::OutputEvent &event) {
   if (json) {
     static const char *names[] = {"reasoning", "content", "tool_call",
                                   "warning"};
-    tool::json out = {{"event", names[int(event.kind)]}};
+    tool::json out = {{"schema_version", 1}, {"event", names[int(event.kind)]}};
     if (event.kind == Kind::ToolCall)
       out["tool_call"] = callJson(event.call);
     else
@@ -323,7 +323,8 @@ Failure Printer::finish(const Answer &answer) {
       return f;
     return flushOut();
   }
-  const tool::json out = {{"event", "end"},
+  const tool::json out = {{"schema_version", 1},
+                          {"event", "end"},
                           {"stop", answer.stop},
                           {"message", messageJson(answer)},
                           {"usage",

@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -29,10 +30,17 @@ struct BenchOptions {
   bool json = false, perKernel = false;
 };
 
+/// What was not measured is no number: null in JSON.
+constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+
+double quotient(double value, double by) {
+  return by > 0 ? value / by : kUnknown;
+}
+
 /// The value below which `share` of the sorted samples lie (nearest rank).
 double percentile(const std::vector<double> &sorted, double share) {
   if (sorted.empty())
-    return 0;
+    return kUnknown;
   const size_t rank = size_t(std::ceil(share * double(sorted.size())));
   return sorted[std::min(sorted.size(), std::max<size_t>(rank, 1)) - 1];
 }
@@ -287,17 +295,17 @@ private:
                                  double(warm.size());
     const double steps = double(decodeSteps.size());
     const double decodeSeconds = total(decodeSteps);
-    const double stepRate = decodeSeconds > 0 ? steps / decodeSeconds : 0;
+    const double stepRate = quotient(steps, decodeSeconds);
     const uint64_t stepBytes =
         fathom_engine_step_weight_bytes(engine.get(), options.sequences);
     json out;
+    out["schema_version"] = 1;
     out["prompt_tokens"] = options.promptTokens;
     out["new_tokens"] = options.newTokens;
     out["context"] = options.context;
     out["sequences"] = options.sequences;
     out["numerics"] = info.numerics;
-    out["prefill_tokens_per_second"] =
-        total(warm) > 0 ? prefillTokens / total(warm) : 0;
+    out["prefill_tokens_per_second"] = quotient(prefillTokens, total(warm));
     out["prefill_seconds"] = percentiles(warm);
     out["decode_tokens_per_second"] = stepRate * double(options.sequences);
     out["decode_step_seconds"] = percentiles(decodeSteps);
@@ -305,7 +313,7 @@ private:
     out["decode_bytes_per_second"] = stepRate * double(stepBytes);
     out["read_bandwidth_bytes_per_second"] = bandwidth;
     out["decode_share_of_read_bandwidth"] =
-        bandwidth > 0 ? stepRate * double(stepBytes) / bandwidth : 0;
+        quotient(stepRate * double(stepBytes), bandwidth);
     out["time_to_first_token_seconds"] = firstToken;
     out["load_seconds"] = loadSeconds;
     out["peak_resident_bytes"] = peakResidentBytes();
@@ -334,9 +342,11 @@ private:
         text += head + value + "\n";
       };
       auto number = [&](const char *key, double scale, const char *unit) {
+        const double known = out[key].get<double>() * scale;
         char value[64];
-        std::snprintf(value, sizeof(value), "%.4g %s",
-                      out[key].get<double>() * scale, unit);
+        std::snprintf(value, sizeof(value), "%.4g %s", known, unit);
+        if (std::isnan(known))
+          return std::string("-");
         return std::string(value);
       };
       line("prefill", number("prefill_tokens_per_second", 1, "tokens/s"));
@@ -347,7 +357,7 @@ private:
                     "p50 %.3g ms, p90 %.3g ms, p99 %.3g ms",
                     p["p50"].get<double>() * 1e3, p["p90"].get<double>() * 1e3,
                     p["p99"].get<double>() * 1e3);
-      line("decode step", shares);
+      line("decode step", decodeSteps.empty() ? "-" : shares);
       line("weights read", number("decode_bytes_per_second", 1e-9, "GB/s"));
       line("read bandwidth",
            number("read_bandwidth_bytes_per_second", 1e-9, "GB/s"));
@@ -427,7 +437,9 @@ void addBench(CLI::App &app, int &code) {
       "decode_bytes_per_second counts the weights that a step reads, an "
       "expert\n"
       "as often as it is expected to be chosen; compare it with the read\n"
-      "bandwidth, measured over the same mapping by the same threads.\n\n"
+      "bandwidth, measured over the same mapping by the same threads. What "
+      "was\n"
+      "not measured is null in JSON (schema_version 1), otherwise -.\n\n"
       "Examples:\n"
       "  fathom bench M.fathom --prompt-tokens 512 --new-tokens 64 --threads "
       "2\n"

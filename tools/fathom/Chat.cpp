@@ -274,8 +274,10 @@ void addChat(CLI::App &app, int &code) {
                    "Encode prompts as preview, official or recipe; default: as "
                    "the package says")
       ->type_name("NAME");
-  command->add_flag("--json", options->json,
-                    "Print events, one JSON object a line");
+  command->get_option("--logprobs")
+      ->needs(command->add_flag("--json", options->json,
+                                "Print events, one JSON object a line, each "
+                                "with schema_version 1"));
   command->footer(std::string(kHelp) +
                   "\nExamples:\n"
                   "  fathom chat M.fathom\n"

@@ -151,6 +151,7 @@ json modelJson(const format::Model &m) {
 json describe(const std::string &package, const format::Manifest &m) {
   const Totals totals = sumUp(m);
   json out;
+  out["schema_version"] = 1;
   out["package"] = package;
   out["format_version"] =
       std::to_string(m.major) + "." + std::to_string(m.minor);
@@ -323,7 +324,8 @@ void addInspect(CLI::App &app, int &code) {
                    "The compiled model, "
                    "NAME.fathom")
       ->required();
-  command->add_flag("--json", options->json, "Print a JSON object, in bytes");
+  command->add_flag("--json", options->json,
+                    "Print a JSON object, in bytes (schema_version 1)");
   command->footer("Examples:\n"
                   "  fathom inspect M.fathom\n"
                   "  fathom inspect M.fathom --json");

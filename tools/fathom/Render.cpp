@@ -102,8 +102,10 @@ void addRender(CLI::App &app, int &code) {
                    "preview, official (revisions 0731 and 0813) or recipe (the "
                    "service's); default: the package's")
       ->type_name("NAME");
-  command->add_flag("--json", options->json,
-                    "Print {\"prompts\": [{\"text\", \"ids\"}]}");
+  command->add_flag(
+      "--json", options->json,
+      "Print {\"schema_version\": 1, \"prompts\": [{\"profile\", \"text\", "
+      "\"ids\"}]}");
   command->footer(
       "Without a package or --tokenizer only the text is printed.\n\n" +
       std::string(kMessageKeys) +

@@ -159,6 +159,7 @@ private:
     }
     if (options.json) {
       nlohmann::ordered_json out;
+      out["schema_version"] = 1;
       out["prompt"] = prompt;
       out["tokens"] = generated;
       if (detokenizer)
@@ -209,10 +210,13 @@ void addRun(CLI::App &app, int &code) {
     if (other->get_group() == kTextGroup || other->check_lname("stop") ||
         other->check_lname("logprobs"))
       tokens->excludes(other);
-  command->add_flag("--json", options->json,
-                    "Text: events, one JSON object a line (reasoning, content, "
-                    "tool_call, warning, token, end). Tokens: one object at "
-                    "the end: prompt, tokens, text, stop");
+  CLI::Option *json = command->add_flag(
+      "--json", options->json,
+      "Text: events, one JSON object a line (reasoning, content, "
+      "tool_call, warning, token, end). Tokens: one object at "
+      "the end: prompt, tokens, text, stop. Each has "
+      "schema_version 1");
+  command->get_option("--logprobs")->needs(json);
   command->add_flag("--quiet", options->quiet, "No statistics on stderr");
   command->footer(
       "The answer goes to stdout as it comes, statistics to stderr. With\n"

@@ -90,8 +90,8 @@ Failure tokenize(const Options &options) {
   std::string out;
   if (options.json) {
     for (const std::vector<int32_t> &list : ids)
-      out += (out.empty() ? "{\"ids\": [[" : ", [") + joined(list) + "]";
-    out = (out.empty() ? "{\"ids\": [" : out) + "]}\n";
+      out += (out.empty() ? "[" : ", [") + joined(list) + "]";
+    out = "{\"schema_version\": 1, \"ids\": [" + out + "]}\n";
   } else {
     for (const std::vector<int32_t> &list : ids)
       out += joined(list) + "\n";
@@ -167,7 +167,8 @@ Failure detokenize(const Options &options) {
       return f;
   }
   if (options.json)
-    if (Failure f = printOut(json{{"texts", texts}}.dump() + "\n"))
+    if (Failure f = printOut(
+            json{{"schema_version", 1}, {"texts", texts}}.dump() + "\n"))
       return f;
   return flushOut();
 }
@@ -196,7 +197,8 @@ void addTokenize(CLI::App &app, int &code) {
       ->excludes(file);
   command->add_flag("--plain", options->plain,
                     "Spellings of special tokens are ordinary text");
-  command->add_flag("--json", options->json, "Print {\"ids\": [[...], ...]}");
+  command->add_flag("--json", options->json,
+                    "Print {\"schema_version\": 1, \"ids\": [[...], ...]}");
   command->add_flag("--stats", options->stats, "Size and speed, on stderr");
   command->footer("What is not UTF-8 counts as U+FFFD.\n\n"
                   "Examples:\n"
@@ -226,7 +228,8 @@ void addDetokenize(CLI::App &app, int &code) {
                    "prints")
       ->type_name("FILE.json")
       ->excludes(ids);
-  command->add_flag("--json", options->json, "Print {\"texts\": [...]}");
+  command->add_flag("--json", options->json,
+                    "Print {\"schema_version\": 1, \"texts\": [...]}");
   command->footer("Bytes that are not UTF-8 are printed as U+FFFD.\n\n"
                   "Examples:\n"
                   "  fathom detokenize M.fathom --ids 0,443,300\n"

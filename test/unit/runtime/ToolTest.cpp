@@ -188,6 +188,7 @@ TEST_F(ToolTest, Run) {
                  " --tokens 1,2,3 --max-new-tokens 5 --json --threads 2");
   EXPECT_EQ(r.code, 0) << r.err;
   const nlohmann::json j = nlohmann::json::parse(r.out);
+  EXPECT_EQ(j["schema_version"], 1);
   EXPECT_EQ(j["tokens"].get<std::vector<int32_t>>(), expected);
   EXPECT_EQ(j["stop"], "length");
   EXPECT_FALSE(j.contains("text"));
@@ -322,8 +323,10 @@ TEST_F(ToolTest, RunRefuses) {
   expect(2, "nonsense", run("nonsense x"));
   expect(2, "--memory: '-1'", run(base + " --tokens 1 --memory -1"));
   // Options that would do nothing.
-  for (const char *option : {"--stop x", "--logprobs 1", "--raw", "--think max",
-                             "--system x", "--profile recipe"})
+  expect(2, "--json", run(base + " --prompt a --logprobs 2"));
+  expect(2, "--json", run("chat " + package + " --logprobs 2"));
+  for (const char *option : {"--stop x", "--logprobs 1 --json", "--raw",
+                             "--think max", "--system x", "--profile recipe"})
     expect(2, "--tokens", run(base + " --tokens 1 " + option));
   expect(2, "--stop-token", run(base + " --tokens 1 --stop-token 24"));
   expect(5, "no package", run("run nothing.fathom --tokens 1"));
@@ -403,6 +406,7 @@ TEST_F(ToolTest, Inspect) {
   Result r = run("inspect " + package + " --json");
   EXPECT_EQ(r.code, 0) << r.err;
   const nlohmann::json j = nlohmann::json::parse(r.out);
+  EXPECT_EQ(j["schema_version"], 1);
   EXPECT_EQ(j["limits"]["max_context"], kContext);
   EXPECT_EQ(j["memory"]["cache_bytes_per_sequence"], 2 * kContext * 4);
   EXPECT_EQ(j["caches"][0]["count"], 2);
@@ -426,8 +430,23 @@ TEST_F(ToolTest, Bench) {
   EXPECT_EQ(j["machine"]["threads"], 2);
   EXPECT_EQ(j["decode_step_seconds"]["count"], 6);
   EXPECT_FALSE(j["kernels"].empty());
-  r = run("bench " + package + " --prompt-tokens 3 --new-tokens 0");
+  EXPECT_EQ(j["schema_version"], 1);
+  // What was not measured is no number.
+  const std::string prefill =
+      "bench " + package + " --prompt-tokens 3 --new-tokens 0";
+  r = run(prefill);
   EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(r.out.find("decode                -\n"), std::string::npos)
+      << r.out;
+  EXPECT_NE(r.out.find("decode step           -\n"), std::string::npos)
+      << r.out;
+  r = run(prefill + " --json");
+  const nlohmann::json none = nlohmann::json::parse(r.out);
+  EXPECT_GT(none["prefill_tokens_per_second"].get<double>(), 0);
+  for (const char *key : {"decode_tokens_per_second", "decode_bytes_per_second",
+                          "decode_share_of_read_bandwidth"})
+    EXPECT_TRUE(none[key].is_null()) << key;
+  EXPECT_TRUE(none["decode_step_seconds"]["p50"].is_null());
   expect(4, "compiled for 64", run("bench " + package + " --context 60"));
   expect(4, "--max-sequences",
          run("bench " + package +
