@@ -74,7 +74,8 @@ Status Engine::loadManifest() {
                                        "fathomc");
   const std::string path = joinPath(packageDirectory, "manifest.json");
   std::string text;
-  if (Status s = readFile(path, format::detail::kMaxText, text); s.failed())
+  if (Status s = readManifest(packageDirectory, format::detail::kMaxText, text);
+      s.failed())
     return s;
   if (std::string error = format::parseManifest(text, content); !error.empty())
     return Status(FATHOM_BAD_FILE, "'" + path + "': " + error);

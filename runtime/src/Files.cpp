@@ -75,6 +75,19 @@ Status readFile(const std::string &path, uint64_t limit, std::string &out) {
   return Status();
 }
 
+Status readManifest(const std::string &package, uint64_t limit,
+                    std::string &out) {
+  const std::string path = joinPath(package, "manifest.json");
+  if (access(path.c_str(), F_OK) != 0 &&
+      access(joinPath(package, "config.json").c_str(), F_OK) == 0)
+    return Status(FATHOM_BAD_FILE,
+                  "'" + package +
+                      "' is a checkpoint, not a package; compile it first: "
+                      "fathomc compile " +
+                      package + " -o NAME.fathom");
+  return readFile(path, limit, out);
+}
+
 MappedFile::MappedFile(MappedFile &&other) noexcept
     : memory(std::exchange(other.memory, nullptr)), begin(other.begin),
       fileSize(other.fileSize), reserved(other.reserved) {}

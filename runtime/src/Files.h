@@ -17,6 +17,11 @@ std::string joinPath(const std::string &directory, const std::string &name);
 /// too large is FATHOM_BAD_FILE.
 Status readFile(const std::string &path, uint64_t limit, std::string &out);
 
+/// The text of a package's manifest.json. A checkpoint is no package, and is
+/// told so.
+Status readManifest(const std::string &package, uint64_t limit,
+                    std::string &out);
+
 /// A regular file (or a symbolic link to one), mapped for reading, followed by
 /// at least 4096 readable bytes. Moves, does not copy.
 class MappedFile {

@@ -396,6 +396,7 @@ def usage(env):
         require(code == 0 or "error" in done.err.lower(), "no message")
         require(not os.path.exists(out), "left a package behind")
     for word, why in (("imporrt", "unknown command 'imporrt'"),
+                      ("explian", "'explian'; did you mean explain?"),
                       ("--imporrt", "unknown option '--imporrt'")):
         done = env.run("fathomc", word, nano)
         require(done.returncode == 2 and why in done.err, done.err)

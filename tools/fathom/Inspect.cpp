@@ -295,7 +295,7 @@ std::string asText(const std::string &package, const format::Manifest &m) {
 Failure inspect(const std::string &package, bool asJson) {
   const std::string path = rt::joinPath(package, "manifest.json");
   std::string text;
-  if (rt::Status s = rt::readFile(path, format::detail::kMaxText, text);
+  if (rt::Status s = rt::readManifest(package, format::detail::kMaxText, text);
       s.failed())
     return {s.code(), s.message(),
             "a package is a directory NAME.fathom written by fathomc"};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // fathom: runs and examines compiled models.
+#include "runtime/format/Manifest.h"
 #include "tools/CommandLineProblem.h"
 #include "tools/fathom/Tool.h"
 
@@ -15,7 +16,11 @@ int main(int argc, char **argv) {
   CLI::App app("fathom: runs and examines models compiled by fathomc.\n",
                "fathom");
   app.require_subcommand(1);
-  app.set_version_flag("--version", std::string("fathom ") + fathom_version());
+  app.set_version_flag("--version", std::string("fathom ") + fathom_version() +
+                                        ", reads packages of format " +
+                                        std::to_string(fathom::format::kMajor) +
+                                        "." +
+                                        std::to_string(fathom::format::kMinor));
   app.footer("Examples:\n"
              "  fathom run M.fathom --prompt 'What is 12 + 30?'\n"
              "  fathom chat M.fathom --think high\n"

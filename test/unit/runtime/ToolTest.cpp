@@ -416,6 +416,32 @@ TEST_F(ToolTest, Inspect) {
   expect(5, "manifest.json", run("inspect " + directory.path()));
 }
 
+TEST_F(ToolTest, WhatCannotBeDoneSaysWhatCan) {
+  const std::string base = "run " + package + " --tokens 1 ";
+  for (const char *level : {"x86-64-v9", "nonsense"}) {
+    const Result r = run(base + "--cpu " + level);
+    expect(3, std::string(level) + " was asked", r);
+    EXPECT_NE(r.err.find("has code for x86-64-v3"), std::string::npos) << r.err;
+    EXPECT_NE(r.err.find("--cpu, FATHOM_CPU"), std::string::npos) << r.err;
+    EXPECT_EQ(r.err.find("compile the model"), std::string::npos) << r.err;
+  }
+  // A checkpoint in the place of a package.
+  writeFile(directory.path("sub/config.json"), "{}");
+  for (const char *command : {"run --tokens 1 ", "inspect ", "bench "})
+    expect(5, "fathomc compile " + directory.path("sub") + " -o NAME.fathom",
+           run(command + directory.path("sub")));
+  // Names that are nearly right, and words behind them.
+  expect(2, "'--tokns'; did you mean --tokens?",
+         run("run " + package + " --tokns 1,2 stray"));
+  expect(2, "'--tokens-fil'; did you mean --tokens-file?",
+         run("logits " + package + " --tokens-fil=ids -o x"));
+  expect(2, "'insepct'; did you mean inspect?", run("insepct " + package));
+  expect(2, "'stray'", run(base + "stray"));
+  const Result far = run(base + "--colour red");
+  expect(2, "unknown option '--colour'", far);
+  EXPECT_EQ(far.err.find("did you mean"), std::string::npos) << far.err;
+}
+
 TEST_F(ToolTest, Bench) {
   Result r = run("bench " + package +
                  " --prompt-tokens 12 --new-tokens 6 --context 20 "
@@ -459,7 +485,11 @@ TEST_F(ToolTest, Help) {
     EXPECT_EQ(r.code, 0);
     EXPECT_NE(r.out.find("Examples:"), std::string::npos) << command;
   }
-  EXPECT_EQ(run("--version").out.rfind("fathom ", 0), 0u);
+  EXPECT_EQ(run("--version").out,
+            std::string("fathom ") + fathom_version() +
+                ", reads packages of format " +
+                std::to_string(fathom::format::kMajor) + "." +
+                std::to_string(fathom::format::kMinor) + "\n");
 }
 
 TEST(Npy, Header) {
