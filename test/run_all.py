@@ -9,6 +9,7 @@ name). The last line is `N passed, N failed, N skipped`."""
 import argparse
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -16,10 +17,15 @@ import tempfile
 import threading
 import time
 
+sys.dont_write_bytecode = True
+import one_run  # noqa: E402
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SUITES = ["lit", "gtest", "fuzz", "sanitize", "e2e"]
-# A test binary that hangs is a failure, not a wait.
+# What hangs is a failure, not a wait: a test binary, all of lit. End-to-end
+# checks have limits of their own.
 BINARY_TIMEOUT_SECONDS = 900
+LIT_TIMEOUT_SECONDS = 3600
 
 
 class Totals:
@@ -55,7 +61,11 @@ def run_lit(build, totals):
                            "with FATHOM_BUILD_TESTS and LLVM's tools?)")
     with tempfile.TemporaryDirectory() as folder:
         report = os.path.join(folder, "report.json")
-        subprocess.run([lit, "-q", "--output", report, tests])
+        try:
+            subprocess.run([lit, "-q", "--output", report, tests],
+                           timeout=LIT_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            return totals.fail(f"lit: no end after {LIT_TIMEOUT_SECONDS} s")
         try:
             with open(report) as f:
                 results = json.load(f)["tests"]
@@ -109,8 +119,9 @@ def run_binary(command, folder):
 
 
 def count_gtest(name, report, totals):
-    """Adds a gtest report; returns how many tests failed in it."""
-    failed = 0
+    """Adds a gtest report; returns how many tests failed in it. A program that
+    runs none proves nothing."""
+    failed = counted = 0
     for suite in report["testsuites"]:
         for test in suite["testsuite"]:
             label = f"{name}: {suite['name']}.{test['name']}"
@@ -122,6 +133,12 @@ def count_gtest(name, report, totals):
                 totals.skipped += 1
             elif test.get("status") == "RUN":
                 totals.passed += 1
+            else:  # disabled
+                continue
+            counted += 1
+    if not counted:
+        totals.fail(f"{name}: ran no test")
+        failed = 1
     return failed
 
 
@@ -171,6 +188,9 @@ def run_fuzz(build, totals):
 
 def run_sanitized(totals):
     """Under AddressSanitizer and UBSan, what needs no compiler of ours."""
+    build = os.path.join(ROOT, "build-sanitize")
+    os.makedirs(build, exist_ok=True)
+    one_run.claim(build)
     for command in (["cmake", "--preset", "sanitize"],
                     ["cmake", "--build", "--preset", "sanitize"]):
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE,
@@ -178,7 +198,6 @@ def run_sanitized(totals):
         if done.returncode:
             print(done.stdout[-4000:])
             return totals.fail("sanitize: " + " ".join(command))
-    build = os.path.join(ROOT, "build-sanitize")
     run_gtest(build, totals)
     run_fuzz(build, totals)
 
@@ -186,8 +205,10 @@ def run_sanitized(totals):
 def run_checks(command, totals, lock):
     """Runs end-to-end checks and adds them up as their lines come."""
     print("+ " + " ".join(map(shlex.quote, command)), flush=True)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
+                               errors="replace")
     failed = ran = 0
+    whole = False
     for line in process.stdout:
         word = line.split(" ", 1)[0].strip()
         with lock:
@@ -197,12 +218,24 @@ def run_checks(command, totals, lock):
             totals.skipped += word == "SKIP"
         failed += word == "FAIL"
         ran += word in ("PASS", "FAIL", "SKIP")
+        whole = re.match(r"\d+ passed, \d+ failed, ", line) is not None
     status = process.wait()
     with lock:
-        if status != 0 and not failed:
+        if not whole:
+            totals.fail(f"e2e: ended in the middle, exit status {status}")
+        elif status != 0 and not failed:
             totals.fail(f"e2e: exit status {status}")
         elif not ran:
             totals.fail("e2e: no check ran")
+
+
+def count_checks(command, totals, lock):
+    """An exception in a thread would be lost, and its checks with it."""
+    try:
+        run_checks(command, totals, lock)
+    except Exception as error:
+        with lock:
+            totals.fail(f"e2e: {type(error).__name__}: {error}")
 
 
 def run_e2e(build, totals, full):
@@ -212,7 +245,7 @@ def run_e2e(build, totals, full):
     command = [sys.executable, script, build]
     parts = [["--full"]] if full else [["--half", "devices"], ["--half", "host"]]
     lock = threading.Lock()
-    threads = [threading.Thread(target=run_checks,
+    threads = [threading.Thread(target=count_checks,
                                 args=(command + part, totals, lock))
                for part in parts]
     for thread in threads:
@@ -241,9 +274,18 @@ def main():
     if unknown:
         parser.error(f"no suite {', '.join(unknown)}; there are "
                      + ", ".join(SUITES))
+    build = os.path.abspath(options.build)
+    built = os.path.join(ROOT, "build")
+    if not options.no_setup and os.path.realpath(build) != os.path.realpath(built):
+        parser.error(f"what is set up and built is {built}; to test another "
+                     "folder, build it first (cmake --build DIR) and say "
+                     "--no-setup, too")
     if options.check_options:
         return 0
-    build = os.path.abspath(options.build)
+    one_run.claim(build)
+    # A filter or a shard of somebody's would leave out tests.
+    for name in [n for n in os.environ if n.startswith("GTEST_")]:
+        del os.environ[name]
     totals = Totals()
     for suite in suites:
         print(f"== {suite}", flush=True)

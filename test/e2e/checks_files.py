@@ -441,7 +441,7 @@ def scripts(env):
     """Options are read before anything is installed or built."""
     root = env.temporary("tree")
     for folder, name in (("tools", "demo"), ("tools", "test"),
-                         ("test", "run_all.py")):
+                         ("test", "run_all.py"), ("test", "one_run.py")):
         os.makedirs(os.path.join(root, folder), exist_ok=True)
         shutil.copy(os.path.join(os.path.dirname(TEST), folder, name),
                     os.path.join(root, folder, name))
@@ -451,7 +451,8 @@ def scripts(env):
     for script, option, code in (
             ("demo", "--help", 0), ("demo", "--hlep", 2), ("test", "--help", 0),
             ("test", "--ful", 9), ("test", "--fulll", 2),
-            ("test", "--only=lit,e3e", 2), ("test", "--only=lit", 9)):
+            ("test", "--only=lit,e3e", 2), ("test", "--only=lit", 9),
+            ("test", "--build=other", 2)):
         done = subprocess.run([os.path.join(root, "tools", script), option],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               stdin=subprocess.DEVNULL, text=True, timeout=60)
@@ -804,7 +805,8 @@ def full_output(env):
     for command in commands:
         with open("/dev/full", "wb") as full:
             done = subprocess.run([env.need("fathomc"), *command], stdout=full,
-                                  stderr=subprocess.PIPE, text=True)
+                                  stderr=subprocess.PIPE, text=True,
+                                  timeout=300)
         require(done.returncode == 4, f"{command[0]}: exit code "
                 f"{done.returncode}: {done.stderr[-300:]}")
         require("standard output" in done.stderr and "help:" in done.stderr
@@ -822,7 +824,7 @@ def closed_output(env):
         try:
             done = subprocess.run([env.need("fathomc"), *command],
                                   stdout=writer, stderr=subprocess.PIPE,
-                                  text=True)
+                                  text=True, timeout=300)
         finally:
             os.close(writer)
         require(done.returncode == 0 and not done.stderr,
@@ -838,8 +840,11 @@ def threads(env):
         done = subprocess.run(
             [env.need("fathomc"), "compile", NANO,
              "--stop-after", "tile", "-q"], stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True, preexec_fn=lambda:
-            resource.setrlimit(resource.RLIMIT_NPROC, (0, 0)), **user)
+            stderr=subprocess.PIPE, text=True, timeout=300,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC,
+                                                  (0, 0)), **user)
+    except subprocess.TimeoutExpired:
+        raise AssertionError("hangs")
     except (PermissionError, subprocess.SubprocessError) as error:
         raise Skip(f"cannot become another user: {error}")
     if done.returncode == 0:

@@ -8,15 +8,19 @@ usage: run.py BUILD_DIR [--full] [--only TEXT] [--half HALF] [--list]
 Prints a line for each check, `PASS name (remark)`, `FAIL name: why` or
 `SKIP name: why`; the exit code is 1 if any failed. Without --full it takes
 some minutes on two cores. Files go to BUILD_DIR/e2e, those of the half for
-devices to BUILD_DIR/e2e-devices, so that both can run side by side."""
+devices to BUILD_DIR/e2e-devices, so that both can run side by side. FATHOM_E2E_LIMIT is
+how many seconds a check may take (3600; four times as many with --full)."""
 import argparse
 import os
+import signal
 import sys
 import time
 import traceback
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.dirname(sys.path[0]))
+import one_run  # noqa: E402
 import harness  # noqa: E402
 import checks_ascend  # noqa: E402,F401
 import checks_assembler  # noqa: E402,F401
@@ -31,6 +35,7 @@ import checks_plan  # noqa: E402,F401
 import checks_verify  # noqa: E402,F401
 import checks_model  # noqa: E402,F401
 import checks_product  # noqa: E402,F401
+import checks_scripts  # noqa: E402,F401
 import checks_shapes  # noqa: E402,F401
 import checks_text  # noqa: E402,F401
 import checks_drivers  # noqa: E402,F401
@@ -44,9 +49,20 @@ def is_of(half, name):
     return not half or (name.split("/")[0] in DEVICE_GROUPS) == (half == "devices")
 
 
+# A check that hangs is a failure, not a wait; slow ones measure for long.
+LIMIT_SECONDS = int(os.environ.get("FATHOM_E2E_LIMIT", 3600))
+SLOW_LIMIT_SECONDS = 4 * LIMIT_SECONDS
+
+
+def too_long(*_):
+    raise AssertionError("it did not end")
+
+
 def run_one(env, name, function):
     started = time.time()
     try:
+        signal.signal(signal.SIGALRM, too_long)
+        signal.alarm(SLOW_LIMIT_SECONDS if env.full else LIMIT_SECONDS)
         remark = function(env)
         remark = f"{remark}, " if remark else ""
         print(f"PASS {name} ({remark}{time.time() - started:.1f} s)")
@@ -62,6 +78,8 @@ def run_one(env, name, function):
             traceback.print_exc()
         text = " ".join(f"{type(error).__name__}: {error}".split())
         print(f"FAIL {name}: {text[:600]}")
+    finally:
+        signal.alarm(0)
     return "FAIL"
 
 
@@ -81,6 +99,7 @@ def main():
     if options.list:
         print("\n".join(name for name, _ in chosen))
         return 0
+    one_run.claim(options.build)
     started = time.time()
     env = harness.Env(options.build, options.full,
                       "e2e-devices" if options.half == "devices" else "e2e")
