@@ -30,7 +30,7 @@ protected:
   Result run(const std::string &arguments, const std::string &before = "",
              const std::string &redirect = "") {
     const std::string command =
-        before + FATHOM_TOOL + " " + arguments + " >" +
+        before + "'" FATHOM_TOOL "' " + arguments + " >" +
         (redirect.empty() ? directory.path("out") : redirect) + " 2>" +
         directory.path("err");
     const int status = std::system(command.c_str());
