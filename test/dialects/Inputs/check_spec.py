@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Compares the dsv4 specification with code and tests.
+"""Compares the dsv4 specification, and the rules of tile, with code and tests.
 
 usage: check_spec.py SOURCE_DIR > EXAMPLES.mlir
 
-Fails unless every operation has an entry, every numbered constraint a tagged
-check and a negative test, and every tag an entry. Writes the specification's
-examples, one function each, for fathom-opt to parse."""
+Fails unless every operation of dsv4 has an entry, every numbered constraint a
+tagged check and a negative test, and every tag an entry. Writes the
+specification's examples, one function each, for fathom-opt to parse."""
 import glob
 import os
 import re
@@ -29,9 +29,9 @@ def operations():
     return found
 
 
-def code_tags():
+def code_tags(dialect):
     found = set()
-    for path in glob.glob(os.path.join(ROOT, "dialects/DSV4/IR/*.cpp")):
+    for path in glob.glob(os.path.join(ROOT, f"dialects/{dialect}/IR/*.cpp")):
         with open(path) as f:
             for line in f:
                 if "//" in line:
@@ -49,6 +49,35 @@ def spec_tags(spec):
                   for c in re.findall(r"\((C\d+)\)", text)}
     found |= set(re.findall(r"\(([a-z_]+_c\d+)\)", spec))
     return found, {name for name, _ in sections}
+
+
+def tile_tags(rationale):
+    """Rules of the table: `reduce_c1, scan_c1`, or `load, store c1` and, in the
+    rows below it, numbers of the same operations."""
+    found, names = set(), []
+    for rules in re.findall(r"^\| ([^|]*c\d[^|]*) \|", rationale, re.M):
+        numbers = re.findall(r"\bc\d+\b", rules)
+        whole = re.findall(r"\b([a-z][a-z0-9_]*)_(c\d+)\b", rules)
+        found |= {f"{name}_{number}" for name, number in whole}
+        named = [name for name, _ in whole] + [
+            word for word in re.findall(r"\b[a-z][a-z0-9_]*\b", rules)
+            if not re.search(r"(^|_)c\d+$", word)]
+        names = named or names
+        found |= {f"{name}_{number}" for name in names for number in numbers}
+    return found | set(re.findall(r": ([a-z_]+_c\d+)\)", rationale))
+
+
+def compare(in_text, in_code, negative):
+    for tag in sorted(in_text - in_code):
+        problems.append(f"{tag}: in the specification, no check is tagged")
+    for tag in sorted(in_code - in_text):
+        problems.append(f"{tag}: a check, not in the specification")
+    for tag in sorted(in_text):
+        if not re.search(rf"@{tag}\b|@{tag}_", negative):
+            problems.append(f"{tag}: no negative test")
+    for tag in sorted(set(re.findall(r"@(\w+?_c\d+)(?=_|\b)", negative))):
+        if tag not in in_text:
+            problems.append(f"{tag}: a negative test of no constraint")
 
 
 def example(number, line):
@@ -80,16 +109,11 @@ def main():
     spec = read("dialects/DSV4/docs/Spec.md")
     negative = read("test/dialects/DSV4/invalid.mlir")
     in_spec, entries = spec_tags(spec)
-    in_code = code_tags()
     for name in sorted(operations() ^ entries):
         problems.append(f"{name}: an operation without entry, or the reverse")
-    for tag in sorted(in_spec - in_code):
-        problems.append(f"{tag}: in the specification, no check is tagged")
-    for tag in sorted(in_code - in_spec):
-        problems.append(f"{tag}: a check, not in the specification")
-    for tag in sorted(in_spec):
-        if not re.search(rf"@{tag}\b|@{tag}_", negative):
-            problems.append(f"{tag}: no negative test")
+    compare(in_spec, code_tags("DSV4"), negative)
+    compare(tile_tags(read("dialects/Tile/docs/Rationale.md")),
+            code_tags("Tile"), read("test/dialects/Tile/invalid.mlir"))
     examples = 0
     for text in re.findall(r"```mlir\n(.*?)```", spec, re.S):
         for line in text.strip().split("\n"):

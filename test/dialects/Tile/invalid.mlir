@@ -417,7 +417,7 @@ func.func @reduce_c1_missing(%x: tensor<4x16xf32>) {
 
 // -----
 
-func.func @reduce_c2(%x: tensor<4x6xf32>) {
+func.func @kernel_c5_reduce(%x: tensor<4x6xf32>) {
   // expected-error @+1 {{operand must be a tile of static power-of-two dimensions, found 'tensor<4x6xf32>'}}
   %0 = tile.reduce <add> %x {dim = 1} : tensor<4x6xf32>
   return
@@ -881,9 +881,9 @@ tile.kernel @call_c3(%n: index) {
 
 // -----
 
-tile.kernel @k(%n: index) {
-  // expected-error @+1 {{must name a kernel that calls none, found @k}}
-  tile.call @k(%n) at (%n, %n, %n) : index
+tile.kernel @call_c4(%n: index) {
+  // expected-error @+1 {{must name a kernel that calls none, found @call_c4}}
+  tile.call @call_c4(%n) at (%n, %n, %n) : index
   tile.return
 }
 
