@@ -2,7 +2,10 @@
 //
 // Runs a fuzz target over files and folders given on the command line, and over
 // simple mutations of each (truncated, one byte changed), so that the corpus is
-// an ordinary test where libFuzzer is not built in.
+// an ordinary test where libFuzzer is not built in. Seeds named good-* must be
+// accepted, or a target that refuses everything would pass.
+#include "test/fuzz/Accepted.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -26,7 +29,6 @@ static void runOne(const std::vector<uint8_t> &bytes) {
 }
 
 static void runMutations(const std::vector<uint8_t> &bytes) {
-  runOne(bytes);
   // At most about 200 places of each kind: seeds are small, some are not.
   size_t stride = std::max<size_t>(1, bytes.size() / 200);
   for (size_t at = 0; at < bytes.size(); at += stride) {
@@ -39,6 +41,10 @@ static void runMutations(const std::vector<uint8_t> &bytes) {
   }
 }
 
+static bool isGood(const fs::path &path) {
+  return path.filename().string().rfind("good-", 0) == 0;
+}
+
 static bool runFile(const fs::path &path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) {
@@ -47,6 +53,12 @@ static bool runFile(const fs::path &path) {
   }
   std::vector<uint8_t> bytes((std::istreambuf_iterator<char>(file)),
                              std::istreambuf_iterator<char>());
+  fathom::fuzz::accepted = false;
+  runOne(bytes);
+  if (isGood(path) && !fathom::fuzz::accepted) {
+    std::fprintf(stderr, "refused: %s\n", path.c_str());
+    return false;
+  }
   runMutations(bytes);
   return true;
 }

@@ -2,6 +2,7 @@
 //
 // Input: the text of a config.json. Whatever is accepted must be legal.
 #include "frontends/Config/ModelConfig.h"
+#include "test/fuzz/Accepted.h"
 
 #include <cstdlib>
 
@@ -14,6 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     llvm::consumeError(config.takeError());
     return 0;
   }
+  fathom::fuzz::accepted = true;
   if (config->compressRatios.size() !=
           static_cast<size_t>(config->layers + config->mtpLayers) ||
       config->heads % config->oGroups != 0 ||

@@ -3,6 +3,7 @@
 // Input: a conversation in JSON. Whatever is accepted renders under every
 // profile, with special tokens where the prompt says.
 #include "runtime/prompt/Conversation.h"
+#include "test/fuzz/Accepted.h"
 
 #include <cstdlib>
 
@@ -32,6 +33,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       Prompt prompt;
       if (renderPrompt(conversation, profile, prompt).failed())
         continue;
+      fathom::fuzz::accepted = true;
       size_t end = 0;
       for (const Prompt::Range &range : prompt.special) {
         require(range.begin >= end && range.begin < range.end &&

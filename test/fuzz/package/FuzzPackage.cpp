@@ -5,6 +5,7 @@
 // come back unchanged from being written.
 #include "runtime/format/ManifestJson.h"
 #include "runtime/text/Detokenizer.h"
+#include "test/fuzz/Accepted.h"
 
 #include <cstdlib>
 
@@ -53,7 +54,7 @@ static void requireConsistent(const Manifest &m) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const std::string_view text(reinterpret_cast<const char *>(data), size);
   fathom::rt::Detokenizer decoder; // the other file of a package that is read
-  (void)decoder.load(text).failed();
+  fathom::fuzz::accepted = !decoder.load(text).failed();
   Manifest manifest;
   if (!detail::checkJsonText(text).empty()) {
     require(!parseManifest(text, manifest).empty());
@@ -69,6 +70,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       json.is_discarded() ? std::string(text) : detail::dump(json);
   if (!parseManifest(sealed, manifest).empty())
     return 0;
+  fathom::fuzz::accepted = true;
   requireConsistent(manifest);
   // Unknown fields are dropped by reading, so compare from the second on.
   const std::string content = contentText(manifest);

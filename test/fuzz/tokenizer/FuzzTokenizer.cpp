@@ -5,6 +5,7 @@
 #include "runtime/text/Detokenizer.h"
 #include "runtime/text/Tokenizer.h"
 #include "runtime/text/Utf8.h"
+#include "test/fuzz/Accepted.h"
 
 #include <cstdlib>
 
@@ -29,6 +30,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     std::vector<int32_t> ids;
     if (tokenizer.encode(text, added, scratch, ids).failed())
       continue;
+    fathom::fuzz::accepted = true;
     Detokenizer decoder(tokenizer.vocabulary());
     std::string back;
     for (const int32_t id : ids) {
