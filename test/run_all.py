@@ -4,8 +4,9 @@
 
 Suites: lit (IR and shell tests), gtest (unit tests, each test counted), fuzz
 (replays of the corpora), e2e (test/e2e/run.py, which prints a line a check),
-with --full sanitize (gtest and fuzz of the runtime, built by the preset of that
-name). The last line is `N passed, N failed, N skipped`."""
+with --full sanitize (gtest and fuzz of the runtime, fuzz of the compiler's
+readers, built by the presets of that name). The last line is `N passed, N
+failed, N skipped`."""
 import argparse
 import json
 import os
@@ -170,9 +171,9 @@ def run_gtest(build, totals):
         print(f"{name}: {time.time() - started:.1f} s", flush=True)
 
 
-def run_fuzz(build, totals):
+def run_fuzz(build, totals, names=None):
     tests = [t for t in registered_tests(build, totals)
-             if t[0].startswith("fuzz-")]
+             if t[0].startswith("fuzz-") and (not names or t[0] in names)]
     if not tests:
         totals.fail("fuzz: found no corpus replays")
     for name, command, folder in tests:
@@ -186,20 +187,34 @@ def run_fuzz(build, totals):
             print(output[-4000:])
 
 
-def run_sanitized(totals):
-    """Under AddressSanitizer and UBSan, what needs no compiler of ours."""
-    build = os.path.join(ROOT, "build-sanitize")
+def built_by(preset, totals):
+    """The folder that a preset builds, or nothing after a failure."""
+    build = os.path.join(ROOT, "build-" + preset)
     os.makedirs(build, exist_ok=True)
     one_run.claim(build)
-    for command in (["cmake", "--preset", "sanitize"],
-                    ["cmake", "--build", "--preset", "sanitize"]):
+    for command in (["cmake", "--preset", preset],
+                    ["cmake", "--build", "--preset", preset]):
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True)
+                              stderr=subprocess.STDOUT, text=True,
+                              errors="replace")
         if done.returncode:
             print(done.stdout[-4000:])
-            return totals.fail("sanitize: " + " ".join(command))
-    run_gtest(build, totals)
-    run_fuzz(build, totals)
+            totals.fail("sanitize: " + " ".join(command))
+            return None
+    return build
+
+
+def run_sanitized(totals):
+    """Under AddressSanitizer and UBSan: the runtime, and of the compiler what
+    reads files of others."""
+    build = built_by("sanitize", totals)
+    if build:
+        run_gtest(build, totals)
+        run_fuzz(build, totals)
+    build = built_by("sanitize-readers", totals)
+    if build:
+        run_fuzz(build, totals, {"fuzz-FuzzConfig", "fuzz-FuzzIndex",
+                                 "fuzz-FuzzSafetensors"})
 
 
 def run_checks(command, totals, lock):
