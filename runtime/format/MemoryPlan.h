@@ -205,7 +205,7 @@ inline Remedy remedyFor(const Manifest &m, const SessionSizes &sizes,
   const double each =
       (double(room) - lost) / double(std::max<int64_t>(1, sizes.sequences));
   if (slope > 0 && each > base)
-    remedy.context = int64_t((each - base) / slope);
+    remedy.context = int64_t(std::min((each - base) / slope, 0x1p62));
   return remedy;
 }
 

@@ -25,7 +25,10 @@ struct NpzArray {
 Failure readNpz(const std::string &path,
                 std::map<std::string, NpzArray> &arrays);
 
-/// One .npy file in memory; for readNpz and its test. Empty, or what is wrong.
+/// An archive in memory, and one .npy file: for readNpz, tests and the fuzzer.
+/// Empty, or what is wrong.
+std::string parseNpz(std::string bytes,
+                     std::map<std::string, NpzArray> &arrays);
 std::string parseNpy(const std::string &bytes, NpzArray &out);
 
 } // namespace fathom::tool

@@ -3,6 +3,7 @@
 // The package format: BLAKE3 against known values, manifests there and back,
 // and manifests written by an enemy.
 #include "runtime/format/ManifestJson.h"
+#include "runtime/format/MemoryPlan.h"
 #include "test/unit/runtime/FakePackage.h"
 
 #include <fstream>
@@ -129,6 +130,19 @@ TEST(Manifest, InputsOfTheFuzzerAreRead) {
     Manifest out;
     EXPECT_EQ(parseManifest(j.dump(), out), "") << name;
   }
+}
+
+/// A cache of a byte for two thousand million tokens: what would fit is no
+/// number of tokens.
+TEST(Manifest, ContextThatFitsIsANumber) {
+  Manifest m;
+  m.limits.maxContext = int64_t(1) << 31;
+  m.caches = {{"c", "compressed", "f32", 1, {{"rows", 1}}}};
+  const SessionSizes sizes{1, 0, 0};
+  MemoryPlan plan;
+  ASSERT_TRUE(planMemory(m, sizes, 0, {}, plan));
+  EXPECT_GT(remedyFor(m, sizes, plan, uint64_t(1) << 45).context,
+            m.limits.maxContext);
 }
 
 TEST(Manifest, OtherMajorNamesBoth) {
