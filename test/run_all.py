@@ -291,7 +291,8 @@ def main():
                      + ", ".join(SUITES))
     build = os.path.abspath(options.build)
     built = os.path.join(ROOT, "build")
-    if not options.no_setup and os.path.realpath(build) != os.path.realpath(built):
+    same = os.path.realpath(build) == os.path.realpath(built)
+    if not options.no_setup and not same:
         parser.error(f"what is set up and built is {built}; to test another "
                      "folder, build it first (cmake --build DIR) and say "
                      "--no-setup, too")

@@ -35,7 +35,8 @@ def run_all(root, suite, **more):
 def no_check_is_lost(env):
     root, _ = tree(env)
     script = os.path.join(root, "test", "e2e", "run.py")
-    begin, end = "echo PASS one\n", "echo 1 passed, 0 failed, 0 skipped in 0 s\n"
+    begin = "echo PASS one\n"
+    end = "echo 1 passed, 0 failed, 0 skipped in 0 s\n"
     for body, code, last in (
             (begin + end, 0, "2 passed, 0 failed, 0 skipped"),
             # Bytes that are no UTF-8.

@@ -8,8 +8,9 @@ usage: run.py BUILD_DIR [--full] [--only TEXT] [--half HALF] [--list]
 Prints a line for each check, `PASS name (remark)`, `FAIL name: why` or
 `SKIP name: why`; the exit code is 1 if any failed. Without --full it takes
 some minutes on two cores. Files go to BUILD_DIR/e2e, those of the half for
-devices to BUILD_DIR/e2e-devices, so that both can run side by side. FATHOM_E2E_LIMIT is
-how many seconds a check may take (3600; four times as many with --full)."""
+devices to BUILD_DIR/e2e-devices, so that both can run side by side.
+FATHOM_E2E_LIMIT is how many seconds a check may take (3600; four times as many
+with --full)."""
 import argparse
 import os
 import signal

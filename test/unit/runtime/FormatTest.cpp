@@ -121,7 +121,8 @@ TEST(Manifest, LaterMinorsMayAddFields) {
 }
 
 TEST(Manifest, InputsOfTheFuzzerAreRead) {
-  for (const char *name : {"good-minimal.json", "good-toy.json", "good-device.json"}) {
+  for (const char *name :
+       {"good-minimal.json", "good-toy.json", "good-device.json"}) {
     std::ifstream file(std::string(FATHOM_FUZZ_MANIFESTS) + "/" + name);
     json j = json::parse(file, nullptr, false);
     ASSERT_TRUE(j.is_object()) << name;
