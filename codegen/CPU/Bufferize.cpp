@@ -58,17 +58,17 @@ struct TileModel : BufferizableOpInterface::ExternalModel<Model, Op> {
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
                           const BufferizationOptions &options,
                           BufferizationState &state) const {
+    Emit e{rewriter, op->getLoc()};
     SmallVector<Value> operands;
     for (Value operand : op->getOperands()) {
       if (isa<TensorType>(operand.getType())) {
         FailureOr<Value> buffer = getBuffer(rewriter, operand, options, state);
         if (failed(buffer))
           return failure();
-        operand = *buffer;
+        operand = e.withWholeRows(*buffer);
       }
       operands.push_back(operand);
     }
-    Emit e{rewriter, op->getLoc()};
     SmallVector<Value> results;
     for (Type type : op->getResultTypes()) {
       auto tensor = cast<RankedTensorType>(type);
@@ -132,6 +132,7 @@ struct DotModel : BufferizableOpInterface::ExternalModel<DotModel<Op>, Op> {
                           const BufferizationOptions &options,
                           BufferizationState &state) const {
     auto dot = cast<Op>(op);
+    Emit e{rewriter, op->getLoc()};
     SmallVector<Value> operands;
     for (Value operand : op->getOperands()) {
       if (operand == dot.getColumns())
@@ -141,13 +142,17 @@ struct DotModel : BufferizableOpInterface::ExternalModel<DotModel<Op>, Op> {
         return failure();
       operands.push_back(*buffer);
     }
-    Emit e{rewriter, op->getLoc()};
+    Value result = operands.back();
+    for (Value &operand : operands)
+      operand = e.withWholeRows(operand);
     Value acc = operands.back(), columns = dot.getColumns();
     if (columns)
       columns = e.clamp(columns, cast<MemRefType>(acc.getType()).getDimSize(1));
     if (failed(expandOp(e, dot, targetOf(op), operands, columns)))
       return failure();
-    replaceOpWithBufferizedValues(rewriter, op, acc);
+    if (acc != result) // whose elements lie apart
+      memref::CopyOp::create(rewriter, op->getLoc(), acc, result);
+    replaceOpWithBufferizedValues(rewriter, op, result);
     return success();
   }
 };

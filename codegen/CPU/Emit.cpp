@@ -279,6 +279,20 @@ void Emit::columnsFirst(Values &block) {
   }
 }
 
+bool fathom::cpu::hasWholeRows(MemRefType type) {
+  auto [strides, offset] = type.getStridesAndOffset();
+  return strides.empty() || strides.back() == 1;
+}
+
+Value Emit::withWholeRows(Value buffer) {
+  auto type = cast<MemRefType>(buffer.getType());
+  if (hasWholeRows(type))
+    return buffer;
+  Value copy = alloc(type.getShape(), type.getElementType());
+  memref::CopyOp::create(b, loc, buffer, copy);
+  return copy;
+}
+
 static Emit::Values shifted(Emit &e, Emit::Range at, Value by) {
   Emit::Values result(at);
   result.back() = e.add(result.back(), by);

@@ -96,6 +96,8 @@ struct Emit {
   /// two.
   void columnsFirst(Values &block);
 
+  /// The buffer, or a copy where the elements of a row lie apart.
+  mlir::Value withWholeRows(mlir::Value buffer);
   /// Copies the first `extent` of `length` elements of a row (all without an
   /// extent); elements beyond it are zeroed, or left alone with `keepRest`.
   void copyRow(mlir::Value from, Range fromAt, mlir::Value to, Range toAt,
@@ -107,5 +109,9 @@ inline int64_t lanesOf(mlir::Type type) {
   auto vector = mlir::dyn_cast<mlir::VectorType>(type);
   return vector ? vector.getNumElements() : 1;
 }
+
+/// Whether the elements of a row lie next to each other, as vectors take them:
+/// not of a column that became a row.
+bool hasWholeRows(mlir::MemRefType type);
 
 } // namespace fathom::cpu

@@ -312,7 +312,8 @@ static LogicalResult copyLoops(memref::CopyOp op) {
   auto source = cast<MemRefType>(from.getType());
   if (type.getRank() == 0) {
     e.store(e.load(from, {}, 1), to, {});
-  } else if (type.getElementType().isInteger(1)) {
+  } else if (type.getElementType().isInteger(1) || !hasWholeRows(type) ||
+             !hasWholeRows(source)) {
     e.nest(type.getShape(),
            [&](Emit::Range at) { e.store(e.load(from, at, 1), to, at); });
   } else {

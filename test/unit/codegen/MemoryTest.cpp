@@ -137,6 +137,62 @@ TEST(CpuMemory, Transpose) {
   }
 }
 
+/// Rows whose elements lie apart: a column that became a row, also as operand
+/// of a product and as its accumulator, and every second element.
+TEST(CpuMemory, ElementsThatLieApart) {
+  auto k = CompiledKernels::compile(R"(
+    tile.kernel @apart(%a: memref<?x32xf32>, %s: memref<?x8xf32>) {
+      %zero = arith.constant 0 : index
+      %one = arith.constant 1 : index
+      %two = arith.constant 2 : index
+      %three = arith.constant 3 : index
+      %four = arith.constant 4 : index
+      %five = arith.constant 5 : index
+      %tall = tile.load %a[%zero, %five] : memref<?x32xf32> -> tensor<8x1xf32>
+      %row = tile.reshape %tall : tensor<8x1xf32> -> tensor<8xf32>
+      tile.store %row, %s[%zero, %zero] : tensor<8xf32>, memref<?x8xf32>
+      %wide = tile.reshape %row : tensor<8xf32> -> tensor<1x8xf32>
+      %sum = tile.reduce <add> %wide {dim = 1 : i64} : tensor<1x8xf32>
+      %sums = tile.broadcast %sum dims [1] : tensor<1xf32> -> tensor<1x8xf32>
+      tile.store %sums, %s[%one, %zero] : tensor<1x8xf32>, memref<?x8xf32>
+      %e, %o = tile.deinterleave %row : tensor<8xf32>
+      %turned = tile.interleave %o, %e : tensor<4xf32>
+      tile.store %turned, %s[%two, %zero] : tensor<8xf32>, memref<?x8xf32>
+      %tile = tile.load %a[%zero, %zero] : memref<?x32xf32> -> tensor<8x32xf32>
+      %twice = arith.addf %tile, %tile : tensor<8x32xf32>
+      %second = tensor.extract_slice %twice[1, 0] [1, 8] [1, 2] : tensor<8x32xf32> to tensor<8xf32>
+      tile.store %second, %s[%three, %zero] : tensor<8xf32>, memref<?x8xf32>
+      // A product of columns, onto a column.
+      %left = tensor.extract_slice %twice[0, 3] [8, 1] [1, 1] : tensor<8x32xf32> to tensor<8xf32>
+      %l = tile.reshape %left : tensor<8xf32> -> tensor<1x8xf32>
+      %from = tensor.extract_slice %twice[0, 4] [8, 1] [1, 1] : tensor<8x32xf32> to tensor<8xf32>
+      %acc = tile.reshape %from : tensor<8xf32> -> tensor<1x8xf32>
+      %square = tensor.extract_slice %twice[0, 8] [8, 8] [1, 1] : tensor<8x32xf32> to tensor<8x8xf32>
+      %dot = tile.dot <nt> %l, %square, %acc : tensor<1x8xf32>, tensor<8x8xf32>, tensor<1x8xf32>
+      tile.store %dot, %s[%four, %zero] : tensor<1x8xf32>, memref<?x8xf32>
+      tile.return
+    })");
+  ASSERT_TRUE(k);
+  std::vector<float> a(8 * 32), s(5 * 8);
+  for (size_t i = 0; i < a.size(); ++i)
+    a[i] = float(i * 7 % 61) - 30;
+  k->run("apart", {a.data(), s.data()});
+  auto column = [&](int j, int i) { return a[i * 32 + j]; };
+  float sum = 0;
+  for (int i = 0; i < 8; ++i)
+    sum += column(5, i);
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_EQ(s[i], column(5, i));
+    EXPECT_EQ(s[8 + i], sum);
+    EXPECT_EQ(s[16 + i], column(5, i ^ 1));
+    EXPECT_EQ(s[24 + i], 2 * a[32 + 2 * i]);
+    float product = 2 * column(4, i);
+    for (int j = 0; j < 8; ++j)
+      product += 4 * column(3, j) * a[i * 32 + 8 + j];
+    EXPECT_EQ(s[32 + i], product);
+  }
+}
+
 TEST(CpuMemory, GatherAndScatter) {
   auto k = CompiledKernels::compile(R"(
     tile.kernel @move(%a: memref<?x24xf32>, %n: memref<8xi32>, %b: memref<?x24xf32>, %m: memref<8xi32>,

@@ -277,4 +277,36 @@ Tile RandomTiles::evenAndOdd(const Tile &x) {
   return out;
 }
 
+/// A column becomes a row, of elements that lie apart in memory, and is added
+/// to itself turned around.
+Tile RandomTiles::columnAsRow() {
+  const int64_t column = number(0, p.columns - 1);
+  const Shape narrow{p.rows, 1}, row{p.rows}, half{p.rows / 2},
+      shape{p.rows, p.columns};
+  std::string at =
+      named("arith.constant " + std::to_string(column) + " : index");
+  std::string tall =
+      named("tile.load %in0[%at, " + at + "] : " + bufferType("f32") + " -> " +
+            typeOf(narrow, "f32"));
+  std::string x = named("tile.reshape " + tall + " : " + typeOf(narrow, "f32") +
+                        " -> " + typeOf(row, "f32"));
+  std::string even = fresh(), odd = fresh();
+  line(even + ", " + odd + " = tile.deinterleave " + x + " : " +
+       typeOf(row, "f32"));
+  std::string turned = named("tile.interleave " + odd + ", " + even + " : " +
+                             typeOf(half, "f32"));
+  std::string sum =
+      named("arith.addf " + x + ", " + turned + " : " + typeOf(row, "f32"));
+  Tile out{named("tile.broadcast " + sum + " dims [1] : " + typeOf(row, "f32") +
+                 " -> " + typeOf(shape, "f32")),
+           shape, std::vector<float>(p.rows * p.columns)};
+  const std::vector<float> all = tileOf(p.in0);
+  for (int64_t k = 0; k < p.rows * p.columns; ++k) {
+    const int64_t i = k / p.columns;
+    out.values[k] =
+        all[i * p.columns + column] + all[(i ^ 1) * p.columns + column];
+  }
+  return out;
+}
+
 } // namespace fathom::test

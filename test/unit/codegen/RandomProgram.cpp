@@ -98,7 +98,7 @@ private:
     const Tile x = any(), y = any();
     // What follows an inexact sum must not jump where the sum is a little off.
     const bool exact = x.error == 0 && y.error == 0;
-    switch (number(0, 18)) {
+    switch (number(0, 19)) {
     case 0:
       return scaled(x);
     case 1:
@@ -117,6 +117,8 @@ private:
       return gatheredCodes();
     case 8:
       return branch(x, y);
+    case 9:
+      return columnAsRow();
     default:
       break;
     }

@@ -79,6 +79,7 @@ protected:
   Tile counted();
   Tile transposedTwice(const Tile &x);
   Tile evenAndOdd(const Tile &x);
+  Tile columnAsRow();
 
   // RandomFormats.cpp
   Tile integerCodes();
