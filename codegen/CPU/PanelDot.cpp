@@ -187,9 +187,12 @@ bool fathom::cpu::suitsPanels(Target target, Value lhs, Value rhs) {
 void fathom::cpu::emitDotPanels(Emit &e, Value lhs, Value rhs, Value acc,
                                 Value columns) {
   int64_t count = typeOf(rhs).getDimSize(0), k = typeOf(rhs).getDimSize(1);
+  Block *here = e.b.getInsertionBlock();
   Value packed = e.beforeLoops(rhs, [&] {
     Panels tokens(e, count, k, kTokens);
-    Value taken = columns ? e.roundUp(columns, kTokens) : Value();
+    // Before a loop the number is not known, and each turn may have another.
+    bool some = columns && e.b.getInsertionBlock() == here;
+    Value taken = some ? e.roundUp(columns, kTokens) : Value();
     e.loop(count, taken, 1, [&](Value token) {
       e.loop(0, k, kLanes, [&](Value at) {
         Value even = everySecond(e, rhs, token, at, 0),

@@ -471,6 +471,54 @@ TEST_P(CpuLevel, ColumnsNotAskedFor) {
       checkColumns(GetParam(), format, n);
 }
 
+/// Tokens from before a loop are packed there, where nobody knows yet how many
+/// columns a turn asks for.
+TEST_P(CpuLevel, ColumnsOfATurn) {
+  for (const char *type : {"f32", "bf16"}) {
+    constexpr int m = 8, n = 16, k = 64, turns = 4;
+    auto kernels = CompiledKernels::compile(fill(R"(
+    tile.kernel @dot(%w: memref<?x64x$T>, %x: memref<16x64x$T>, %o: memref<?x16xf32>) {
+      %zero = arith.constant 0 : index
+      %two = arith.constant 2 : index
+      %eight = arith.constant 8 : index
+      %end = arith.constant 32 : index
+      %x0 = tile.load %x[%zero, %zero] : memref<16x64x$T> -> tensor<16x64x$T>
+      %z = arith.constant dense<0.0> : tensor<8x16xf32>
+      scf.for %i = %zero to %end step %eight {
+        %count = arith.addi %i, %two : index
+        %w0 = tile.load %w[%i, %zero] : memref<?x64x$T> -> tensor<8x64x$T>
+        %d = tile.dot <nt> %w0, %x0, %z columns %count : tensor<8x64x$T>, tensor<16x64x$T>, tensor<8x16xf32>
+        tile.store %d, %o[%i, %zero] : tensor<8x16xf32>, memref<?x16xf32>
+      }
+      tile.return
+    })",
+                                                 {{"T", type}}),
+                                            GetParam());
+    ASSERT_TRUE(kernels);
+    std::vector<float> w(turns * m * k), x(n * k), o(turns * m * n);
+    for (size_t i = 0; i < w.size(); ++i)
+      w[i] = float(i * 5 % 7) - 3;
+    for (size_t i = 0; i < x.size(); ++i)
+      x[i] = float(i * 3 % 11) - 5;
+    std::vector<uint16_t> narrowW, narrowX;
+    for (float v : w)
+      narrowW.push_back(ref::encodeBF16(v));
+    for (float v : x)
+      narrowX.push_back(ref::encodeBF16(v));
+    if (type == std::string("f32"))
+      kernels->run("dot", {w.data(), x.data(), o.data()});
+    else
+      kernels->run("dot", {narrowW.data(), narrowX.data(), o.data()});
+    for (int i = 0; i < turns * m; ++i)
+      for (int j = 0; j < std::min(n, i / m * m + 2); ++j) {
+        float sum = 0;
+        for (int at = 0; at < k; ++at)
+          sum += w[i * k + at] * x[j * k + at];
+        ASSERT_EQ(o[i * n + j], sum) << type << " " << i << "," << j;
+      }
+  }
+}
+
 /// Every scale, the extremes included, times every code: one weight a row.
 TEST_P(CpuLevel, AllCodesTimesAllScales) {
   for (bool fp4 : {true, false}) {
