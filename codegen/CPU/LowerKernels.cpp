@@ -10,6 +10,40 @@ namespace fathom::cpu {
 using namespace mlir;
 using namespace fathom;
 
+/// Vectors pack elements of other widths closer than memory has them one by
+/// one. i1 in buffers: KernelABI.cpp.
+static bool hasOtherWidth(Type type) {
+  if (auto table = dyn_cast<tile::TableType>(type))
+    type = table.getBuffer();
+  auto shaped = dyn_cast<ShapedType>(type);
+  if (!shaped)
+    return false;
+  if (auto number = dyn_cast<FloatType>(shaped.getElementType()))
+    return isa<MemRefType>(type) && number.getWidth() < 8;
+  auto integer = dyn_cast<IntegerType>(shaped.getElementType());
+  return integer &&
+         !llvm::is_contained({1u, 8u, 16u, 32u, 64u}, integer.getWidth());
+}
+
+static LogicalResult checkWidths(tile::KernelOp kernel) {
+  auto check = [](Value value) {
+    if (!hasOtherWidth(value.getType()))
+      return true;
+    emitError(value.getLoc())
+        << "unsupported on the CPU: elements of " << value.getType()
+        << "; integers have 8, 16, 32 or 64 bits, in tiles also 1, and floats "
+           "in buffers at least 8";
+    return false;
+  };
+  WalkResult result = kernel.walk([&](Block *block) {
+    bool fine = llvm::all_of(block->getArguments(), check);
+    for (Operation &op : *block)
+      fine = fine && llvm::all_of(op.getResults(), check);
+    return fine ? WalkResult::advance() : WalkResult::interrupt();
+  });
+  return failure(result.wasInterrupted());
+}
+
 /// The module may lack the kernel that is called: each is compiled by itself.
 static void lowerCall(tile::CallOp call) {
   OpBuilder b(call);
@@ -56,8 +90,11 @@ namespace {
 struct LowerKernels : cpu::impl::LowerKernelsPassBase<LowerKernels> {
   void runOnOperation() override {
     for (auto kernel :
-         llvm::make_early_inc_range(getOperation().getOps<tile::KernelOp>()))
+         llvm::make_early_inc_range(getOperation().getOps<tile::KernelOp>())) {
+      if (failed(checkWidths(kernel)))
+        return signalPassFailure();
       lowerKernel(kernel);
+    }
   }
 };
 } // namespace
