@@ -126,6 +126,14 @@ static void forEachGroup(Emit &e, ArrayRef<int64_t> shape, int64_t lanes,
   });
 }
 
+/// Elements that change places together: bits lie one a byte, which vectors do
+/// not know.
+static int64_t lanesToMove(RankedTensorType type) {
+  return type.getElementType().isInteger(1)
+             ? 1
+             : std::min<int64_t>(type.getShape().back(), 8);
+}
+
 static Emit::Values scaledLast(Emit &e, Emit::Range at, int64_t factor) {
   Emit::Values result(at);
   result.back() = e.times(at.back(), factor);
@@ -135,7 +143,7 @@ static Emit::Values scaledLast(Emit &e, Emit::Range at, int64_t factor) {
 LogicalResult fathom::cpu::expandOp(Emit &e, tile::InterleaveOp op,
                                     Buffers operands, Buffers results) {
   auto type = cast<RankedTensorType>(op.getEven().getType());
-  int64_t lanes = std::min<int64_t>(type.getShape().back(), 8);
+  int64_t lanes = lanesToMove(type);
   forEachGroup(e, type.getShape(), lanes, [&](Emit::Range at, Value) {
     Value even = e.load(operands[0], at, lanes),
           odd = e.load(operands[1], at, lanes);
@@ -153,7 +161,7 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::InterleaveOp op,
 LogicalResult fathom::cpu::expandOp(Emit &e, tile::DeinterleaveOp op,
                                     Buffers operands, Buffers results) {
   auto type = cast<RankedTensorType>(op.getEven().getType());
-  int64_t lanes = std::min<int64_t>(type.getShape().back(), 8);
+  int64_t lanes = lanesToMove(type);
   forEachGroup(e, type.getShape(), lanes, [&](Emit::Range at, Value) {
     Emit::Values from = scaledLast(e, at, 2);
     if (lanes > 1) {

@@ -250,6 +250,33 @@ TEST(CpuNumbers, Interleaves) {
   }
 }
 
+TEST(CpuNumbers, InterleavesBits) {
+  auto k = CompiledKernels::compile(R"(
+    tile.kernel @f(%a: memref<32xf32>, %b: memref<16xf32>, %c: memref<32xf32>) {
+      %zero = arith.constant 0 : index
+      %x = tile.load %a[%zero] : memref<32xf32> -> tensor<32xf32>
+      %none = arith.constant dense<0.0> : tensor<32xf32>
+      %positive = arith.cmpf ogt, %x, %none : tensor<32xf32>
+      %e, %o = tile.deinterleave %positive : tensor<32xi1>
+      %half = arith.constant dense<0.0> : tensor<16xf32>
+      %ones = arith.constant dense<1.0> : tensor<16xf32>
+      %y = arith.select %e, %ones, %half : tensor<16xi1>, tensor<16xf32>
+      tile.store %y, %b[%zero] : tensor<16xf32>, memref<16xf32>
+      %turned = tile.interleave %o, %e : tensor<16xi1>
+      %z = arith.select %turned, %x, %none : tensor<32xi1>, tensor<32xf32>
+      tile.store %z, %c[%zero] : tensor<32xf32>, memref<32xf32>
+      tile.return
+    })");
+  ASSERT_TRUE(k);
+  auto a = random<float>(32);
+  std::vector<float> b(16), c(32);
+  k->run("f", {a.data(), b.data(), c.data()});
+  for (int i = 0; i < 16; ++i)
+    EXPECT_EQ(b[i], a[2 * i] > 0 ? 1 : 0);
+  for (int i = 0; i < 32; ++i)
+    EXPECT_EQ(c[i], a[i ^ 1] > 0 ? a[i] : 0);
+}
+
 TEST(CpuNumbers, Math) {
   auto k = CompiledKernels::compile(R"(
     tile.kernel @f(%a: memref<64xf32>, %e: memref<64xf32>, %l: memref<64xf32>, %s: memref<64xf32>, %d: memref<64xf32>) {
