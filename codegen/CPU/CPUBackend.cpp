@@ -9,6 +9,9 @@
 
 #include "mlir/Target/LLVMIR/Export.h"
 #include "mlir/Target/LLVMIR/ModuleTranslation.h"
+#include "llvm/IR/DiagnosticHandler.h"
+#include "llvm/IR/DiagnosticInfo.h"
+#include "llvm/IR/DiagnosticPrinter.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -40,6 +43,7 @@ namespace {
 /// LLVM by itself: what it compiles to depends on nothing else and can be kept.
 /// Kernels that it calls are of other parts; the linker brings them together.
 struct Part {
+  std::string name;
   OwningOpRef<ModuleOp> module;
   CompiledObject object;
   std::string error;
@@ -51,7 +55,8 @@ static std::vector<Part> split(ModuleOp module,
   std::vector<Part> parts;
   for (auto kernel : module.getOps<tile::KernelOp>()) {
     names.push_back(kernel.getSymName().str());
-    parts.emplace_back().module = ModuleOp::create(module.getLoc());
+    parts.emplace_back().name = names.back();
+    parts.back().module = ModuleOp::create(module.getLoc());
     parts.back().module->push_back(kernel->clone());
   }
   return parts;
@@ -226,12 +231,32 @@ static LogicalResult lower(Part &part, const CPUOptions &options) {
   return success();
 }
 
+namespace {
+/// Takes what LLVM says is wrong. Its own handler would end the program.
+struct TakeErrors : llvm::DiagnosticHandler {
+  explicit TakeErrors(std::string &error) : error(error) {}
+  bool handleDiagnostics(const llvm::DiagnosticInfo &info) override {
+    if (info.getSeverity() != llvm::DS_Error)
+      return false;
+    if (!error.empty())
+      return true; // the first says it
+    llvm::raw_string_ostream text(error);
+    llvm::DiagnosticPrinterRawOStream printer(text);
+    info.print(printer);
+    return true;
+  }
+  std::string &error;
+};
+} // namespace
+
 static void compilePart(Part &part, const CPUOptions &options, size_t number) {
   if (failed(lower(part, options))) {
     part.error = "lowering kernels failed";
     return;
   }
+  std::string error;
   llvm::LLVMContext context;
+  context.setDiagnosticHandler(std::make_unique<TakeErrors>(error));
   std::unique_ptr<llvm::Module> module =
       translateModuleToLLVMIR(*part.module, context, "kernels");
   std::unique_ptr<llvm::TargetMachine> machine =
@@ -255,6 +280,17 @@ static void compilePart(Part &part, const CPUOptions &options, size_t number) {
     return;
   }
   codegen.run(*module);
+  if (!error.empty()) {
+    llvm::StringRef text = error;
+    text.consume_front("<unknown>:0:0: ");
+    part.error = "unsupported on " + options.isa + ": kernel '" + part.name +
+                 "', of which LLVM says: " + text.str();
+    if (*levelOf(options.isa) == Level::V4AMX)
+      part.error += ". Tiles of AMX keep their register for a whole kernel: "
+                    "give it dots of fewer shapes, or compile for "
+                    "x86-64-v4-bf16";
+    return;
+  }
   part.object.bytes.assign(bytes.begin(), bytes.end());
 }
 

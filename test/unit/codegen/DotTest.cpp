@@ -586,6 +586,29 @@ TEST(CpuDot, EveryLevelCompiles) {
 }
 
 /// Not a test of speed: prints what the kernels reach, for those who look.
+/// More shapes of tiles than AMX has registers: an error that names the kernel,
+/// not the end of the program.
+TEST(CpuDot, TooManyShapesAreRefused) {
+  std::string text = "tile.kernel @shapes(%a: memref<?x256xbf16>, %o: "
+                     "memref<?x64xf32>) {\n"
+                     "%z = arith.constant 0 : index\n";
+  for (int m : {8, 64, 16, 32})
+    for (int n : {32, 2, 1, 16})
+      text += fill(R"(
+      %a$I = tile.load %a[%z, %z] : memref<?x256xbf16> -> tensor<$Mx64xbf16>
+      %b$I = tile.load %a[%z, %z] : memref<?x256xbf16> -> tensor<$Nx64xbf16>
+      %t$I = arith.constant dense<0.0> : tensor<$Mx$Nxf32>
+      %d$I = tile.dot <nt> %a$I, %b$I, %t$I : tensor<$Mx64xbf16>, tensor<$Nx64xbf16>, tensor<$Mx$Nxf32>
+      tile.store %d$I, %o[%z, %z] : tensor<$Mx$Nxf32>, memref<?x64xf32>)",
+                   {{"I", size(100 * m + n)}, {"M", size(m)}, {"N", size(n)}});
+  text += "\ntile.return\n}";
+  const std::string why = refusal(text, "x86-64-v4-amx");
+  EXPECT_NE(why.find("unsupported on x86-64-v4-amx: kernel 'shapes'"),
+            std::string::npos)
+      << why;
+  EXPECT_EQ(refusal(text, "x86-64-v4-bf16"), "");
+}
+
 TEST_P(CpuLevel, Throughput) {
   if (!hasLevel(GetParam()))
     GTEST_SKIP() << "this CPU has no " << GetParam();
