@@ -35,7 +35,8 @@ def CarryInPlacePass : Pass<"fathom-cpu-carry-in-place", "::mlir::ModuleOp"> {
   let summary = "loop-carried tiles return in the buffer they came in";
   let description = [{Each tensor that an `scf.for` carries is materialised in
     the iteration argument at the end of the body: no buffer is born in one
-    iteration and read in the next, so all scratch memory is static.}];
+    iteration and read in the next, so all scratch memory is static. Tensors
+    that change places are copied before.}];
   let dependentDialects = ["::mlir::bufferization::BufferizationDialect"];
 }
 

@@ -4,6 +4,7 @@
 // reused, whatever bufferisation and scratch packing decide.
 #include "test/unit/codegen/CompiledKernels.h"
 
+#include <algorithm>
 #include <cmath>
 
 using namespace fathom::test;
@@ -145,6 +146,48 @@ TEST(CpuControl, OldValueReadAfterTheNewOne) {
     }
     EXPECT_EQ(m[j], top);
     EXPECT_EQ(c[j], sum);
+  }
+}
+
+TEST(CpuControl, CarriedTilesChangePlaces) {
+  auto kernels = CompiledKernels::compile(R"(
+    tile.kernel @f(%a: memref<3x16xf32>, %n: index, %o: memref<3x16xf32>) {
+      %zero = arith.constant 0 : index
+      %one = arith.constant 1 : index
+      %two = arith.constant 2 : index
+      %x = tile.load %a[%zero, %zero] : memref<3x16xf32> -> tensor<16xf32>
+      %y = tile.load %a[%one, %zero] : memref<3x16xf32> -> tensor<16xf32>
+      %z = tile.load %a[%two, %zero] : memref<3x16xf32> -> tensor<16xf32>
+      %r:3 = scf.for %i = %zero to %n step %one iter_args(%s = %x, %t = %y, %u = %z)
+          -> (tensor<16xf32>, tensor<16xf32>, tensor<16xf32>) {
+        %m = arith.negf %s : tensor<16xf32>
+        scf.yield %t, %u, %m : tensor<16xf32>, tensor<16xf32>, tensor<16xf32>
+      }
+      %q:2 = scf.for %i = %zero to %n step %one iter_args(%s = %r#0, %t = %r#1)
+          -> (tensor<16xf32>, tensor<16xf32>) {
+        scf.yield %t, %s : tensor<16xf32>, tensor<16xf32>
+      }
+      tile.store %q#0, %o[%zero, %zero] : tensor<16xf32>, memref<3x16xf32>
+      tile.store %q#1, %o[%one, %zero] : tensor<16xf32>, memref<3x16xf32>
+      tile.store %r#2, %o[%two, %zero] : tensor<16xf32>, memref<3x16xf32>
+      tile.return
+    })");
+  ASSERT_TRUE(kernels);
+  auto a = random<float>(3 * 16);
+  for (uint64_t n : {0, 1, 2, 5}) {
+    std::vector<float> o(3 * 16);
+    kernels->runWords("f", {reinterpret_cast<uint64_t>(a.data()), n,
+                            reinterpret_cast<uint64_t>(o.data())});
+    for (int j = 0; j < 16; ++j) {
+      float r[] = {a[j], a[16 + j], a[32 + j]};
+      for (uint64_t i = 0; i < n; ++i) {
+        std::rotate(r, r + 1, r + 3);
+        r[2] = -r[2];
+      }
+      EXPECT_EQ(o[j], r[n % 2]);
+      EXPECT_EQ(o[16 + j], r[1 - n % 2]);
+      EXPECT_EQ(o[32 + j], r[2]);
+    }
   }
 }
 
