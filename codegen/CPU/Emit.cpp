@@ -301,7 +301,7 @@ static Emit::Values shifted(Emit &e, Emit::Range at, Value by) {
 
 /// Elements of one copy: a line of memory, of wide ones two.
 static int64_t copyLanes(Value buffer, int64_t length) {
-  unsigned bits = cast<MemRefType>(buffer.getType()).getElementTypeBitWidth();
+  int64_t bits = bitsOf(cast<MemRefType>(buffer.getType()).getElementType());
   return std::min<int64_t>(length,
                            bits == 8 || bits == 16 ? 512 / bits : kLanes);
 }

@@ -105,6 +105,11 @@ struct Emit {
   void zeroRow(mlir::Value to, Range at, int64_t length);
 };
 
+/// Bits of an element in memory.
+inline int64_t bitsOf(mlir::Type element) {
+  return element.isIndex() ? 64 : element.getIntOrFloatBitWidth();
+}
+
 inline int64_t lanesOf(mlir::Type type) {
   auto vector = mlir::dyn_cast<mlir::VectorType>(type);
   return vector ? vector.getNumElements() : 1;

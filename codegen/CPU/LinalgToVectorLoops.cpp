@@ -96,7 +96,7 @@ bool VectorLoops::isTransposition() {
   auto from = cast<MemRefType>(accesses[0].buffer.getType());
   int64_t lanes = std::min(ranges[1], kLanes);
   return yielded == op.getBody()->getArgument(0) &&
-         from.getElementTypeBitWidth() == 32 && llvm::isPowerOf2_64(lanes) &&
+         bitsOf(from.getElementType()) == 32 && llvm::isPowerOf2_64(lanes) &&
          ranges[1] % lanes == 0 &&
          (ranges[0] % lanes == 0 ||
           (ranges[0] < lanes && llvm::isPowerOf2_64(ranges[0]) &&

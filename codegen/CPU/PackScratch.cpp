@@ -136,8 +136,7 @@ static LogicalResult pack(func::FuncOp func) {
       op.emitError("scratch of unknown size");
       return WalkResult::interrupt();
     }
-    int64_t bits =
-        type.getElementType().isIndex() ? 64 : type.getElementTypeBitWidth();
+    int64_t bits = bitsOf(type.getElementType());
     int64_t bytes = type.getNumElements() * ((bits + 7) / 8);
     buffers.push_back({op, int64_t(llvm::alignTo(bytes, kAlignment)), 0, 0});
     findLife(buffers.back(), order);

@@ -191,6 +191,33 @@ TEST(CpuControl, CarriedTilesChangePlaces) {
   }
 }
 
+TEST(CpuControl, TilesOfIndices) {
+  auto kernels = CompiledKernels::compile(R"(
+    tile.kernel @f(%a: memref<32xi32>, %n: index, %o: memref<32xi32>) {
+      %zero = arith.constant 0 : index
+      %one = arith.constant 1 : index
+      %x = tile.load %a[%zero] : memref<32xi32> -> tensor<32xi32>
+      %y = arith.index_cast %x : tensor<32xi32> to tensor<32xindex>
+      %z = scf.for %i = %zero to %n step %one iter_args(%t = %y) -> (tensor<32xindex>) {
+        %u = arith.addi %t, %y : tensor<32xindex>
+        scf.yield %u : tensor<32xindex>
+      }
+      %s = tensor.extract_slice %z[0] [16] [1] : tensor<32xindex> to tensor<16xindex>
+      %both = tensor.insert_slice %s into %z[16] [16] [1] : tensor<16xindex> into tensor<32xindex>
+      %r = arith.index_cast %both : tensor<32xindex> to tensor<32xi32>
+      tile.store %r, %o[%zero] : tensor<32xi32>, memref<32xi32>
+      tile.return
+    })");
+  ASSERT_TRUE(kernels);
+  std::vector<int32_t> a(32), o(32);
+  for (int i = 0; i < 32; ++i)
+    a[i] = 3 * i - 20;
+  kernels->runWords("f", {reinterpret_cast<uint64_t>(a.data()), 4,
+                          reinterpret_cast<uint64_t>(o.data())});
+  for (int i = 0; i < 32; ++i)
+    EXPECT_EQ(o[i], 5 * a[i % 16]);
+}
+
 TEST(CpuControl, BranchesYieldTiles) {
   auto kernels = CompiledKernels::compile(R"(
     tile.kernel @f(%a: memref<2x16xf32>, %b: memref<16xf32>, %n: index) {
