@@ -13,11 +13,12 @@ using namespace mlir;
 
 /// One instruction (or a few) on every level, no library call.
 static bool isNative(Operation *op) {
-  return isa<math::AbsFOp, math::AbsIOp, math::SqrtOp, math::FmaOp,
-             math::CopySignOp, math::FloorOp, math::CeilOp, math::TruncOp,
-             math::RoundEvenOp, math::CountLeadingZerosOp,
-             math::CountTrailingZerosOp, math::CtPopOp, math::IsNaNOp,
-             math::IsFiniteOp, math::IsInfOp, math::IsNormalOp>(op);
+  if (isa<math::FmaOp>(op)) // of narrower floats f32 would round twice
+    return getElementTypeOrSelf(op->getResult(0)).getIntOrFloatBitWidth() >= 32;
+  return isa<math::AbsFOp, math::AbsIOp, math::SqrtOp, math::CopySignOp,
+             math::FloorOp, math::CeilOp, math::TruncOp, math::RoundEvenOp,
+             math::CountLeadingZerosOp, math::CountTrailingZerosOp,
+             math::CtPopOp, math::IsNaNOp, math::IsFiniteOp>(op);
 }
 
 namespace {
@@ -35,6 +36,10 @@ struct ApproximateMath
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();
     WalkResult left = getOperation().walk([](Operation *op) {
+      if (isa<arith::RemFOp>(op)) {
+        op->emitOpError("has no code on the CPU: it is a call of fmod");
+        return WalkResult::interrupt();
+      }
       if (op->getDialect()->getNamespace() != "math" || isNative(op))
         return WalkResult::advance();
       op->emitOpError("has no code on the CPU: exp, expm1, log, log1p, log2, "

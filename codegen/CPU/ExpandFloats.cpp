@@ -171,7 +171,8 @@ struct ExpandExtend : OpRewritePattern<arith::ExtFOp> {
       result = extendBF16(l, op.getIn());
     else if (isa<Float8E4M3FNType>(from))
       result = extendE4M3(l, op.getIn());
-    else if (isa<Float8E8M0FNUType>(from))
+    else if (isa<Float8E8M0FNUType>(from) &&
+             !getElementTypeOrSelf(op.getType()).isF16())
       result = extendE8M0(l, op.getIn());
     else if (isa<Float4E2M1FNType>(from)) {
       auto rounded = op.getIn().getDefiningOp<arith::TruncFOp>();
@@ -181,8 +182,11 @@ struct ExpandExtend : OpRewritePattern<arith::ExtFOp> {
     } else
       return failure();
     if (result.getType() != op.getType()) {
-      if (getElementTypeOrSelf(op.getType()).isBF16())
+      Type to = getElementTypeOrSelf(op.getType());
+      if (to.isBF16())
         result = roundBF16(l, result); // exact: all fit
+      else if (to.isF16())             // so do they here, but for e8m0
+        result = arith::TruncFOp::create(b, op.getLoc(), op.getType(), result);
       else
         result = arith::ExtFOp::create(b, op.getLoc(), op.getType(), result);
     }
@@ -235,16 +239,24 @@ struct ExpandFloats : fathom::cpu::impl::ExpandFloatsPassBase<ExpandFloats> {
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();
     WalkResult left = getOperation().walk([](Operation *op) {
-      if (!isa<arith::ExtFOp, arith::TruncFOp>(op))
+      if (!isa<arith::ArithDialect>(op->getDialect()) ||
+          isa<arith::ConstantOp, arith::BitcastOp>(op))
         return WalkResult::advance();
-      for (Type type :
-           {op->getOperand(0).getType(), op->getResult(0).getType()})
-        if (getElementTypeOrSelf(type).getIntOrFloatBitWidth() < 16 ||
-            getElementTypeOrSelf(type).isBF16()) {
-          op->emitError("no exact code for this conversion on the CPU");
-          return WalkResult::interrupt();
-        }
-      return WalkResult::advance();
+      const bool converts = isa<arith::ExtFOp, arith::TruncFOp>(op);
+      auto hasNoCode = [&](Type type) {
+        auto element = dyn_cast<FloatType>(getElementTypeOrSelf(type));
+        return element &&
+               (element.getWidth() < 16 || (converts && element.isBF16()));
+      };
+      if (llvm::none_of(op->getOperandTypes(), hasNoCode) &&
+          llvm::none_of(op->getResultTypes(), hasNoCode))
+        return WalkResult::advance();
+      if (converts)
+        op->emitError("no exact code for this conversion on the CPU");
+      else
+        op->emitOpError("has no code on the CPU for floats of fewer than 16 "
+                        "bits: extend them to f32");
+      return WalkResult::interrupt();
     });
     if (left.wasInterrupted())
       signalPassFailure();

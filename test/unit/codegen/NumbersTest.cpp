@@ -307,6 +307,44 @@ TEST(CpuNumbers, Math) {
   }
 }
 
+TEST(CpuNumbers, NarrowFloatsByWayOfF32) {
+  auto k = CompiledKernels::compile(R"(
+    tile.kernel @half(%a: memref<256xf8E4M3FN>, %o: memref<256xf32>) {
+      %zero = arith.constant 0 : index
+      %x = tile.load %a[%zero] : memref<256xf8E4M3FN> -> tensor<256xf8E4M3FN>
+      %h = arith.extf %x : tensor<256xf8E4M3FN> to tensor<256xf16>
+      %y = arith.extf %h : tensor<256xf16> to tensor<256xf32>
+      tile.store %y, %o[%zero] : tensor<256xf32>, memref<256xf32>
+      tile.return
+    }
+    tile.kernel @math(%a: memref<64xbf16>, %r: memref<64xbf16>, %f: memref<64xbf16>) {
+      %zero = arith.constant 0 : index
+      %x = tile.load %a[%zero] : memref<64xbf16> -> tensor<64xbf16>
+      %y = math.sqrt %x : tensor<64xbf16>
+      tile.store %y, %r[%zero] : tensor<64xbf16>, memref<64xbf16>
+      %z = math.floor %x : tensor<64xbf16>
+      tile.store %z, %f[%zero] : tensor<64xbf16>, memref<64xbf16>
+      tile.return
+    })");
+  ASSERT_TRUE(k);
+  std::vector<uint8_t> codes(256);
+  for (int i = 0; i < 256; ++i)
+    codes[i] = i;
+  std::vector<float> o(256);
+  k->run("half", {codes.data(), o.data()});
+  for (int i = 0; i < 256; ++i)
+    EXPECT_TRUE(same(o[i], ref::decodeE4M3(i))) << i << " " << o[i];
+  std::vector<uint16_t> a, r(64), f(64);
+  for (int i = 0; i < 64; ++i)
+    a.push_back(ref::encodeBF16(0.37f * i * i));
+  k->run("math", {a.data(), r.data(), f.data()});
+  for (int i = 0; i < 64; ++i) {
+    const float x = ref::decodeBF16(a[i]);
+    EXPECT_EQ(r[i], ref::encodeBF16(std::sqrt(x))) << i;
+    EXPECT_EQ(f[i], ref::encodeBF16(std::floor(x))) << i;
+  }
+}
+
 TEST(CpuNumbers, ConstantTablesDoublesAndKeptMasks) {
   auto k = CompiledKernels::compile(R"(
     tile.kernel @f(%p: memref<?xi32>, %o: memref<4xf32>, %q: memref<4xi32>) {
