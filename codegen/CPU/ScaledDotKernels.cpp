@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // tile.dot_scaled: weights are decoded in registers for few tokens, once into
-// scratch rows for many. All ways take the exact product weight x scale into
-// the sums of `dot nt`, so a token's result does not know its company. Here is
-// what takes any scales; what is fast: BlockScaledDot.cpp, and on AMX.
+// scratch rows for many. All ways in f32 take the exact product weight x scale
+// into the sums of `dot nt`; those by bf16 have the sums of their level. Which
+// it is depends on the weights' tile, its rows and scales, so a token's result
+// does not know its company. Here is what takes any scales; what is fast:
+// BlockScaledDot.cpp, BF16Kernels.cpp and AMXKernels.cpp.
 #include "codegen/CPU/NarrowWeights.h"
 
 using namespace mlir;

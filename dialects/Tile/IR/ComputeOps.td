@@ -38,10 +38,9 @@ def Tile_DotScaledOp : Tile_Op<"dot_scaled", [Pure, AllTypesMatch<["acc", "resul
     columns divide K: element (n,j) scales K/columns codes of row n.
 
     Products of decoded operands are exact, sums in f32. One element of the
-    result depends on its row and column alone and is summed in an order that
-    depends on K, on the formats and on the scales' blocks along K, never on M
-    or N. On the CPU: the same sums, bit for bit, as `dot nt` of the decoded
-    operands.
+    result is the sum of its row and column, in an order that may depend on K,
+    on the formats, on the scales' blocks along K and on the weight tile, its M
+    and its scales; never on N or on the tokens.
 
     `columns` as for `dot`.
   }];
