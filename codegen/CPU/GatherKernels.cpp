@@ -2,14 +2,15 @@
 //
 // tile.gather_scaled: rows of codes by number, decoded on the way into the
 // tile. Products with a power of two have few bits, so that storing bf16 is a
-// matter of dropping zeros.
+// matter of dropping zeros, or, of the smallest subnormals, what is below them.
 #include "codegen/CPU/MicroKernels.h"
 
 using namespace mlir;
 using namespace fathom;
 using namespace fathom::cpu;
 
-/// The upper halves of two vectors of floats whose lower halves are zero.
+/// The upper halves of two vectors of floats, whose lower halves are zero but
+/// for a code of e4m3 with a scale near 2^-127.
 static Value upperHalves(Emit &e, Value first, Value second) {
   int64_t lanes = lanesOf(first.getType());
   Type words = e.vec(2 * lanes, e.b.getI16Type());

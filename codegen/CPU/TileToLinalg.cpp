@@ -261,8 +261,9 @@ static void freshDestinations(ModuleOp module) {
   });
 }
 
-/// Activations that come as codes become bf16, which holds every product of a
-/// code and its scale; then they are like any others.
+/// Activations that come as codes become bf16, which holds the products of
+/// codes and scales, but rounds a code with a scale near 2^-127; then they are
+/// like any others.
 static void decodeActivations(ModuleOp module) {
   module.walk([](tile::DotScaledOp op) {
     if (!op.getXScale())

@@ -61,7 +61,9 @@ def Tile_GatherScaledOp : Tile_Op<"gather_scaled"> {
     `scales` has a power of two for every `block` values of a row. Row i of the
     tile N x c is values column .. column+c-1 of row rows[i], each times its
     scale; zero for a negative row number. f32 and bf16 hold the products
-    exactly. `column` is a multiple of the smaller of `block` and c, which
+    exactly, but for scales at the ends of e8m0's range: what is too large
+    becomes infinity, and what lies between two subnormals of bf16 is rounded
+    as the target likes. `column` is a multiple of the smaller of `block` and c, which
     divides the other; all columns are there.
   }];
   let arguments = (ins Tile_ReadBuffer:$codes, Tile_ReadBuffer:$scales, Tile_IndexTile:$rows,
