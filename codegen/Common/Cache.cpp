@@ -13,7 +13,9 @@
 
 #include <cstdlib>
 #include <elf.h>
+#include <fcntl.h>
 #include <link.h>
+#include <sys/stat.h>
 
 using namespace llvm;
 
@@ -48,6 +50,13 @@ void pruneKept(const std::string &folder) {
   pruneCache(folder, policy);
 }
 
+/// For what was long not used to be known, also on mounts that keep no times
+/// of access by themselves.
+static void setAccessTime(const std::string &path) {
+  const timespec times[] = {{0, UTIME_NOW}, {0, UTIME_OMIT}};
+  (void)utimensat(AT_FDCWD, path.c_str(), times, 0);
+}
+
 /// An entry is the hash of the rest, and the rest.
 std::optional<std::string> readKept(const std::string &path) {
   auto file = MemoryBuffer::getFile(path);
@@ -60,6 +69,7 @@ std::optional<std::string> readKept(const std::string &path) {
   StringRef rest = bytes.drop_front(kHash);
   if (hashOf(rest) != bytes.take_front(kHash))
     return std::nullopt;
+  setAccessTime(path);
   return rest.str();
 }
 

@@ -109,6 +109,24 @@ TEST_F(CpuObjectCache, WhatWasLongNotUsedGoes) {
   EXPECT_FALSE(std::filesystem::exists(old));
 }
 
+/// Whatever the mount does at a read.
+TEST_F(CpuObjectCache, WhatIsTakenCountsAsUsed) {
+  const std::string one = fill("one", "1.0"),
+                    kept = ObjectCache(options).entryOf(*parse(one));
+  compile(one);
+  // A time that the file system itself would never set.
+  const timespec ahead[] = {{4000000000, 0}, {0, UTIME_OMIT}};
+  ASSERT_EQ(utimensat(AT_FDCWD, kept.c_str(), ahead, 0), 0);
+  struct stat before, after;
+  ASSERT_EQ(stat(kept.c_str(), &before), 0);
+  ASSERT_EQ(before.st_atim.tv_sec, 4000000000);
+  compile(one);
+  ASSERT_EQ(stat(kept.c_str(), &after), 0);
+  EXPECT_LT(after.st_atim.tv_sec, before.st_atim.tv_sec);
+  EXPECT_EQ(after.st_mtim.tv_sec, before.st_mtim.tv_sec);
+  EXPECT_EQ(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+}
+
 TEST_F(CpuObjectCache, WhatIsKeptIsTaken) {
   const std::string text = fill("one", "1.0");
   auto module = parse(text);
