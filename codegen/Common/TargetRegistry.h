@@ -74,9 +74,10 @@ public:
     return target;
   }
   /// Notes on the kernels what compile() will choose, for the eye and to be
-  /// changed by hand.
+  /// changed by hand. `said`: what the user should know of it, a line each.
   virtual llvm::Error annotate(mlir::ModuleOp module,
-                               const TargetOptions &options) const {
+                               const TargetOptions &options,
+                               std::vector<std::string> &said) const {
     return llvm::Error::success();
   }
   /// Compiles all tile.kernel operations of `module` once for every level.

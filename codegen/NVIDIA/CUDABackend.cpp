@@ -7,6 +7,7 @@
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Builders.h"
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <numeric>
@@ -113,6 +114,19 @@ void chooseConfigurations(mlir::ModuleOp module,
     kernel->setAttr(kConfigurationsAttr,
                     choices.getDictionary(module.getContext()));
   }
+}
+
+size_t choicesTaken(mlir::ModuleOp module, ArrayRef<std::string> architectures,
+                    const Configurations &given) {
+  DenseSet<const Configuration *> taken;
+  for (auto kernel : module.getOps<tile::KernelOp>()) {
+    const std::string kind = kernelClass(kernel);
+    for (const std::string &name : architectures)
+      if (const Configuration *choice = given.find(kind, name);
+          choice && suits(kernel, *choice))
+        taken.insert(choice);
+  }
+  return taken.size();
 }
 
 //===-- Code -------------------------------------------------------------===//

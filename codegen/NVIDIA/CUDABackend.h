@@ -45,6 +45,12 @@ void chooseConfigurations(mlir::ModuleOp module,
                           llvm::ArrayRef<std::string> architectures,
                           const Configurations &known);
 
+/// How many of the choices `given` are for kernels of `module`, and suit at
+/// least one of them: the others change nothing.
+size_t choicesTaken(mlir::ModuleOp module,
+                    llvm::ArrayRef<std::string> architectures,
+                    const Configurations &given);
+
 /// Compiles every tile.kernel of `module` for every architecture, as its
 /// attribute says, or in the first way that the assembler accepts. Sorted by
 /// architecture, as given, and then in the order of the module.

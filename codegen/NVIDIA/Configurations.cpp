@@ -143,6 +143,13 @@ std::string Configurations::text() const {
   return out;
 }
 
+size_t Configurations::size() const {
+  size_t all = 0;
+  for (const auto &[name, choices] : classes)
+    all += choices.byTarget.size();
+  return all;
+}
+
 const Configuration *Configurations::find(const std::string &kernelClass,
                                           const std::string &target) const {
   auto known = classes.find(kernelClass);

@@ -34,6 +34,8 @@ public:
   /// The file's text, sorted: equal choices, equal bytes.
   std::string text() const;
 
+  /// Of all classes and targets.
+  size_t size() const;
   /// For the target or else for its sibling; null where nothing was chosen.
   const Configuration *find(const std::string &kernelClass,
                             const std::string &target) const;

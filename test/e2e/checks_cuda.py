@@ -223,8 +223,12 @@ def tune(env):
     # The product on FMA is never gone, so every way was tried.
     require(choices and all(c["sm_90"] == [0, 1, 0] for c in choices.values()),
             text[:500])
-    one, _ = compile_nano(env, "--target", "cuda:sm_90", "--tileiras", folder,
-                          "--configurations", chosen, environ=environ)
+    one, said = compile_nano(env, "--target", "cuda:sm_90", "--tileiras",
+                             folder, "--configurations", chosen,
+                             environ=environ)
+    require(f"note: {len(choices)} of the {len(choices) + 1} choices in "
+            f"'{chosen}' are for kernels of this model and sm_90" in said,
+            f"the choice for another kernel is not told: {said}")
     rows = [r for r in listed(env, one)["kernels"] if r["target"] == "sm_90"]
     require(all(r["configuration"] == {"worker_warps": 0, "ctas": 1,
                                        "occupancy": 0} for r in rows),
@@ -261,6 +265,16 @@ def damaged_configurations(env):
             require(done.returncode == 5, f"{arguments[0]} with {text[:40]}: "
                     f"exit code {done.returncode}: {done.err[-300:]}")
             require("fathomc tune" in done.err, done.err)
+    # Without any for this model: said, and compiled.
+    for text in ('{}', '{"0123456789abcdef": {"sm_90": [8, 1, 0]}}',
+                 '{"0123456789abcdef": {"sm_100": [8, 1, 0]}}'):
+        with open(chosen, "w") as f:
+            f.write('{"schema_version": 1, "kernels": ' + text + '}')
+        done = env.run("fathomc", "compile", NANO, "--target", "cuda:sm_90",
+                       "--stop-after", "tile", "--configurations", chosen,
+                       check=True)
+        require(f"note: 0 of the {text.count('sm_')} choices" in done.err,
+                done.err)
     done = env.run("fathomc", "compile", NANO, "--target", "cuda:sm_90",
                    "--stop-after", "tile", "--configurations", "/dev/zero")
     require(done.returncode == 5 and "fathomc tune" in done.err
@@ -277,9 +291,12 @@ def tables(env):
     text = open(chosen).read()
     with open(chosen, "w") as f:
         f.write(text.replace("[8,1,0]", "[8,2,0]"))
-    env.run("fathomc", "compile", NANO, "--target", "cuda:sm_90", "-q",
-            "--configurations", chosen, "--stop-after", "tile", "-o", tile,
-            check=True)
+    done = env.run("fathomc", "compile", NANO, "--target", "cuda:sm_90",
+                   "--configurations", chosen, "--stop-after", "tile", "-o",
+                   tile, check=True)
+    told = re.search(r"note: (\d+) of the (\d+) choices", done.err)
+    require(told and 0 < int(told[1]) < int(told[2]) == text.count("[8,1,0]"),
+            f"what does not suit is not told: {done.err}")
     kernels = open(tile).read().split("tile.kernel ")[1:]
     read = [k for k in kernels if "tile.select_buffer" in k]
     require(0 < len(read) < len(kernels), f"{len(read)} of {len(kernels)}")

@@ -5,6 +5,9 @@
 #include "tools/fathomc/Compile.h"
 
 #include "codegen/Common/Cache.h"
+#include "frontends/Support/FrontendError.h"
+
+#include "llvm/ADT/StringExtras.h"
 
 #include <algorithm>
 #include <thread>
@@ -60,8 +63,8 @@ public:
                           "tileiras " + cuda->toolchain.version};
   }
 
-  llvm::Error annotate(mlir::ModuleOp module,
-                       const TargetOptions &options) const override {
+  llvm::Error annotate(mlir::ModuleOp module, const TargetOptions &options,
+                       std::vector<std::string> &said) const override {
     llvm::Expected<nvidia::Configurations> known =
         nvidia::Configurations::builtIn();
     if (!known)
@@ -71,6 +74,14 @@ public:
           nvidia::Configurations::read(options.configurations);
       if (!given)
         return given.takeError();
+      const size_t all = given->size();
+      const size_t taken = nvidia::choicesTaken(module, options.levels, *given);
+      if (taken < all || !all)
+        said.push_back(
+            std::to_string(taken) + " of the " + std::to_string(all) +
+            " choices in " + quoted(options.configurations) +
+            " are for kernels of this model and " +
+            llvm::join(options.levels, ", ") + "; the others change nothing");
       known->merge(*given);
     }
     nvidia::chooseConfigurations(module, options.levels, *known);

@@ -310,12 +310,15 @@ bool Compilation::lower() {
         addLaunchPasses(passes, target->callsKernels(), disabled);
       }))
     return false;
-  if (Error error = target->annotate(*module, targetOptions))
+  std::vector<std::string> said;
+  if (Error error = target->annotate(*module, targetOptions, said))
     return fail(std::move(error));
   auto kernels = module->getOps<tile::KernelOp>();
   progress.end(
       formatv("{0} kernels", std::distance(kernels.begin(), kernels.end()))
           .str());
+  for (const std::string &note : said)
+    progress.note(note);
   if (!afterPhase("tile", Phase::Tile))
     return false;
 
