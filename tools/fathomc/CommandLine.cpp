@@ -311,8 +311,9 @@ static void addTune(CLI::App &app, CompileOptions &options) {
       "not searched again.\n"
       "With --measure the model is compiled in each way, fathom bench runs it "
       "on a device of the one\narchitecture that is named, and the fastest way "
-      "of each kernel is taken. Hand the file to fathomc\ncompile "
-      "--configurations: it goes before what is built in.\n\n"
+      "of each kernel is taken: after each way the\nfastest so far is written. "
+      "Hand the file to fathomc compile --configurations: it goes before\n"
+      "what is built in.\n\n"
       "Examples:\n"
       "  fathomc tune --static --preset v4-flash --target cuda:sm_90 -o "
       "flash.json\n"
@@ -322,8 +323,8 @@ static void addTune(CLI::App &app, CompileOptions &options) {
   addModelOptions(*tune, options, /*takesPreset=*/true);
   CLI::Option_group *how = tune->add_option_group("how to choose");
   how->add_flag("--static", "by what the assembler makes of each way");
-  how->add_flag("--measure", options.measure,
-                "by what each way takes on a device");
+  CLI::Option *measure = how->add_flag("--measure", options.measure,
+                                       "by what each way takes on a device");
   how->require_option(1);
   tune->add_option("--driver", options.driver,
                    "with --measure, what runs the kernels; emulated is for "
@@ -345,22 +346,28 @@ static void addTune(CLI::App &app, CompileOptions &options) {
                    "with --static, only kernels whose names have one of these "
                    "texts in them")
       ->delimiter(',')
-      ->type_name("TEXT");
+      ->type_name("TEXT")
+      ->excludes(measure);
   CLI::Option *again = tune->add_flag(
-      "--again", options.again, "search, too, what the file has a choice for");
+      "--again", options.again,
+      "with --static, search, too, what the file has a choice for");
+  again->excludes(measure);
   tune->add_flag("--verify", options.verify,
-                 "try what the file has a choice for, and where the gates do "
-                 "not accept it, look further")
-      ->excludes(again);
+                 "with --static, try what the file has a choice for, and where "
+                 "the gates do not accept it, look further")
+      ->excludes(again)
+      ->excludes(measure);
   tune->add_flag("--exhaustive", options.exhaustive,
-                 "try every way of every kernel, and take the fewest "
-                 "instructions of those that the gates accept");
+                 "with --static, try every way of every kernel, and take the "
+                 "fewest instructions of those that the gates accept")
+      ->excludes(measure);
   tune->add_option("--timeout", options.timeoutSeconds,
-                   "seconds of processor time after which a way is given "
-                   "up")
+                   "with --static, seconds of processor time after which a way "
+                   "is given up")
       ->type_name("N")
       ->transform(numberIn(1u, 86400u))
-      ->capture_default_str();
+      ->capture_default_str()
+      ->excludes(measure);
   tune->callback([&options] { options.command = Command::Tune; });
 }
 

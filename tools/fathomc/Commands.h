@@ -7,6 +7,8 @@
 #include "codegen/NVIDIA/Configurations.h"
 #include "tools/fathomc/Compilation.h"
 
+#include <functional>
+
 namespace fathom {
 
 /// The presets with their sizes and sources.
@@ -25,8 +27,14 @@ int finishPackage(const CompileOptions &options);
 /// Chooses how kernels are compiled for GPUs and writes the choices to a file.
 int tuneCheckpoint(Compilation &run);
 
-/// The fastest ways on a device of the one architecture that is named.
-llvm::Expected<nvidia::Configurations> tuneByMeasuring(Compilation &run);
+/// Writes choices into the file that they are for.
+using KeepChoices =
+    std::function<llvm::Error(const nvidia::Configurations &chosen)>;
+
+/// The fastest ways on a device of the one architecture that is named: kept
+/// before the first is measured, so that a file that cannot be written is told
+/// at once, and after each way.
+llvm::Error tuneByMeasuring(Compilation &run, const KeepChoices &keep);
 
 /// The memory of a model, where it fits, and what to change where it does not.
 int planCheckpoint(Compilation &run);

@@ -4,6 +4,7 @@
 #include "tools/fathomc/Commands.h"
 
 #include "codegen/Common/Process.h"
+#include "codegen/NVIDIA/TileToCudaTile.h"
 #include "codegen/NVIDIA/Tune.h"
 #include "frontends/Support/FrontendError.h"
 #include "tools/fathomc/CUDAOptions.h"
@@ -55,21 +56,31 @@ int tuneCheckpoint(Compilation &run) {
                   "and nvidia-cuda-nvdisasm"));
   if (!run.import() || !run.fuse() || !run.lower())
     return run.code;
+  KeepChoices keep = [&](const nvidia::Configurations &chosen) {
+    nvidia::Configurations all = *choices;
+    all.merge(chosen);
+    return writeChoices(run.options.output, all.text());
+  };
   if (run.options.measure) {
     run.progress.begin("tune");
-    Expected<nvidia::Configurations> found = tuneByMeasuring(run);
-    if (!found)
-      return fail(found.takeError());
-    run.progress.end("");
-    choices->merge(*found);
-    if (Error error = writeChoices(run.options.output, choices->text()))
+    if (Error error = tuneByMeasuring(run, keep))
       return fail(std::move(error));
+    run.progress.end("");
     return 0;
   }
   nvidia::TuneOptions tune;
   tune.exhaustive = run.options.exhaustive;
   tune.verify = run.options.verify;
   const std::vector<std::string> &texts = run.options.kernels;
+  for (const std::string &text : texts)
+    if (none_of(run.module->getOps<tile::KernelOp>(), [&](tile::KernelOp k) {
+          return k.getSymName().contains(text);
+        }))
+      return run.wrongUsage("no kernel has " + quoted(text) + " in its name",
+                            "--kernels",
+                            "fathomc compile --stop-after tile shows the "
+                            "model's kernels"),
+             run.code;
   if (!texts.empty())
     tune.wants = [&](StringRef kernel) {
       return any_of(texts, [&](StringRef t) { return kernel.contains(t); });
@@ -82,10 +93,11 @@ int tuneCheckpoint(Compilation &run) {
       outs() << line << "\n";
       outs().flush();
     }
-    nvidia::Configurations all = *choices;
-    all.merge(chosen);
-    return writeChoices(run.options.output, all.text());
+    return keep(chosen);
   };
+  // A file that cannot be written is told before the search.
+  if (Error error = keep({}))
+    return fail(std::move(error));
   // By the clock only if the assembler waits for something: how busy the
   // machine is must not choose.
   unsigned seconds = run.options.timeoutSeconds;

@@ -22,6 +22,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 using namespace llvm;
 
@@ -47,10 +48,12 @@ public:
       classes[kernel.getSymName().str()] = nvidia::kernelClass(kernel);
   }
 
-  /// All ways, and what was best.
-  Expected<nvidia::Configurations> execute();
+  /// All ways; `keep` is told what is best so far after each.
+  Error execute(const KeepChoices &keep);
 
 private:
+  nvidia::Configurations chosen() const;
+  void tellBest() const;
   Error measure(const nvidia::Configuration &way);
   Error child(StringRef program, std::vector<std::string> arguments,
               unsigned seconds, std::string &output);
@@ -214,13 +217,19 @@ Error Measurement::measure(const nvidia::Configuration &way) {
     if (Error error = bench(load, seconds))
       return error;
   std::map<std::string, double> byClass;
+  std::set<std::string> others; // with a kernel that was made in another way
   for (const auto &[kernel, time] : seconds) {
     auto known = classes.find(kernel);
+    if (known == classes.end())
+      continue;
     auto as = ways->find(kernel);
-    if (known != classes.end() && as != ways->end() && as->second == way)
-      byClass[known->second] += time;
+    if (as == ways->end() || !(as->second == way))
+      others.insert(known->second);
+    byClass[known->second] += time;
   }
   for (const auto &[kind, time] : byClass) {
+    if (others.count(kind))
+      continue; // this way is not for all of them
     Best &before = best[kind];
     if (!before.ways++ || time < before.seconds) {
       before.seconds = time;
@@ -230,31 +239,43 @@ Error Measurement::measure(const nvidia::Configuration &way) {
   return Error::success();
 }
 
-Expected<nvidia::Configurations> Measurement::execute() {
-  if (Error error = folder.make("fathom-tune"))
-    return std::move(error);
-  for (size_t i = 0; i < space.size(); ++i) {
-    if (Error error = measure(space[i]))
-      return std::move(error);
-    run.progress.at(i + 1, space.size());
-  }
-  nvidia::Configurations chosen;
+nvidia::Configurations Measurement::chosen() const {
+  nvidia::Configurations all;
+  for (const auto &[kernel, kind] : classes)
+    if (auto known = best.find(kind); known != best.end())
+      all.set(kind, kernel, architecture, known->second.way);
+  return all;
+}
+
+void Measurement::tellBest() const {
   for (const auto &[kernel, kind] : classes) {
     auto known = best.find(kind);
     if (known == best.end())
       continue; // of the MTP layer, which bench does not run
     const Best &b = known->second;
-    chosen.set(kind, kernel, architecture, b.way);
-    if (!run.options.quiet)
-      outs() << formatv("{0} {1}: warps {2}, CTAs {3}, occupancy {4}: {5:F1} "
-                        "us, the best of {6} ways\n",
-                        architecture, kernel, b.way.workerWarps, b.way.ctas,
-                        b.way.occupancy, b.seconds * 1e6, b.ways);
+    outs() << formatv("{0} {1}: warps {2}, CTAs {3}, occupancy {4}: {5:F1} "
+                      "us, the best of {6} ways\n",
+                      architecture, kernel, b.way.workerWarps, b.way.ctas,
+                      b.way.occupancy, b.seconds * 1e6, b.ways);
   }
-  return chosen;
 }
 
-Expected<nvidia::Configurations> tuneByMeasuring(Compilation &run) {
+Error Measurement::execute(const KeepChoices &keep) {
+  if (Error error = folder.make("fathom-tune"))
+    return error;
+  for (size_t i = 0; i < space.size(); ++i) {
+    if (Error error = measure(space[i]))
+      return error;
+    if (Error error = keep(chosen()))
+      return error;
+    run.progress.at(i + 1, space.size());
+  }
+  if (!run.options.quiet)
+    tellBest();
+  return Error::success();
+}
+
+Error tuneByMeasuring(Compilation &run, const KeepChoices &keep) {
   if (run.targetOptions.levels.size() != 1)
     return makeError(
         FailureKind::Unsupported, "a device has one architecture", "--target",
@@ -264,7 +285,9 @@ Expected<nvidia::Configurations> tuneByMeasuring(Compilation &run) {
     return makeError(FailureKind::Unsupported, "a preset cannot be measured",
                      "--preset", "it has no weights",
                      "give the directory of a checkpoint");
-  return Measurement(run, run.targetOptions.levels.front()).execute();
+  if (Error error = keep({}))
+    return error;
+  return Measurement(run, run.targetOptions.levels.front()).execute(keep);
 }
 
 } // namespace fathom
