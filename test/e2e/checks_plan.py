@@ -327,6 +327,8 @@ def wrong(env):
            "--device", "cpu-256gb", "-q", *LEVEL)
     refuse(env, 3, ["unknown device 'h1000'", "h100", "910b"], "fathomc",
            "plan", NANO, "--device", "h1000")
+    refuse(env, 3, ["nothing is chosen for target 'cpu'"], "fathomc", "tune",
+           "--static", NANO, "--target", "cpu", "-o", env.temporary("none"))
     refuse(env, 2, ["--preset"], "fathomc", "plan")
     refuse(env, 2, ["excludes"], "fathomc", "plan", NANO, "--preset", "v4-pro")
     refuse(env, 4, ["cannot write"], "fathomc", "skeleton", "--preset",
@@ -341,6 +343,42 @@ def wrong(env):
     text = env.run("fathomc", "plan", "--preset", "v4-flash", "--devices", 8,
                    *LEVEL, check=True).out
     require("no partition over devices is built yet" in text, text)
+
+
+@check("plan/target-and-device")
+def target_and_device(env):
+    """Of target and device one follows from the other; where both are named and
+    differ, every output says so."""
+    def asked(command, *more):
+        return answer(env, command, NANO, "-q", *more)
+
+    def differs(result):
+        return any("is a device of target" in n for n in result["notices"])
+
+    for_device = asked("plan", "--device", "96GB", "--target", "cuda")
+    for command, more, target, device in (
+            ("plan", ["--device", "b200"], "cuda:sm_100", None),
+            ("plan", ["--device", "910b"], "ascend:910b", None),
+            ("plan", ["--device", "200GB", *LEVEL], "cpu", None),
+            ("explain", ["--device", "h200"], "cuda", "h200"),
+            ("explain", ["--target", "cuda"], "cuda", "h100"),
+            ("explain", ["--target", "cuda:sm_100"], "cuda", "b200"),
+            ("explain", [], "cpu", "cpu-512gb")):
+        found = asked(command, *more)
+        require(found["target"] == target and not differs(found) and
+                (not device or found["device"] == device),
+                f"{command} {more}: {found['target']}, {found.get('device')}, "
+                f"{found['notices']}")
+        if target == "cuda:sm_100":
+            require(found["workspace_bytes"] == for_device["workspace_bytes"],
+                    "another workspace than --target cuda")
+    require(not differs(for_device), for_device["notices"])
+    require(differs(asked("plan", "--target", "cpu", "--device", "b200",
+                          *LEVEL)), "plan mixes without a word")
+    require(differs(asked("explain", "--target", "cuda", "--device",
+                          "cpu-1tb")), "explain mixes without a word")
+    require(differs(asked("explain", "--target", "cuda:sm_90", "--device",
+                          "b200")), "of another architecture, without a word")
 
 
 # ---- Costs -----------------------------------------------------------------------

@@ -86,14 +86,16 @@ static void addModelOptions(CLI::App &command, CompileOptions &options,
   command.add_flag("-q,--quiet", options.quiet, "no progress lines");
 }
 
-static void addTarget(CLI::App &command, CompileOptions &options) {
+/// `byDefault`: what it is where nobody says, in words.
+static void addTarget(CLI::App &command, CompileOptions &options,
+                      const std::string &byDefault) {
   command
       .add_option("--target", options.target,
                   "what to compile for: cpu, or a device and its "
                   "architectures, such as cuda, cuda:sm_90,sm_100 or "
-                  "ascend:910b,a3,950")
-      ->type_name("NAME[:LEVEL,...]")
-      ->capture_default_str();
+                  "ascend:910b,a3,950 [" +
+                      byDefault + "]")
+      ->type_name("NAME[:LEVEL,...]");
   command
       .add_option("--cpu", options.levels,
                   "instruction-set levels of the host, separated by commas, "
@@ -127,7 +129,7 @@ static void addCompile(CLI::App &app, CompileOptions &options) {
   compile->add_option("-o,--output", options.output,
                       "the package to write, NAME.fathom; with --stop-after, "
                       "the file for the IR (default: standard output)");
-  addTarget(*compile, options);
+  addTarget(*compile, options, "cpu");
   addAssembler(*compile, options);
   addBishengir(*compile, options);
   compile->get_option("--bishengir")
@@ -185,11 +187,11 @@ static void addExplain(CLI::App &app, CompileOptions &options) {
       "--device h200 --html flash.html\n"
       "  fathomc explain --preset v4-pro --numerics published --target cuda");
   addModelOptions(*explain, options, /*takesPreset=*/true);
-  addTarget(*explain, options);
+  addTarget(*explain, options, "that of --device, else cpu");
   explain
       ->add_option("--device", options.device,
-                   "what to predict times for, such as h100 or cpu-512gb (the "
-                   "default); a wrong name lists them")
+                   "what to predict times for, such as h100; a wrong name "
+                   "lists them [one of --target, cpu-512gb of cpu]")
       ->type_name("NAME");
   explain
       ->add_option("--html", options.htmlPath,
@@ -214,7 +216,7 @@ static void addPlan(CLI::App &app, CompileOptions &options) {
       "  fathomc plan --preset v4-pro --context 131072 --device h200 --json\n\n"
       "With --device the exit code is 4 where the model does not fit.");
   addModelOptions(*plan, options, /*takesPreset=*/true);
-  addTarget(*plan, options);
+  addTarget(*plan, options, "that of --device, else cpu");
   plan->add_option("--device", options.device,
                    "fail unless the model fits this device of the table, or "
                    "this much memory, such as 96GB")
@@ -336,7 +338,7 @@ static void addTune(CLI::App &app, CompileOptions &options) {
       ->type_name("N")
       ->transform(numberIn(0, 1023))
       ->capture_default_str();
-  addTarget(*tune, options);
+  addTarget(*tune, options, "cuda");
   addAssembler(*tune, options);
   tune->add_option("-o,--output", options.output,
                    "the file of choices; what it has for other kernels stays")
@@ -409,8 +411,10 @@ int parseCommandLine(int argc, char **argv, CompileOptions &options) {
       std::cerr << "fathomc: error: " << what << "\n  help: " << help << "\n";
       return 2;
     };
-    if (options.command == Command::Tune && options.target == "cpu")
+    if (options.target.empty() && options.command == Command::Tune)
       options.target = "cuda"; // nothing is chosen for a CPU
+    if (options.target.empty() && options.command == Command::Compile)
+      options.target = "cpu";
     bool takesModel = options.command == Command::Compile ||
                       options.command == Command::Explain ||
                       options.command == Command::Plan ||

@@ -11,6 +11,7 @@
 #include "frontends/Config/ModelConfig.h"
 #include "runtime/format/Manifest.h"
 #include "tools/fathomc/Compile.h"
+#include "tools/fathomc/Devices.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/PassManager.h"
@@ -42,6 +43,8 @@ public:
   bool wrongUsage(llvm::StringRef what, llvm::StringRef where,
                   llvm::StringRef help);
   void note(llvm::StringRef text) { progress.note(text); }
+  /// For every output, after import().
+  void noticeOtherDevice(const Device &device);
 
   const CompileOptions &options;
   mlir::MLIRContext context;

@@ -120,6 +120,19 @@ bool Compilation::chooseLevels(const TargetBackend &backend, StringRef option,
                         "leave it out, or name one of these"));
 }
 
+void Compilation::noticeOtherDevice(const Device &device) {
+  auto [name, level] = StringRef(device.target).split(':');
+  if (name.empty() ||
+      (name == target->name() &&
+       (level.empty() || is_contained(targetOptions.levels, level))))
+    return;
+  notices.push_back(formatv("what is counted is for target {0}, while {1} is a "
+                            "device of target {2}; --target and --device "
+                            "choose",
+                            options.target, device.name, device.target));
+  progress.note(notices.back());
+}
+
 bool Compilation::chooseFusions() {
   std::string known;
   for (const Fusion &fusion : fusions())
@@ -500,8 +513,9 @@ std::string toolsFolder(StringRef vendor) {
   return folder.str().str();
 }
 
-static int runAsAsked(const CompileOptions &options,
-                      const TargetRegistry &targets) {
+static int runAsAsked(CompileOptions options, const TargetRegistry &targets) {
+  if (options.target.empty())
+    options.target = targetFor(options.device);
   if (options.command == Command::List)
     return listPresets(options);
   if (options.command == Command::Skeleton)

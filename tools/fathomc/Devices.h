@@ -23,6 +23,7 @@ struct Device {
   double bf16 = 0, fp8 = 0, fp4 = 0;
   double vector = 0;       // f32 outside of matrix units
   double launchSeconds = 0; // from one kernel to the next
+  std::string target;       // as --target has it; of a size of memory: empty
 };
 
 llvm::ArrayRef<Device> devices();
@@ -30,6 +31,14 @@ llvm::ArrayRef<Device> devices();
 /// A device by its name, or, for a size of memory such as "96GB", a server
 /// processor with that much. Nothing where it is neither.
 std::optional<Device> findDevice(llvm::StringRef text);
+
+/// What to compile for where the device alone is named; cpu for what is not in
+/// the table.
+std::string targetFor(llvm::StringRef device);
+
+/// What to predict times for where the target alone is named: a device that one
+/// of the levels is for, else one that any level of the target is for.
+Device deviceFor(llvm::StringRef target, llvm::ArrayRef<std::string> levels);
 
 /// "cpu-64gb, cpu-128gb, ..."
 std::string deviceNames();

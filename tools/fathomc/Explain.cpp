@@ -205,15 +205,18 @@ static bool writePage(Compilation &run, const Explanation &what) {
 }
 
 static bool chooseDevice(Compilation &run, Explanation &what) {
-  std::string name =
-      run.options.device.empty() ? "cpu-512gb" : run.options.device;
-  std::optional<Device> device = findDevice(name);
+  const std::string &name = run.options.device;
+  std::optional<Device> device =
+      name.empty() ? deviceFor(run.target->name(), run.targetOptions.levels)
+                   : findDevice(name);
   if (!device)
     return run.fail(
         makeError(FailureKind::Unsupported, "unknown device " + quoted(name),
                   "--device", "known are " + deviceNames(),
                   "name one of these, or a size of memory such as 96GB"));
   what.device = *device;
+  if (what.device.target.empty())
+    what.device.target = "cpu"; // times are those of a processor
   return true;
 }
 
@@ -221,6 +224,7 @@ int explainCheckpoint(Compilation &run) {
   Explanation what;
   if (!chooseDevice(run, what) || !run.import())
     return run.code;
+  run.noticeOtherDevice(what.device);
   const CompileOptions &options = run.options;
   what.model =
       options.preset.empty() ? options.checkpoint : "preset " + options.preset;

@@ -196,6 +196,8 @@ int planCheckpoint(Compilation &run) {
   }
   if (!run.import())
     return run.code;
+  if (wanted)
+    run.noticeOtherDevice(*wanted);
   ModelPlan plan;
   plan.token = totalCost(
       *run.module, Workload::decode(run.manifest.limits.maxContext, 1));
