@@ -2,13 +2,12 @@
 //
 // fathom-opt: reads IR, runs passes, prints IR.
 #include "tools/fathom-opt/Dialects.h"
+#include "tools/fathom-opt/Passes.h"
 
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
-#include "mlir/Transforms/Passes.h"
 
 #ifdef FATHOM_HAVE_FathomPasses
 #include "passes/PassCounts.h"
-#include "passes/Passes.h"
 
 #include "llvm/Support/CommandLine.h"
 
@@ -17,21 +16,11 @@ static llvm::cl::opt<bool>
                 llvm::cl::desc("Print what Fathom's passes have counted to "
                                "standard error at the end"));
 #endif
-#ifdef FATHOM_HAVE_FathomCodegenCPU
-#include "codegen/CPU/Passes.h"
-#endif
 
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   fathom::registerToolDialects(registry);
-  mlir::registerTransformsPasses();
-#ifdef FATHOM_HAVE_FathomPasses
-  fathom::registerFathomPasses();
-#endif
-#ifdef FATHOM_HAVE_FathomCodegenCPU
-  fathom::cpu::registerCPUDialects(registry);
-  fathom::cpu::registerCPUPassesAndPipelines();
-#endif
+  fathom::registerToolPasses(registry);
   int code = mlir::asMainReturnCode(mlir::MlirOptMain(
       argc, argv, "Fathom's pass driver: dsv4 and tile IR\n", registry));
 #ifdef FATHOM_HAVE_FathomPasses
