@@ -386,6 +386,13 @@ def usage(env):
             # The target makes no use of it.
             (["compile", nano, "-o", out, "--configurations",
               os.path.join(nano, "config.json")], 2),
+            (["compile", nano, "-o", out, "--host-arch", "aarch64"], 2),
+            (["compile", nano, "-o", out, "--tileiras", "/nowhere"], 2),
+            (["compile", nano, "-o", out, "--bishengir", "/nowhere"], 2),
+            (["compile", nano, "-o", out, "--target", "ascend", "--tileiras",
+              "/nowhere"], 2),
+            (["explain", nano, "--fusion-table", "--json"], 2),
+            (["explain", nano, "--fusion-table", "--html", out], 2),
             (["compile", nano, "-o", out, "--max-context", "1000000000"], 3),
             (["compile", "/nowhere/at/all", "-o", out], 5),
             (["--help"], 0), (["--version"], 0), (["compile", "--help"], 0)]:

@@ -17,6 +17,8 @@
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/ToolOutputFile.h"
 
+#include <functional>
+
 using namespace llvm;
 using namespace fathom;
 
@@ -59,7 +61,8 @@ static cl::opt<std::string>
               cl::desc("Folder for the results, result0.npy ..."));
 static cl::opt<std::string>
     probeDir("probe-dir", cl::cat(category), cl::value_desc("DIR"),
-             cl::desc("Folder for the results of every operation"));
+             cl::desc("Folder for the results of every operation of "
+                      "--function"));
 static cl::opt<int64_t> slots("slots", cl::cat(category),
                               cl::desc("Sequences that the caches hold"));
 static cl::opt<std::string>
@@ -85,6 +88,15 @@ static int usage(const Twine &message) {
 
 static int report(Error error) {
   return reportError(std::move(error), errs(), kProgram);
+}
+
+/// The first of `options` that was given, else null.
+static cl::Option *
+firstGiven(std::initializer_list<std::reference_wrapper<cl::Option>> options) {
+  for (cl::Option &option : options)
+    if (option.getNumOccurrences() > 0)
+      return &option;
+  return nullptr;
 }
 
 /// The value of an option that was given, else nothing.
@@ -164,6 +176,17 @@ static int runInterpret(mlir::MLIRContext &context) {
                  "--output-dir for the results of --function");
   if (!tokensFile.empty() && output == "-")
     return usage("--tokens-file needs --output OUT.npy");
+  if (tokensFile.empty()) {
+    if (cl::Option *other = firstGiven({chunk, mtp}))
+      return usage("--" + other->ArgStr + " is for --tokens-file");
+    if (output != "-")
+      return usage("--output is for --tokens-file; the results of --function "
+                   "go to --output-dir");
+  } else if (cl::Option *other =
+                 firstGiven({function, inputs, outputDir, probeDir, slots})) {
+    return usage("--" + other->ArgStr +
+                 " is for one --function, not for --tokens-file");
+  }
   if (chunk < 0 || slots < 0)
     return usage("--chunk and --slots must not be negative");
   SourceMgr sources;

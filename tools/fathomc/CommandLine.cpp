@@ -193,15 +193,19 @@ static void addExplain(CLI::App &app, CompileOptions &options) {
                    "what to predict times for, such as h100; a wrong name "
                    "lists them [one of --target, cpu-512gb of cpu]")
       ->type_name("NAME");
+  CLI::Option *html =
+      explain
+          ->add_option("--html", options.htmlPath,
+                       "also write a page that explains itself, with a "
+                       "roofline plot, into this file")
+          ->type_name("FILE");
+  CLI::Option *json = explain->add_flag("--json", options.json, "print JSON");
   explain
-      ->add_option("--html", options.htmlPath,
-                   "also write a page that explains itself, with a roofline "
-                   "plot, into this file")
-      ->type_name("FILE");
-  explain->add_flag("--json", options.json, "print JSON");
-  explain->add_flag("--fusion-table", options.fusionTable,
-                    "print what each fusion saves as Markdown, as it stands "
-                    "in passes/Fusions.md");
+      ->add_flag("--fusion-table", options.fusionTable,
+                 "print only what each fusion saves as Markdown, as it stands "
+                 "in passes/Fusions.md")
+      ->excludes(html)
+      ->excludes(json);
   explain->callback([&options] { options.command = Command::Explain; });
 }
 
@@ -434,9 +438,21 @@ int parseCommandLine(int argc, char **argv, CompileOptions &options) {
         !options.levels.empty())
       return usage("both --target and --cpu name levels of the CPU",
                    "name them with one of the two");
-    if (!options.configurations.empty() && target != "cuda")
-      return usage("--configurations is for target cuda, not " + target,
-                   "leave it out, or add --target cuda");
+    if (options.command == Command::Compile) {
+      const CLI::App *compile = app.get_subcommand("compile");
+      const std::pair<std::string, std::string> ofOneTarget[] = {
+          {"--configurations", "cuda"},
+          {"--tileiras", "cuda"},
+          {"--bishengir", "ascend"}};
+      for (const auto &[name, owner] : ofOneTarget)
+        if (compile->count(name) && target != owner)
+          return usage(name + " is for target " + owner + ", not " + target,
+                       "leave it out, or add --target " + owner);
+      if (compile->count("--host-arch") && target == "cpu")
+        return usage("--host-arch is for the host of a device, not for target "
+                     "cpu, whose code is for x86-64",
+                     "leave it out, or name the device with --target");
+    }
     return -1;
   } catch (const std::exception &error) {
     std::cerr << "fathomc: error: " << error.what() << "\n";
