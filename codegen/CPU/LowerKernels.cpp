@@ -89,6 +89,11 @@ static void lowerKernel(tile::KernelOp kernel) {
 namespace {
 struct LowerKernels : cpu::impl::LowerKernelsPassBase<LowerKernels> {
   void runOnOperation() override {
+    // Schedules launch kernels; the runtime does that from launch records.
+    for (auto schedule :
+         llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>()))
+      if (schedule->hasAttr(tile::kEntryAttr))
+        schedule.erase();
     for (auto kernel :
          llvm::make_early_inc_range(getOperation().getOps<tile::KernelOp>())) {
       if (failed(checkWidths(kernel)))

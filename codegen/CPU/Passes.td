@@ -17,7 +17,7 @@ def LowerKernelsPass : Pass<"fathom-cpu-lower-kernels", "::mlir::ModuleOp"> {
   let description = [{The program's place in the grid becomes three trailing
     `index` arguments; later passes see ordinary functions over buffers. A
     `tile.call` becomes a `func.call`, its kernel a declaration where the module
-    lacks it.}];
+    lacks it. Schedules (`tile.entry`) go: they are for the runtime.}];
   let dependentDialects = ["::mlir::func::FuncDialect"];
 }
 
