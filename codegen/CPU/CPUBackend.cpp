@@ -302,7 +302,7 @@ static void unlessKept(Part &part, const ObjectCache &cache,
     part.object = std::move(*kept);
   } else {
     work();
-    if (part.error.empty() && !part.object.bytes.empty())
+    if (part.error.empty())
       ObjectCache::keep(entry, part.object);
   }
   part.module = nullptr;
@@ -366,11 +366,16 @@ llvm::Expected<uint64_t> fathom::cpu::scratchBytes(ModuleOp module,
   std::vector<Part> parts = split(module, names);
   const ObjectCache cache(options);
   forEachPart(module.getContext(), parts, options, [&](Part &part, size_t) {
-    unlessKept(part, cache, [&] {
-      if (failed(lower(part, options)))
-        part.error = "lowering kernels failed";
-    });
+    const std::string entry = cache.entryOf(*part.module);
+    if (std::optional<uint64_t> kept = ObjectCache::findScratch(entry))
+      part.object.scratchBytes = *kept;
+    else if (failed(lower(part, options)))
+      part.error = "lowering kernels failed";
+    else
+      ObjectCache::keepScratch(entry, part.object.scratchBytes);
+    part.module = nullptr;
   });
+  cache.prune();
   uint64_t most = 0;
   for (const Part &part : parts) {
     if (!part.error.empty())

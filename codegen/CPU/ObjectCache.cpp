@@ -43,12 +43,34 @@ std::optional<CompiledObject> ObjectCache::find(const std::string &entry) {
   return object;
 }
 
-void ObjectCache::keep(const std::string &entry, const CompiledObject &object) {
-  if (entry.empty())
-    return;
+static std::string bytesOf(uint64_t number) {
   std::string bytes(sizeof(uint64_t), 0);
-  llvm::support::endian::write64le(bytes.data(), object.scratchBytes);
-  fathom::keep(entry, bytes + object.bytes);
+  llvm::support::endian::write64le(bytes.data(), number);
+  return bytes;
+}
+
+void ObjectCache::keep(const std::string &entry, const CompiledObject &object) {
+  if (!entry.empty())
+    fathom::keep(entry, bytesOf(object.scratchBytes) + object.bytes);
+}
+
+static std::string scratchEntry(const std::string &entry) {
+  return entry + ".scratch";
+}
+
+std::optional<uint64_t> ObjectCache::findScratch(const std::string &entry) {
+  if (std::optional<CompiledObject> object = find(entry))
+    return object->scratchBytes;
+  std::optional<std::string> kept =
+      entry.empty() ? std::nullopt : readKept(scratchEntry(entry));
+  if (!kept || kept->size() != sizeof(uint64_t))
+    return std::nullopt;
+  return llvm::support::endian::read64le(kept->data());
+}
+
+void ObjectCache::keepScratch(const std::string &entry, uint64_t bytes) {
+  if (!entry.empty())
+    fathom::keep(scratchEntry(entry), bytesOf(bytes));
 }
 
 void ObjectCache::prune() const {

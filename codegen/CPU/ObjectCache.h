@@ -28,9 +28,13 @@ public:
   /// The entry of a module with one kernel, not lowered yet; empty if there is
   /// no cache.
   std::string entryOf(mlir::ModuleOp kernel) const;
-  /// Both do nothing where `entry` is empty.
+  /// All do nothing where `entry` is empty.
   static std::optional<CompiledObject> find(const std::string &entry);
   static void keep(const std::string &entry, const CompiledObject &object);
+  /// The scratch memory alone, also of a kernel that was lowered and not
+  /// compiled, which has a file of its own.
+  static std::optional<uint64_t> findScratch(const std::string &entry);
+  static void keepScratch(const std::string &entry, uint64_t bytes);
   /// As pruneKept.
   void prune() const;
 

@@ -149,6 +149,21 @@ TEST_F(CpuObjectCache, WhatIsKeptIsTaken) {
   EXPECT_NE(anew.scratchBytes, 4711u);
 }
 
+TEST_F(CpuObjectCache, ScratchIsKeptWithoutCode) {
+  const std::string text = fill("one", "1.0");
+  auto module = parse(text);
+  const std::string entry = ObjectCache(options).entryOf(*module);
+  auto measured = scratchBytes(*module, options);
+  ASSERT_TRUE(bool(measured));
+  EXPECT_FALSE(ObjectCache::find(entry));
+  EXPECT_EQ(ObjectCache::findScratch(entry), *measured);
+  ObjectCache::keepScratch(entry, 4711);
+  auto again = scratchBytes(*module, options);
+  ASSERT_TRUE(bool(again));
+  EXPECT_EQ(*again, 4711u);
+  EXPECT_EQ(compile(text).scratchBytes, *measured) << "there is no code";
+}
+
 TEST_F(CpuObjectCache, NoneWhereThereIsNoFolderOrStagesAreWanted) {
   auto module = parse(fill("one", "1.0"));
   options.dumpDir = folder;
