@@ -377,6 +377,10 @@ Expected<ModelConfig> loadModelConfig(StringRef directory) {
   return parseModelConfig(*text, path);
 }
 
+int64_t mostContext(const ModelConfig &config) {
+  return std::min(config.maxPositions, kMaxPositions);
+}
+
 Expected<CompileLimits> resolveLimits(const ModelConfig &config,
                                       std::optional<int64_t> maxContext,
                                       std::optional<int64_t> maxSequences,
@@ -388,7 +392,7 @@ Expected<CompileLimits> resolveLimits(const ModelConfig &config,
         "command line", std::move(rule), "choose a value within the limit");
   };
   CompileLimits limits;
-  int64_t most = std::min(config.maxPositions, kMaxPositions);
+  int64_t most = mostContext(config);
   limits.maxContext = maxContext.value_or(std::min<int64_t>(32768, most));
   limits.maxSequences = maxSequences.value_or(16);
   limits.maxStepTokens = maxStepTokens.value_or(512);
@@ -396,9 +400,9 @@ Expected<CompileLimits> resolveLimits(const ModelConfig &config,
     return refuse("--max-context", limits.maxContext,
                   "it must lie within 1 and " + std::to_string(most) +
                       ", the lesser of max_position_embeddings and 2^24");
-  if (limits.maxSequences < 1 || limits.maxSequences > kMaxCount)
+  if (limits.maxSequences < 1 || limits.maxSequences > kMostSequences)
     return refuse("--max-sequences", limits.maxSequences,
-                  "it must lie within 1 and " + std::to_string(kMaxCount));
+                  "it must lie within 1 and " + std::to_string(kMostSequences));
   if (limits.maxStepTokens < 1 || limits.maxStepTokens > (1 << 20))
     return refuse("--max-step-tokens", limits.maxStepTokens,
                   "it must lie within 1 and 1048576");

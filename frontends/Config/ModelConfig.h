@@ -94,6 +94,10 @@ struct CompileLimits {
   int64_t maxContext = 0, maxSequences = 0, maxStepTokens = 0;
 };
 
+/// The most that can be compiled for.
+constexpr int64_t kMostSequences = int64_t(1) << 16;
+int64_t mostContext(const ModelConfig &config);
+
 /// The limits to compile for: what the user asked for, else 32768 (or the
 /// model's max_position_embeddings if that is less), 16 and 512. Asking for
 /// more context than the model has positions, or for sizes that cannot be

@@ -243,8 +243,12 @@ inline std::string whyNot(const Manifest &m, const SessionSizes &sizes,
     return text + ": the weights alone do not fit";
   const Remedy remedy = remedyFor(m, sizes, plan, memory);
   if (remedy.sequences < 1 && remedy.context < 1)
-    return text + ": no context fits beside the weights; a smaller "
-                  "--max-step-tokens makes the rest smaller";
+    return text + ": no context fits beside the weights; " +
+           (sizes.logitRows > std::max(sizes.sequences, m.limits.maxStepTokens)
+                ? "fewer rows of logits make the rest smaller (" +
+                      std::to_string(sizes.logitRows) + " take " +
+                      sizeText(plan.logitsBytes) + ")"
+                : "a smaller --max-step-tokens makes the rest smaller");
   text += "; what fits: ";
   if (remedy.sequences >= 1)
     text += std::to_string(std::min(remedy.sequences, sizes.sequences)) +

@@ -333,6 +333,16 @@ def wrong(env):
     refuse(env, 2, ["excludes"], "fathomc", "plan", NANO, "--preset", "v4-pro")
     refuse(env, 4, ["cannot write"], "fathomc", "skeleton", "--preset",
            "v4-lite", "-o", "/proc/none")
+    # The cause is named, and nothing is offered that cannot be compiled.
+    refuse(env, 4, ["fewer rows of logits", "2147483647"], "fathomc", "plan",
+           NANO, "--logit-rows", 2147483647, "--device", "1gb", "-q", *LEVEL)
+    config = json.load(open(os.path.join(NANO, "config.json")))
+    found = plan(env, NANO)
+    for fit in found["fit"]:
+        require(fit["context_that_fits"] <= config["max_position_embeddings"]
+                and fit["sequences_that_fit"] <= 65536, f"{fit}")
+    text = env.run("fathomc", "plan", NANO, *LEVEL, "-q", check=True).out
+    require(f"a token adds {found['cache_bytes_per_token']} B" in text, text)
     # Several devices: what it assumes is said, in words and in JSON.
     found = plan(env, "--preset", "v4-flash", "--devices", 8)
     require("no partition" in found["assumes"] and found["devices"] == 8,

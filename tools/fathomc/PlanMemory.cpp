@@ -12,6 +12,8 @@
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <cmath>
+
 using namespace llvm;
 
 namespace fathom {
@@ -64,10 +66,15 @@ static constexpr StringLiteral kDivisionNote =
     "that exchange buffers take nothing";
 
 static Fit fitInto(const Device &device, const ModelPlan &plan,
-                   const format::Manifest &manifest) {
-  return {device,
-          format::whyNot(manifest, plan.sizes, plan.memory, device.memory),
-          format::remedyFor(manifest, plan.sizes, plan.memory, device.memory)};
+                   const Compilation &run) {
+  Fit fit = {
+      device,
+      format::whyNot(run.manifest, plan.sizes, plan.memory, device.memory),
+      format::remedyFor(run.manifest, plan.sizes, plan.memory, device.memory)};
+  // More than a package can be compiled for is no use.
+  fit.remedy.sequences = std::min(fit.remedy.sequences, kMostSequences);
+  fit.remedy.context = std::min(fit.remedy.context, mostContext(*run.config));
+  return fit;
 }
 
 /// As the runtime measures it.
@@ -110,7 +117,7 @@ static void printJson(const Compilation &run, const ModelPlan &plan) {
       {"threads", plan.threads},
       {"devices", plan.devices},
       {"weight_bytes", int64_t(m.weightBytes)},
-      {"cache_bytes_per_token", int64_t(plan.token.cacheGrowthBytes)},
+      {"cache_bytes_per_token", std::llround(plan.token.cacheGrowthBytes)},
       {"cache_bytes_per_sequence", int64_t(m.cacheBytesPerSequence)},
       {"cache_bytes", int64_t(m.cacheBytes)},
       {"activation_bytes", int64_t(m.logitsBytes + m.streamsBytes)},
@@ -227,11 +234,11 @@ int planCheckpoint(Compilation &run) {
     divide(plan, run.options.devices);
   // What a device takes says nothing of this machine's own memory.
   if (!plan.memory.rules.holdsWeights)
-    plan.fits.push_back(fitInto(thisMachine(), plan, manifest));
+    plan.fits.push_back(fitInto(thisMachine(), plan, run));
   for (const Device &device : devices())
-    plan.fits.push_back(fitInto(device, plan, manifest));
+    plan.fits.push_back(fitInto(device, plan, run));
   if (wanted)
-    plan.judged = fitInto(*wanted, plan, manifest);
+    plan.judged = fitInto(*wanted, plan, run);
   else if (!plan.memory.rules.holdsWeights)
     plan.judged = plan.fits.front();
   if (StringRef more = run.target->unplannedMemory(); !more.empty())
