@@ -411,6 +411,17 @@ def usage(env):
     require("Examples" in help_ and "--max-context" in help_, "poor --help")
 
 
+@check("usage/json-has-a-schema-version")
+def schema_version(env):
+    level = ["--cpu", best_level()]
+    package = env.temporary("v.fathom")
+    for command in (["list"], ["plan", NANO, *level], ["explain", NANO],
+                    ["compile", NANO, "-o", package, *level],
+                    ["kernels", package]):
+        done = env.run("fathomc", *command, "--json", check=True)
+        require(json.loads(done.out)["schema_version"] == 1, command[0])
+
+
 @check("usage/onnx")
 def onnx(env):
     """Neither a file nor a folder of one is read; beside weights it is no

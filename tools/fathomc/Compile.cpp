@@ -410,6 +410,7 @@ void Compilation::printSummary(uint64_t packageBytes) {
     entries[entry.name] = std::move(list);
   }
   json::Object summary{
+      {"schema_version", 1},
       {"package", options.output},
       {"target", manifest.target.name},
       {"numerics", options.numerics},
