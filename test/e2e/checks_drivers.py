@@ -242,6 +242,26 @@ def names_the_device(env):
             done.stderr, done.stderr)
 
 
+@check("gpu-check/build-comes-first")
+def build_first(env):
+    """Nothing is made before it is clear what with; numpy is where tools/setup
+    puts it, whatever python3 is on the path."""
+    nowhere, work = env.temporary("nowhere"), env.temporary("work")
+    script = os.path.join(harness.TEST, "..", "tools", "gpu-check")
+    path = env.temporary("bin")
+    os.makedirs(path)
+    os.symlink("/bin/false", os.path.join(path, "python3"))
+    done = subprocess.run([script, "--driver", "emulated", "--build", nowhere,
+                           "--work", work],
+                          env={**os.environ, "PATH": path},
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          stdin=subprocess.DEVNULL, text=True)
+    require(done.returncode == 2 and nowhere in done.stderr
+            and "tools/setup" in done.stderr, f"{done.returncode}: "
+            f"{done.stderr}")
+    require(not os.path.exists(work), "checkpoints were begun")
+
+
 @check("gpu-check/its-own-packages")
 def own_packages(env):
     """Each model has a package of this run, whatever its folder is called and
