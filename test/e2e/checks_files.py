@@ -478,6 +478,27 @@ def scripts(env):
                 ("set up" in done.stdout) == (code == 9),
                 f"{script} {option}: {done.returncode}: {done.stdout}"
                 f"{done.stderr}")
+    # From another folder; a stand-in for fathomc writes where it is told.
+    tune = os.path.relpath(os.path.join(os.path.dirname(TEST), "tools",
+                                        "tune-configurations"), root)
+    fathomc = os.path.join(root, "made", "bin", "fathomc")
+    os.makedirs(os.path.dirname(fathomc))
+    shutil.copy(setup, fathomc)
+    with open(fathomc, "w") as f:
+        f.write("#!/bin/sh\nfor last; do :; done\ncase $1 in\n"
+                "tune) echo '{}' > $last ;;\n"
+                "*) [ $last != -q ] || eval last=\\${$(($# - 1))}; "
+                "mkdir -p $last; echo '{}' > $last/config.json ;;\nesac\n")
+    for arguments, code, word in ((["--help"], 0, "--build"),
+                                  (["a.json", "b.json"], 2, "b.json"),
+                                  (["--build", "made", "a.json"], 0, "")):
+        done = subprocess.run([tune, *arguments], cwd=root, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              stdin=subprocess.DEVNULL, timeout=60)
+        require(done.returncode == code and word in done.stdout + done.stderr,
+                f"tune-configurations {arguments}: {done.returncode}: "
+                f"{done.stdout}{done.stderr}")
+    require(os.path.exists(os.path.join(root, "a.json")), "written elsewhere")
 
 
 @check("usage/fathom")
