@@ -18,34 +18,29 @@ using namespace llvm;
 
 namespace fathom {
 
-/// An error of the operating system: no space and no permission are the
-/// machine's refusals, everything else is a failure.
+/// An error of the operating system: the machine refuses, whatever the reason.
 static Error systemError(std::string what, StringRef where, int error) {
   std::string why = std::strerror(error), help;
-  FailureKind kind = FailureKind::Failed;
   switch (error) {
   case ENOSPC:
   case EDQUOT:
   case EFBIG:
-    kind = FailureKind::Resources;
     help = "free some space or choose another place with -o";
     break;
   case EACCES:
   case EPERM:
   case EROFS:
-    kind = FailureKind::Resources;
     help = "choose a place that you may write to with -o";
     break;
   case ENOENT:
   case ENOTDIR:
-    kind = FailureKind::Failed;
     help = "create the directory first, or correct the path";
     break;
   default:
     help = "check the path and the disk";
   }
-  return makeError(kind, std::move(what), quoted(where), std::move(why),
-                   std::move(help));
+  return makeError(FailureKind::Resources, std::move(what), quoted(where),
+                   std::move(why), std::move(help));
 }
 
 /// Absolute, without a slash at the end.

@@ -3,6 +3,7 @@
 // fathom-translate: a checkpoint's headers to a dsv4 module, and a dsv4 module
 // to numbers, by the reference interpreter.
 #include "dialects/DSV4/Reference/Driver.h"
+#include "dialects/DSV4/Reference/NpyIO.h"
 #include "frontends/Checkpoint/Importer.h"
 #include "frontends/Support/FrontendError.h"
 #include "tools/fathom-opt/Dialects.h"
@@ -90,6 +91,21 @@ static int report(Error error) {
   return reportError(std::move(error), errs(), kProgram);
 }
 
+/// Of the interpreter, which knows error codes and not the front end's kinds.
+static int reportInterpreter(Error error) {
+  int code = 0;
+  error = handleErrors(std::move(error), [&](std::unique_ptr<StringError> e) {
+    const std::error_code what = e->convertToErrorCode();
+    if (what == std::make_error_code(kBadFile))
+      code = static_cast<int>(FailureKind::BadFile);
+    if (what == std::make_error_code(kRefused))
+      code = static_cast<int>(FailureKind::Resources);
+    return Error(std::move(e));
+  });
+  const int other = report(std::move(error));
+  return code ? code : other;
+}
+
 /// The first of `options` that was given, else null.
 static cl::Option *
 firstGiven(std::initializer_list<std::reference_wrapper<cl::Option>> options) {
@@ -158,7 +174,7 @@ static int interpretWith(mlir::ModuleOp module, ParameterSource &source) {
     options.chunk = chunk;
     options.mtp = mtp;
     Error error = interpretTokens(module, source, options);
-    return error ? report(std::move(error)) : 0;
+    return error ? reportInterpreter(std::move(error)) : 0;
   }
   InterpretFunctionOptions options;
   options.function = function;
@@ -167,7 +183,7 @@ static int interpretWith(mlir::ModuleOp module, ParameterSource &source) {
   options.probeDir = probeDir;
   options.slots = slots;
   Error error = interpretFunction(module, source, options);
-  return error ? report(std::move(error)) : 0;
+  return error ? reportInterpreter(std::move(error)) : 0;
 }
 
 static int runInterpret(mlir::MLIRContext &context) {

@@ -53,11 +53,12 @@ std::string npyHeader(int64_t rows, int64_t columns) {
 }
 
 Failure NpyWriter::failed(const char *what, int error) {
-  Failure out =
-      systemFailure(std::string("cannot ") + what + " '" + target + "'", error);
-  if (out.code == FATHOM_RESOURCES)
-    out.help = "make room, or name a place with -o that may be written to";
-  return out;
+  return {FATHOM_RESOURCES, // the machine refuses, whatever the reason
+          std::string("cannot ") + what + " '" + target +
+              "': " + std::strerror(error),
+          error == ENOENT
+              ? "create the folder first, or name another place with -o"
+              : "make room, or name a place with -o that may be written to"};
 }
 
 Failure NpyWriter::open(const std::string &path, int64_t rows,

@@ -178,10 +178,15 @@ Failure readTokensFile(const std::string &path,
   std::unique_ptr<FILE, int (*)(FILE *)> file(std::fopen(path.c_str(), "re"),
                                               std::fclose);
   struct stat info;
+  // As rt::readFile, but a pipe will do.
+  if (!file && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
+    return {FATHOM_BAD_FILE,
+            "cannot open '" + path + "': " + std::strerror(errno), ""};
   if (!file || fstat(fileno(file.get()), &info) != 0)
     return systemFailure("cannot open '" + path + "'", errno);
   if (S_ISDIR(info.st_mode))
-    return systemFailure("cannot read '" + path + "'", EISDIR);
+    return {FATHOM_BAD_FILE,
+            "cannot read '" + path + "': " + std::strerror(EISDIR), ""};
   char *line = nullptr;
   size_t capacity = 0, number = 0;
   ssize_t size = 0;
@@ -242,20 +247,28 @@ Failure flushOut() {
   return {};
 }
 
+/// The machine refuses, whatever the reason.
+static Failure cannotWrite(const std::string &path, int error) {
+  return {FATHOM_RESOURCES,
+          "cannot write to '" + path + "': " + std::strerror(error),
+          error == ENOENT ? "create the folder first, or correct the path"
+                          : ""};
+}
+
 Failure outputPath(const std::string &path, std::string &out) {
   out = path;
   struct stat info;
   if (stat(path.c_str(), &info) != 0)
     return {};
   if (S_ISDIR(info.st_mode))
-    return systemFailure("cannot write to '" + path + "'", EISDIR);
+    return cannotWrite(path, EISDIR);
   if (!S_ISREG(info.st_mode))
     return {FATHOM_USAGE, "cannot write to '" + path + "': it is no file",
             "name a file; a device or a pipe would be replaced by one"};
   std::unique_ptr<char, decltype(&std::free)> real(
       realpath(path.c_str(), nullptr), std::free);
   if (!real)
-    return systemFailure("cannot write to '" + path + "'", errno);
+    return cannotWrite(path, errno);
   out = real.get();
   return {};
 }
@@ -267,7 +280,7 @@ Failure writeAnew(const std::string &path, const std::string &text) {
   const std::string temporary = target + ".tmp." + std::to_string(getpid());
   FILE *file = std::fopen(temporary.c_str(), "wxe");
   if (!file)
-    return systemFailure("cannot write to '" + path + "'", errno);
+    return cannotWrite(path, errno);
   int error = 0;
   if (std::fwrite(text.data(), 1, text.size(), file) != text.size())
     error = errno;
@@ -278,7 +291,7 @@ Failure writeAnew(const std::string &path, const std::string &text) {
   if (!error)
     return {};
   std::remove(temporary.c_str());
-  return systemFailure("cannot write to '" + path + "'", error);
+  return cannotWrite(path, error);
 }
 
 double seconds() {

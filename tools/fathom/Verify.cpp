@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -142,7 +143,11 @@ Failure Verify::findGolden() {
   path = options.golden;
   struct stat status;
   if (path.empty()) {
-    path = rt::joinPath(options.engine.package, "golden.npz");
+    const std::string &package = options.engine.package;
+    if (stat(package.c_str(), &status) != 0 && errno == ENOENT)
+      return {FATHOM_BAD_FILE,
+              "cannot open '" + package + "': " + std::strerror(ENOENT), ""};
+    path = rt::joinPath(package, "golden.npz");
     if (stat(path.c_str(), &status) != 0)
       return {FATHOM_USAGE,
               "'" + options.engine.package + "' carries no golden logits",

@@ -31,7 +31,8 @@ Compiled kernels are kept in $FATHOM_CACHE_DIR (by default fathom/ in the user's
 cache folder) and taken from there the next time.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 unsupported model or target,
-4 no space, memory or permission, 5 damaged or contradictory checkpoint.)";
+4 no space, memory, permission or folder for the output,
+5 a missing, damaged or contradictory file.)";
 
 /// What decides what the model becomes; compile and explain take the same.
 static void addModelOptions(CLI::App &command, CompileOptions &options,
@@ -143,7 +144,6 @@ static void addCompile(CLI::App &app, CompileOptions &options) {
       ->add_option("--configurations", options.configurations,
                    "choices for kernels that go before those built in, as "
                    "fathomc tune writes them")
-      ->check(CLI::ExistingFile)
       ->type_name("FILE.json");
   compile
       ->add_option("--golden", options.golden,

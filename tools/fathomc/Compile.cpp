@@ -73,6 +73,13 @@ bool Compilation::chooseTarget() {
       targetOptions.levels.push_back(level.str());
   targetOptions.assembler = options.assembler;
   targetOptions.configurations = options.configurations;
+  // Absent is as good as empty to tune, which writes it; not here.
+  if (!options.configurations.empty() &&
+      !sys::fs::exists(options.configurations))
+    return fail(makeError(FailureKind::BadFile, "cannot open a file",
+                          quoted(options.configurations),
+                          "there is no such file",
+                          "check the path; fathomc tune writes such files"));
   if (!options.hostArchitecture.empty())
     targetOptions.hostArchitecture = options.hostArchitecture;
   hostOptions.levels = options.levels;

@@ -16,9 +16,9 @@ using namespace llvm;
 using fathom::ref::DType;
 using fathom::ref::HostTensor;
 
-static Error makeError(const Twine &message) {
-  return createStringError(inconvertibleErrorCode(), "%s",
-                           message.str().c_str());
+static Error makeError(const Twine &message,
+                       std::error_code code = inconvertibleErrorCode()) {
+  return createStringError(code, "%s", message.str().c_str());
 }
 
 /// A file's tensor in the argument's element type, where that loses nothing
@@ -43,7 +43,8 @@ static Expected<HostTensor> readArgument(StringRef path, mlir::Type type) {
 static Error createDirectory(StringRef path) {
   if (std::error_code error = sys::fs::create_directories(path))
     return makeError("cannot create the directory " + path + ": " +
-                     error.message());
+                         error.message(),
+                     std::make_error_code(kRefused));
   return Error::success();
 }
 

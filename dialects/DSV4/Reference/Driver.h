@@ -6,7 +6,8 @@
 //   --interpret MODULE --tokens-file F --output OUT.npy [--chunk N] [--mtp]
 //
 // Both take the weights from a ParameterSource (--parameters CKPT_DIR).
-// Errors say what, where and why; the caller prints them and exits with 1.
+// Errors say what, where and why; the caller prints them. Those of files have
+// the codes of NpyIO.h, from which a tool's exit code follows.
 #ifndef FATHOM_DIALECTS_DSV4_REFERENCE_DRIVER_H
 #define FATHOM_DIALECTS_DSV4_REFERENCE_DRIVER_H
 

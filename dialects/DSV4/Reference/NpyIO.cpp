@@ -14,8 +14,9 @@ using namespace llvm;
 using fathom::ref::DType;
 using fathom::ref::HostTensor;
 
-static Error fileError(StringRef path, const Twine &message) {
-  return createStringError(inconvertibleErrorCode(), "%s: %s",
+static Error fileError(StringRef path, const Twine &message,
+                       std::errc code = kBadFile) {
+  return createStringError(std::make_error_code(code), "%s: %s",
                            path.str().c_str(), message.str().c_str());
 }
 
@@ -108,7 +109,8 @@ Expected<HostTensor> fathom::readNpy(StringRef path) {
   auto buffer = MemoryBuffer::getFile(path, /*IsText=*/false,
                                       /*RequiresNullTerminator=*/false);
   if (!buffer)
-    return fileError(path, "cannot be read: " + buffer.getError().message());
+    return fileError(path, "cannot be read: " + buffer.getError().message(),
+                     whyUnread(buffer.getError()));
   return parseNpy((*buffer)->getBuffer(), path);
 }
 
@@ -119,9 +121,10 @@ Error fathom::writeNpy(StringRef path, const HostTensor &tensor) {
   else if (tensor.dtype == DType::I64)
     descr = "<i8";
   else if (!ref::isFloat(tensor.dtype))
-    return fileError(path, Twine("elements of type ") +
-                               ref::dtypeName(tensor.dtype) +
-                               " are not written");
+    return fileError(path,
+                     Twine("elements of type ") + ref::dtypeName(tensor.dtype) +
+                         " are not written",
+                     std::errc::not_supported);
   std::string header =
       ("{'descr': '" + descr + "', 'fortran_order': False, 'shape': (").str();
   for (int64_t dim : tensor.shape)
@@ -145,8 +148,8 @@ Error fathom::writeNpy(StringRef path, const HostTensor &tensor) {
   auto output =
       FileOutputBuffer::create(path, PrefixBytes + header.size() + data.size());
   if (!output)
-    return fileError(path,
-                     "cannot be written: " + toString(output.takeError()));
+    return fileError(path, "cannot be written: " + toString(output.takeError()),
+                     kRefused);
   uint8_t *at = (*output)->getBufferStart();
   at = std::copy(Magic.bytes_begin(), Magic.bytes_end(), at);
   *at++ = 1;
@@ -156,6 +159,7 @@ Error fathom::writeNpy(StringRef path, const HostTensor &tensor) {
   at = std::copy(header.begin(), header.end(), at);
   std::copy(data.begin(), data.end(), at);
   if (Error error = (*output)->commit())
-    return fileError(path, "cannot be written: " + toString(std::move(error)));
+    return fileError(path, "cannot be written: " + toString(std::move(error)),
+                     kRefused);
   return Error::success();
 }

@@ -9,7 +9,17 @@
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 
+#include <system_error>
+
 namespace fathom {
+
+/// The codes of errors: a file that is not there or has something else in it,
+/// and what the machine refuses: to write, or to read for want of permission.
+constexpr std::errc kBadFile = std::errc::invalid_argument;
+constexpr std::errc kRefused = std::errc::io_error;
+inline std::errc whyUnread(std::error_code error) {
+  return error == std::errc::permission_denied ? kRefused : kBadFile;
+}
 
 /// Reads a file of '<f4', '<i4' or '<i8'. Errors name the file: not there, not
 /// of the format, another element type, Fortran order, size other than the

@@ -28,7 +28,9 @@ static Expected<std::vector<Sequence>>
 readSequences(StringRef path, int64_t vocabulary, int64_t maxContext) {
   auto buffer = MemoryBuffer::getFile(path);
   if (!buffer)
-    return makeError(path + ": cannot be read: " + buffer.getError().message());
+    return createStringError(
+        std::make_error_code(whyUnread(buffer.getError())),
+        path + ": cannot be read: " + buffer.getError().message());
   std::vector<Sequence> sequences;
   SmallVector<StringRef> lines;
   (*buffer)->getBuffer().rtrim().split(lines, '\n');

@@ -102,6 +102,6 @@ TEST(OutputDirectory, WhatStays) {
       {"will not replace", "neither a letter of Fathom", "a letter is in it"});
   EXPECT_FALSE(bool(sys::fs::create_link("full", dir.path("link"))));
   expectError(check("link"), FailureKind::Failed, {"it is no directory"});
-  expectError(check("none/such"), FailureKind::Failed,
+  expectError(check("none/such"), FailureKind::Resources,
               {"create the directory first"});
 }
