@@ -164,7 +164,7 @@ TEST_F(ToolTest, LogitsRefuses) {
     longLine += ",1";
   expect(4, "context overrun", with(longLine));
   EXPECT_EQ(filesInDirectory(), 0u);
-  expect(1, "cannot open",
+  expect(5, "cannot open",
          run("logits " + package + " --tokens-file /nonexistent -o x.npy"));
 }
 
