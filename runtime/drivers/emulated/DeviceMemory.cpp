@@ -19,6 +19,19 @@ constexpr uint64_t kGiven = kRange / 2;
 constexpr uint64_t kReadPastEnd = 64, kAlignment = 256;
 constexpr uint8_t kPoison = 0xff;
 
+/// ThreadSanitizer calls a handler with all signals blocked, whatever it asked
+/// for: who jumps out of one has to bring the mask back.
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define FATHOM_THREAD_SANITIZER
+#endif
+#endif
+#if defined(FATHOM_THREAD_SANITIZER) || defined(__SANITIZE_THREAD__)
+constexpr int kSaveMask = 1;
+#else
+constexpr int kSaveMask = 0;
+#endif
+
 // ---- Faults
 // -------------------------------------------------------------------
 
@@ -103,7 +116,7 @@ uint64_t runGuarded(void (*body)(void *, int64_t, int64_t, int), void *context,
                     int64_t begin, int64_t end, int thread) {
   Landing here;
   landing = &here;
-  if (sigsetjmp(here.back, 0) == 0)
+  if (sigsetjmp(here.back, kSaveMask) == 0)
     body(context, begin, end, thread);
   landing = nullptr;
   return here.address;
