@@ -37,7 +37,8 @@ void SamplingFlags::addTo(CLI::App &app) {
   add("--presence-penalty", options.presencePenalty, "X",
       "Lowers the logit of a token that came")
       ->transform(numberIn<float>());
-  add("--logit-bias", bias, "ID=X", "Adds to a token's logit; may be repeated")
+  add("--logit-bias", bias, "ID=X",
+      "Adds to a token's logit, -inf: never; may be repeated")
       ->allow_extra_args(false);
   add("--no-repeat-ngram", options.noRepeatNgram, "N",
       "No N tokens in a row twice")
@@ -65,11 +66,11 @@ void SamplingFlags::addTo(CLI::App &app) {
 Failure SamplingFlags::finish(int64_t vocabulary) {
   for (const std::string &text : bias) {
     const size_t equals = text.find('=');
+    const std::string by = equals == text.npos ? "" : text.substr(equals + 1);
     int32_t id = -1;
-    float value = 0;
-    if (equals == text.npos || !readNumber(text.substr(0, equals), id) ||
-        !readNumber(text.substr(equals + 1), value) || id < 0 ||
-        id >= vocabulary)
+    float value = -std::numeric_limits<float>::infinity();
+    if (!readNumber(text.substr(0, equals), id) ||
+        (by != "-inf" && !readNumber(by, value)) || id < 0 || id >= vocabulary)
       return {FATHOM_USAGE,
               "--logit-bias '" + text + "' is not ID=X with an id below " +
                   std::to_string(vocabulary),

@@ -373,7 +373,8 @@ TEST_F(ToolTest, Numbers) {
   ASSERT_EQ(ten.code, 0) << ten.err;
   EXPECT_EQ(nlohmann::json::parse(ten.out)["tokens"].size(), 10u);
   EXPECT_EQ(run(base + "--seed 18446744073709551615 --temperature 1e-1 "
-                       "--logit-bias 1=-.5 --stop-token 2,3")
+                       "--logit-bias 1=-.5 --logit-bias 2=-inf "
+                       "--stop-token 2,3")
                 .code,
             0);
   // Limits that every package would keep.
