@@ -4,8 +4,8 @@
 
 Suites: lit (IR and shell tests), gtest (unit tests, each test counted), fuzz
 (replays of the corpora), e2e (test/e2e/run.py, which prints a line a check),
-with --full sanitize (gtest and fuzz of the runtime, fuzz of the compiler's
-readers, built by the presets of that name). The last line is `N passed, N
+with --full sanitize (gtest and fuzz of the runtime, gtest of its threads, fuzz
+of the compiler's readers, built by the presets of that name). The last line is `N passed, N
 failed, N skipped`."""
 import argparse
 import json
@@ -143,9 +143,9 @@ def count_gtest(name, report, totals):
     return failed
 
 
-def run_gtest(build, totals):
+def run_gtest(build, totals, names=None, options=()):
     tests = [t for t in registered_tests(build, totals)
-             if not t[0].startswith("fuzz-")]
+             if not t[0].startswith("fuzz-") and (not names or t[0] in names)]
     if not tests:
         totals.fail("gtest: found no unit tests")
     for name, command, folder in tests:
@@ -156,7 +156,7 @@ def run_gtest(build, totals):
         with tempfile.TemporaryDirectory() as scratch:
             report = os.path.join(scratch, "report.json")
             status, output = run_binary(
-                command + [f"--gtest_output=json:{report}"], folder)
+                [*command, *options, f"--gtest_output=json:{report}"], folder)
             try:
                 with open(report) as f:
                     failed = count_gtest(name, json.load(f), totals)
@@ -205,12 +205,16 @@ def built_by(preset, totals):
 
 
 def run_sanitized(totals):
-    """Under AddressSanitizer and UBSan: the runtime, and of the compiler what
-    reads files of others."""
+    """Under AddressSanitizer and UBSan the runtime, and of the compiler what
+    reads files of others; under ThreadSanitizer what has threads."""
     build = built_by("sanitize", totals)
     if build:
         run_gtest(build, totals)
         run_fuzz(build, totals)
+    build = built_by("sanitize-threads", totals)
+    if build:
+        run_gtest(build, totals, {"runtime-tests"}, [
+            "--gtest_filter=ThreadPool*:*EngineTest*:*Emulated*:*Placement*"])
     build = built_by("sanitize-readers", totals)
     if build:
         run_fuzz(build, totals, {"fuzz-FuzzConfig", "fuzz-FuzzIndex",

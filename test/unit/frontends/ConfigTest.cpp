@@ -291,10 +291,11 @@ TEST(Config, Limits) {
               FailureKind::Unsupported, {"--max-sequences"});
   // The largest of each, and one more.
   config.maxPositions = 1 << 30;
-  limits = expectValue(resolveLimits(config, 1 << 24, 1 << 16, 1 << 20));
+  limits = expectValue(resolveLimits(config, 1 << 24, 1, 1 << 20));
   EXPECT_EQ(limits.maxContext, 1 << 24);
-  EXPECT_EQ(limits.maxSequences, 1 << 16);
   EXPECT_EQ(limits.maxStepTokens, 1 << 20);
+  EXPECT_EQ(expectValue(resolveLimits(config, 1, 1 << 16, 1)).maxSequences,
+            1 << 16);
   expectError(resolveLimits(config, (1 << 24) + 1, 1, 1),
               FailureKind::Unsupported, {"--max-context 16777217", "16777216"});
   expectError(resolveLimits(config, 1, (1 << 16) + 1, 1),
