@@ -17,14 +17,18 @@ using namespace llvm;
 namespace fathom {
 
 /// In one step: whoever stops the search finds a whole file, and no part.
-static Error writeChoices(const std::string &path, const std::string &text) {
+/// Without `stays` nothing is left: it is found out whether it can be written.
+static Error writeChoices(const std::string &path, const std::string &text,
+                          bool stays = true) {
   Interruptible tidy;
-  Error error = writeToOutput(path + ".part", [&](raw_ostream &out) {
+  const std::string part = path + ".part";
+  Error error = writeToOutput(part, [&](raw_ostream &out) {
     out << text;
     return Error::success();
   });
   if (!error)
-    error = errorCodeToError(sys::fs::rename(path + ".part", path));
+    error = errorCodeToError(stays ? sys::fs::rename(part, path)
+                                   : sys::fs::remove(part));
   if (!error)
     return Error::success();
   return makeError(FailureKind::Resources, "cannot write the choices",
@@ -61,6 +65,10 @@ int tuneCheckpoint(Compilation &run) {
     all.merge(chosen);
     return writeChoices(run.options.output, all.text());
   };
+  // A file that cannot be written is told before the search.
+  if (Error error =
+          writeChoices(run.options.output, choices->text(), /*stays=*/false))
+    return fail(std::move(error));
   if (run.options.measure) {
     run.progress.begin("tune");
     if (Error error = tuneByMeasuring(run, keep))
@@ -95,9 +103,6 @@ int tuneCheckpoint(Compilation &run) {
     }
     return keep(chosen);
   };
-  // A file that cannot be written is told before the search.
-  if (Error error = keep({}))
-    return fail(std::move(error));
   // By the clock only if the assembler waits for something: how busy the
   // machine is must not choose.
   unsigned seconds = run.options.timeoutSeconds;

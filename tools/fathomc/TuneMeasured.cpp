@@ -285,8 +285,6 @@ Error tuneByMeasuring(Compilation &run, const KeepChoices &keep) {
     return makeError(FailureKind::Unsupported, "a preset cannot be measured",
                      "--preset", "it has no weights",
                      "give the directory of a checkpoint");
-  if (Error error = keep({}))
-    return error;
   return Measurement(run, run.targetOptions.levels.front()).execute(keep);
 }
 
