@@ -5,8 +5,8 @@
 Suites: lit (IR and shell tests), gtest (unit tests, each test counted), fuzz
 (replays of the corpora), e2e (test/e2e/run.py, which prints a line a check),
 with --full sanitize (gtest and fuzz of the runtime, gtest of its threads, fuzz
-of the compiler's readers, built by the presets of that name). The last line is `N passed, N
-failed, N skipped`."""
+of the compiler's readers, built by the presets of these names). The last line
+is `N passed, N failed, N skipped`."""
 import argparse
 import json
 import os

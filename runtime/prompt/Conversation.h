@@ -43,7 +43,7 @@ struct Conversation {
   JsonText tools, schema;
   ToolChoice toolChoice = ToolChoice::Auto;
   bool jsonObject = false;
-  std::string think; // off, low, high, max; "": off
+  std::string think;                  // off, low, high, max; "": off
   std::vector<std::string> otherKeys; // beside the messages, and not read
 };
 

@@ -58,7 +58,7 @@ struct EngineOptions {
   std::string package, checkpoint, cpu, pin = "auto", numa = "local", driver;
   int threads = 0;
   std::optional<int> device; // not given: $FATHOM_DEVICE, or 0
-  uint64_t memoryBytes = 0; // 0: what there is
+  uint64_t memoryBytes = 0;  // 0: what there is
   bool hugePages = false, prefault = false;
   void addTo(CLI::App &app);
 };

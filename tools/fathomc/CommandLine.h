@@ -31,7 +31,7 @@ struct CompileOptions {
   std::string config;     // of a skeleton without a preset: its config.json
   std::string output;     // the package; with stopAfter a file of IR, or empty
   std::string target;     // NAME or NAME:LEVEL,LEVEL; not said: empty
-  std::string assembler;        // of the target; empty: it is looked for
+  std::string assembler;  // of the target; empty: it is looked for
   std::string hostArchitecture; // whose code device code holds; or empty
   std::string configurations;   // a file of choices for kernels; or empty
   std::string numerics = "bf16";
