@@ -68,17 +68,14 @@ cachesOf(MLIRContext *context, const ModelConfig &config,
         layer.prefix + "." + name.str(),
         dsv4::CacheType::get(context, kind, rows, width, rope, format));
   };
-  // A step may be inserted as a whole before any of its tokens is read, so the
-  // ring holds a window and a step.
-  add("window", CacheKind::Window, config.window + options.limits.maxStepTokens,
+  add("window", CacheKind::Window, windowRows(config, options.limits),
       config.headDim, config.ropeDim, rowFormat);
   if (ratio == 0)
     return caches;
   bool overlap = ratio == 4;
   int64_t stateRows = overlap ? 2 * ratio : ratio;
   int64_t factor = overlap ? 2 : 1;
-  int64_t blocks =
-      std::max<int64_t>(1, llvm::divideCeil(options.limits.maxContext, ratio));
+  int64_t blocks = blockRows(options.limits, ratio);
   add("state", CacheKind::State, stateRows, factor * config.headDim, 0,
       CacheFormat::F32);
   add("compressed", CacheKind::Compressed, blocks, config.headDim,

@@ -377,6 +377,14 @@ Expected<ModelConfig> loadModelConfig(StringRef directory) {
   return parseModelConfig(*text, path);
 }
 
+int64_t windowRows(const ModelConfig &config, const CompileLimits &limits) {
+  return config.window + limits.maxStepTokens;
+}
+
+int64_t blockRows(const CompileLimits &limits, int64_t ratio) {
+  return std::max<int64_t>(1, divideCeil(limits.maxContext, ratio));
+}
+
 int64_t mostContext(const ModelConfig &config) {
   return std::min(config.maxPositions, kMaxPositions);
 }
@@ -407,10 +415,10 @@ Expected<CompileLimits> resolveLimits(const ModelConfig &config,
     return refuse("--max-step-tokens", limits.maxStepTokens,
                   "it must lie within 1 and 1048576");
   // Kernels number the rows of all sequences together, in 32 bits.
-  int64_t rows = config.window + limits.maxStepTokens;
+  int64_t rows = windowRows(config, limits);
   for (int64_t ratio : config.compressRatios)
     if (ratio > 0)
-      rows = std::max(rows, limits.maxContext / ratio + 1);
+      rows = std::max(rows, blockRows(limits, ratio));
   if (limits.maxSequences > std::numeric_limits<int32_t>::max() / rows)
     return refuse("--max-sequences", limits.maxSequences,
                   "a cache has " + std::to_string(rows) +

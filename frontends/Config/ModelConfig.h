@@ -94,6 +94,12 @@ struct CompileLimits {
   int64_t maxContext = 0, maxSequences = 0, maxStepTokens = 0;
 };
 
+/// Rows that a cache has for each sequence: the ring of the window holds a step
+/// beside it, as a step may be inserted as a whole before any of its tokens is
+/// read; compressed ones have a row for every block of `ratio` tokens.
+int64_t windowRows(const ModelConfig &config, const CompileLimits &limits);
+int64_t blockRows(const CompileLimits &limits, int64_t ratio);
+
 /// The most that can be compiled for.
 constexpr int64_t kMostSequences = int64_t(1) << 16;
 int64_t mostContext(const ModelConfig &config);

@@ -305,12 +305,12 @@ TEST(Config, Limits) {
               {"--max-step-tokens 1048577", "1048576"});
   expectError(resolveLimits(config, 1, 1, -3), FailureKind::Unsupported,
               {"--max-step-tokens"});
-  // All rows of a cache together are numbered in 32 bits: 4,194,305 of blocks
+  // All rows of a cache together are numbered in 32 bits: 4,194,304 of blocks
   // of four for each sequence, or as many of a step and the window.
   config.maxPositions = int64_t(1) << 24;
   expectValue(resolveLimits(config, config.maxPositions, 511, 1));
   expectError(resolveLimits(config, config.maxPositions, 512, 1),
-              FailureKind::Unsupported, {"--max-sequences 512", "4194305"});
+              FailureKind::Unsupported, {"--max-sequences 512", "4194304 rows"});
   expectError(resolveLimits(config, 1, 4096, 1 << 20),
               FailureKind::Unsupported, {"--max-sequences 4096"});
 }
