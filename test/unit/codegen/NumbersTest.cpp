@@ -6,9 +6,17 @@
 #include "test/unit/codegen/CompiledKernels.h"
 
 #include <cmath>
+#include <numeric>
 
 using namespace fathom::test;
 using namespace fathom;
+
+/// Of a byte.
+static std::vector<uint8_t> allCodes() {
+  std::vector<uint8_t> codes(256);
+  std::iota(codes.begin(), codes.end(), 0);
+  return codes;
+}
 
 TEST(CpuNumbers, DecodesEveryCode) {
   auto k = CompiledKernels::compile(R"(
@@ -43,9 +51,7 @@ TEST(CpuNumbers, DecodesEveryCode) {
       tile.return
     })");
   ASSERT_TRUE(k);
-  std::vector<uint8_t> codes(256);
-  for (int i = 0; i < 256; ++i)
-    codes[i] = i;
+  const std::vector<uint8_t> codes = allCodes();
   std::vector<float> b(512);
   std::vector<uint16_t> c(512);
   k->run("e4m3", {codes.data(), b.data()});
@@ -327,9 +333,7 @@ TEST(CpuNumbers, NarrowFloatsByWayOfF32) {
       tile.return
     })");
   ASSERT_TRUE(k);
-  std::vector<uint8_t> codes(256);
-  for (int i = 0; i < 256; ++i)
-    codes[i] = i;
+  const std::vector<uint8_t> codes = allCodes();
   std::vector<float> o(256);
   k->run("half", {codes.data(), o.data()});
   for (int i = 0; i < 256; ++i)

@@ -9,6 +9,8 @@
  *   mtp[r][v]    = streams of t + sum over p <= position of next id at p + v
  *
  * All sums are of small integers, exact in f32. */
+#include "test/unit/runtime/ToyKernels.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -35,18 +37,10 @@ KINDS(fake_greedy, "bbbbc")
 #define FATHOM_FAKE_MORE 0
 #endif
 
-#define KERNEL(name)                                                           \
-  __attribute__((visibility("default"))) void name(                            \
-      const uint64_t *a, int64_t x, int64_t y, int64_t z, void *scratch)
-
 /* cache, ids, positions, slots: remembers the ids. Grid: tokens. */
 KERNEL(fake_store) {
-  int32_t *cache = (int32_t *)(uintptr_t)a[0];
-  const int32_t *ids = (const int32_t *)(uintptr_t)a[1];
-  const int32_t *positions = (const int32_t *)(uintptr_t)a[2];
-  const int32_t *slots = (const int32_t *)(uintptr_t)a[3];
   (void)y, (void)z, (void)scratch;
-  cache[slots[x] * kContext + positions[x]] = ids[x];
+  rememberId(a, x, kContext);
 }
 
 /* cache, weight, positions, slots, state. Grid: tokens. Goes through scratch.

@@ -2,7 +2,7 @@
  *
  * Kernels of a model that always answers the same: texts that follow upon each
  * other by their ids, the mark of tool calls between any two, and the end. */
-#include <stdint.h>
+#include "test/unit/runtime/ToyKernels.h"
 
 enum {
   kContext = 1024,
@@ -13,18 +13,10 @@ enum {
   kLastText = 271
 };
 
-#define KERNEL(name)                                                           \
-  __attribute__((visibility("default"))) void name(                            \
-      const uint64_t *a, int64_t x, int64_t y, int64_t z, void *scratch)
-
 /* cache, ids, positions, slots: remembers the ids. Grid: tokens. */
 KERNEL(talk_store) {
-  int32_t *cache = (int32_t *)(uintptr_t)a[0];
-  const int32_t *ids = (const int32_t *)(uintptr_t)a[1];
-  const int32_t *positions = (const int32_t *)(uintptr_t)a[2];
-  const int32_t *slots = (const int32_t *)(uintptr_t)a[3];
   (void)y, (void)z, (void)scratch;
-  cache[slots[x] * kContext + positions[x]] = ids[x];
+  rememberId(a, x, kContext);
 }
 
 /* cache, positions, slots, rows, logits. Grid: rows. */
