@@ -17,9 +17,12 @@ namespace fathom::rt {
 
 namespace {
 
-/// How long an idle thread spins. A launch that follows within this time costs
-/// no system call; the steps of a model follow within microseconds.
-constexpr int64_t kSpinNanoseconds = 20000;
+/// How long an idle thread spins: a launch that follows within this time costs
+/// no system call, and most follow within microseconds. Then it lets others
+/// have its processor for so long, which takes a program of several tokens or a
+/// launch of a single program. To sleep and be woken costs more, on a virtual
+/// machine tens of microseconds.
+constexpr int64_t kSpinNanoseconds = 20000, kYieldNanoseconds = 200000;
 
 /// Several ranges a thread even out programs of unequal length. A thread takes
 /// an eighth of what is left of its part at once, and a quarter of another's:
@@ -82,18 +85,22 @@ void futexWake(std::atomic<uint32_t> &word, int count) {
           count, nullptr, nullptr, 0);
 }
 
-/// Spins until `ready()` or the time is up.
+/// Spins, then yields until `ready()` or the time is up.
 template <typename Ready> bool spin(Ready ready) {
   if (ready())
     return true;
-  const int64_t end = now() + kSpinNanoseconds;
+  const int64_t start = now();
+  int64_t waited = 0;
   do {
     for (int i = 0; i < 32; ++i) {
       if (ready())
         return true;
       relax();
     }
-  } while (now() < end);
+    if (waited > kSpinNanoseconds)
+      sched_yield();
+    waited = now() - start;
+  } while (waited < kSpinNanoseconds + kYieldNanoseconds);
   return ready();
 }
 
