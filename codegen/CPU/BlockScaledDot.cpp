@@ -21,9 +21,12 @@ struct BlockScaledDot : BlockScaledWeights {
   int64_t count; // of tokens
   bool few;      // each weight is decoded once, in registers
   Value columns; // of the result that are asked for; null: all
-  Value taken;   // how many tokens are taken for them: all of a block of sums
+  Value taken;   // how many tokens are taken for them, at least all that are
+                 // multiplied: what was in memory before could be subnormal,
+                 // which is slow; null: all
   Value exact;   // i1 of FP8: see takeWithScales()
   Value x;       // tokens in f32: of few by lanes, of many as they come
+  Value words;   // of a few rows of FP8: see stageWords()
   std::optional<Panels> panels; // or here, with registers of 256 bits
 
   BlockScaledDot(Emit &e, Target target, Value codes, Value scales,
@@ -31,10 +34,12 @@ struct BlockScaledDot : BlockScaledWeights {
       : BlockScaledWeights(e, target, codes, scales) {
     count = typeOf(tokens).getDimSize(0);
     few = count <= (target.wide() ? 8 : 4);
-    if (columns && !few) {
+    if (count > 1)
       this->columns = columns;
+    if (columns && !few)
       taken = e.roundUp(columns, 4);
-    }
+    else if (columns && !packed && count == 8)
+      taken = e.roundUp(columns, 2); // as widths()
     if (few)
       x = e.alloc({k / 16 * count, 16}, e.b.getF32Type());
     else if (target.wide())
@@ -47,13 +52,14 @@ struct BlockScaledDot : BlockScaledWeights {
       takeWithScales(tokens);
   }
 
-  int64_t rowsAtOnce() const {
-    int64_t most = 4 / count;
+  /// Of so many tokens that are multiplied together.
+  int64_t rowsAtOnce(int64_t width) const {
+    int64_t most = 4 / width;
     if (!few)
       most = 4;
     else if (target.wide())
-      most = count > 4 ? 2 : 4;
-    else if (packed && count < 4)
+      most = width > 4 ? 2 : 4;
+    else if (packed && width < 3)
       most = 2;
     return std::min(rows, std::max<int64_t>(most, 1));
   }
@@ -102,16 +108,24 @@ struct BlockScaledDot : BlockScaledWeights {
       factor = e.splat(factor, 16);
       inverse = e.splat(inverse, 16);
       auto perToken = [&](Value token, Emit::Range outer) {
-        auto step = [&](Value offset, Emit::Range inner) -> Emit::Values {
-          Value at = e.add(e.times(block, columnBlock), offset);
+        auto take = [&](Value at, Value before) {
           Value v = e.toF32(e.load(tokens, {token, at}, 16));
           Value scaled = arith::MulFOp::create(e.b, e.loc, v, factor);
           storeToken(scaled, token, at);
           Value again = arith::MulFOp::create(e.b, e.loc, scaled, inverse);
           Value lost = arith::XOrIOp::create(e.b, e.loc, bits(again), bits(v));
-          return {arith::OrIOp::create(e.b, e.loc, inner[0], lost)};
+          return arith::OrIOp::create(e.b, e.loc, before, lost).getResult();
         };
-        return e.loop(0, columnBlock, 16, outer, step);
+        // A few at once, since finding places takes as long.
+        const int64_t unit = std::gcd<int64_t>(columnBlock, 64);
+        auto step = [&](Value offset, Emit::Range inner) -> Emit::Values {
+          Value at = e.add(e.times(block, columnBlock), offset);
+          Value lost = inner[0];
+          for (int64_t i = 0; i < unit; i += 16)
+            lost = take(e.add(at, i), lost);
+          return {lost};
+        };
+        return e.loop(0, columnBlock, unit, outer, step);
       };
       if (taken)
         return e.loop(e.index(0), taken, 1, before, perToken);
@@ -126,11 +140,9 @@ struct BlockScaledDot : BlockScaledWeights {
 
   // ---- Walks along a row ----
 
-  /// Columns of one turn of a loop: with registers of 256 bits a line, since
-  /// finding places and touching what lies ahead takes as long as decoding.
-  int64_t unit() const {
-    return target.wide() ? step : std::gcd<int64_t>(k, packed ? 128 : 64);
-  }
+  /// Columns of one turn of a loop: a line, since finding places and touching
+  /// what lies ahead takes as long as decoding.
+  int64_t unit() const { return std::gcd<int64_t>(k, packed ? 128 : 64); }
 
   /// Calls `body` for every `step` columns, `touch` with every turn's number.
   Emit::Values
@@ -147,32 +159,64 @@ struct BlockScaledDot : BlockScaledWeights {
 
   // ---- Few tokens ----
 
-  void multiplyFew(Value acc) {
-    int64_t blockM = rowsAtOnce();
+  /// How many tokens are multiplied: the least of these that covers what is
+  /// asked for. Tiles of FP4 are those of experts, which have no more than half
+  /// their tokens in a smaller one (TokenLoops.h).
+  SmallVector<int64_t> widths() const {
+    if (!columns || count < 4)
+      return {count};
+    if (count == 4)
+      return {3, 4};
+    return packed ? SmallVector<int64_t>{6, 8}
+                  : SmallVector<int64_t>{2, 4, 6, 8};
+  }
+
+  void multiplyFew(Value acc) { multiplyFew(acc, widths()); }
+
+  void multiplyFew(Value acc, ArrayRef<int64_t> widths) {
+    if (widths.size() == 1)
+      return multiplyWidth(acc, widths[0]);
+    Value enough = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::ule,
+                                         columns, e.index(widths[0]));
+    e.ifElse(
+        enough, [&] { multiplyWidth(acc, widths[0]); },
+        [&] { multiplyFew(acc, widths.drop_front()); });
+  }
+
+  void multiplyWidth(Value acc, int64_t width) {
+    int64_t blockM = rowsAtOnce(width);
     Strips next = stripsOfScaled(e, codes, blockM, count == 1, k / unit());
     Prefetch nextScales(e, scales);
+    bool staged = !packed && target.wide() && width > 1;
+    words = staged ? e.alloc({blockM, k}, e.b.getF16Type()) : Value();
     e.loop(0, rows, blockM, [&](Value m) {
       next.start(m);
       if (packed) {
         nextScales.startStrip(m, blockM, rows);
         nextScales.touchNext(e.index(0), 1);
       }
-      Emit::Values init(blockM * count, e.zero(e.vec(16, e.b.getF32Type())));
-      if (searchesNaN())
-        init.push_back(e.zero(codeBytes()));
+      Value largest; // of codes, for the search for NaN
+      if (staged)
+        largest = stageWords(m, blockM);
+      // A row has a power of two of sums; those that are too many stay zero.
+      int64_t stride = llvm::PowerOf2Ceil(width);
+      Emit::Values init(blockM * stride, e.zero(e.vec(16, e.b.getF32Type())));
+      if (searchesNaN() && !staged)
+        init.push_back(e.zero(codeBytes(step)));
       Emit::Values sums = alongRow(
           init, [&](Value turn) { next.touch(turn); },
           [&](Value at, Emit::Range before) {
-            return products(m, at, before);
+            return products(m, blockM, width, at, before);
           });
-      Value largest = searchesNaN() ? sums.pop_back_val() : Value();
+      if (searchesNaN() && !staged)
+        largest = sums.pop_back_val();
       addSums(sums, acc, m, blockM);
       if (!largest)
         return;
       e.ifThen(foundNaN(largest), [&] {
         e.loop(m, e.add(m, blockM), 1, [&](Value row) {
           ifRowHasNaN(row, [&] {
-            e.loop(0, count, 1, [&](Value token) {
+            e.loop(0, width, 1, [&](Value token) {
               e.store(nan(), acc, {row, token});
             });
           });
@@ -181,7 +225,37 @@ struct BlockScaledDot : BlockScaledWeights {
     });
   }
 
+  /// Writes the words of a few rows for vcvtph2ps to take from memory: of a
+  /// register it needs two operations more, on the ports of multiply-adds.
+  /// Returns what has been searched for NaN.
+  Value stageWords(Value m, int64_t blockM) {
+    const int64_t line = unit();
+    return e.loop(
+        0, k / line, 1, e.zero(codeBytes(line)),
+        [&](Value turn, Emit::Range before) -> Emit::Values {
+          Value at = e.times(turn, line), largest = before[0];
+          for (int64_t i = 0; i < blockM; ++i) {
+            Value row = e.add(m, i);
+            for (int64_t from = 0; from < line; from += step) {
+              Value column = e.add(at, from);
+              e.store(wordsE4M3(row, column), words, {e.index(i), column});
+            }
+            largest = searched(largest, row, at);
+          }
+          return {largest};
+        })[0];
+  }
+
+  Emit::Values stagedWeights(int64_t row, Value at) {
+    Emit::Values weights;
+    for (int64_t part = 0; part < step; part += 16)
+      weights.push_back(
+          e.toF32(e.load(words, {e.index(row), e.add(at, part)}, 16)));
+    return weights;
+  }
+
   void addSums(Emit::Range sums, Value acc, Value m, int64_t blockM) {
+    int64_t columns = int64_t(sums.size()) / blockM;
     if (packed && !target.wide()) {
       Emit::Values halves[2];
       for (Value sum : sums)
@@ -189,32 +263,33 @@ struct BlockScaledDot : BlockScaledWeights {
           halves[i].push_back(e.part(sum, 8 * i, 8));
       if (Value totals =
               laneTotals(e, halves[0], halves[1], LaneOrder::Nibbles))
-        return addBlock(e, totals, acc, m, e.index(0), blockM, count);
+        return addBlock(e, totals, acc, m, e.index(0), blockM, columns);
     }
     Emit::Values woven(sums);
     if (packed)
       for (Value &sum : woven)
         sum = weave(sum, /*back=*/true);
-    addTotals(e, woven, acc, m, e.index(0), blockM, count);
+    addTotals(e, woven, acc, m, e.index(0), blockM, columns);
   }
 
-  /// The sums after the products of `step` columns.
-  Emit::Values products(Value m, Value at, Emit::Range sums) {
-    int64_t blockM = rowsAtOnce();
+  /// The sums after the products of `step` columns with `width` tokens.
+  Emit::Values products(Value m, int64_t blockM, int64_t width, Value at,
+                        Emit::Range sums) {
     Emit::Values next(sums);
+    int64_t stride = int64_t(sums.size()) / blockM;
     SmallVector<Emit::Values> left;
     for (int64_t i = 0; i < blockM; ++i) {
-      left.push_back(decode(e.add(m, i), at));
-      if (searchesNaN())
+      left.push_back(words ? stagedWeights(i, at) : decode(e.add(m, i), at));
+      if (searchesNaN() && !words)
         next.back() = searched(next.back(), e.add(m, i), at);
     }
     for (int64_t part = 0; part < step / 16; ++part) {
       Emit::Values right;
-      for (int64_t j = 0; j < count; ++j)
+      for (int64_t j = 0; j < width; ++j)
         right.push_back(e.load(x, place(e.index(j), e.add(at, part * 16)), 16));
       for (int64_t i = 0; i < blockM; ++i)
-        for (int64_t j = 0; j < count; ++j) {
-          Value &sum = next[i * count + j];
+        for (int64_t j = 0; j < width; ++j) {
+          Value &sum = next[i * stride + j];
           sum = e.fma(left[i][part], right[j], sum);
         }
     }
@@ -236,7 +311,7 @@ struct BlockScaledDot : BlockScaledWeights {
   }
 
   void multiplyMany(Value acc) {
-    int64_t blockM = rowsAtOnce();
+    int64_t blockM = rowsAtOnce(count);
     Value stage = e.alloc({blockM, k}, e.b.getF32Type());
     e.loop(0, rows, blockM, [&](Value m) {
       e.loop(0, blockM, 1, [&](Value i) {
@@ -252,7 +327,7 @@ struct BlockScaledDot : BlockScaledWeights {
 
   /// The same with registers of 256 bits.
   void multiplyManyInPanels(Value acc) {
-    int64_t blockM = rowsAtOnce(), turns = k / unit();
+    int64_t blockM = rowsAtOnce(count), turns = k / unit();
     Panels stage(e, blockM, k, blockM);
     Strips next =
         stripsOfScaled(e, codes, blockM, /*one=*/false, blockM * turns);

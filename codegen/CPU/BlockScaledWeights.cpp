@@ -204,13 +204,17 @@ Emit::Values BlockScaledWeights::lookUpBytes(Value row, Value byte,
   return weights;
 }
 
-/// 32 weights of e4m3 by way of f16, where the bits mean a 256th of them. One
-/// that is no number becomes one: see searchesNaN().
-Emit::Values BlockScaledWeights::decodeE4M3(Value row, Value at) {
-  Value code = arith::BitcastOp::create(e.b, e.loc, codeBytes(),
+/// In f16 the bits of e4m3 mean a 256th of them. One that is no number becomes
+/// one: see searchesNaN().
+Value BlockScaledWeights::wordsE4M3(Value row, Value at) {
+  Value code = arith::BitcastOp::create(e.b, e.loc, codeBytes(step),
                                         e.load(codes, {row, at}, step));
-  Value v = e4m3AsF16(e, code);
-  v = arith::BitcastOp::create(e.b, e.loc, e.vec(step, e.b.getF16Type()), v);
+  return arith::BitcastOp::create(e.b, e.loc, e.vec(step, e.b.getF16Type()),
+                                  e4m3AsF16(e, code));
+}
+
+Emit::Values BlockScaledWeights::decodeE4M3(Value row, Value at) {
+  Value v = wordsE4M3(row, at);
   Emit::Values weights;
   for (int64_t at : {0, 16})
     weights.push_back(arith::ExtFOp::create(
@@ -220,21 +224,22 @@ Emit::Values BlockScaledWeights::decodeE4M3(Value row, Value at) {
 
 /// The largest magnitudes of codes so far, with their signs set.
 Value BlockScaledWeights::searched(Value largest, Value row, Value at) {
-  Value code = arith::BitcastOp::create(e.b, e.loc, codeBytes(),
-                                        e.load(codes, {row, at}, step));
-  code = arith::OrIOp::create(e.b, e.loc, code, e.constant(codeBytes(), -0x80));
+  Type bytes = largest.getType();
+  Value code = arith::BitcastOp::create(
+      e.b, e.loc, bytes, e.load(codes, {row, at}, lanesOf(bytes)));
+  code = arith::OrIOp::create(e.b, e.loc, code, e.constant(bytes, -0x80));
   return arith::MaxUIOp::create(e.b, e.loc, largest, code);
 }
 
 Value BlockScaledWeights::foundNaN(Value largest) {
   Value hit = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::eq,
-                                    largest, e.constant(codeBytes(), -1));
+                                    largest, e.constant(largest.getType(), -1));
   return vector::ReductionOp::create(e.b, e.loc, vector::CombiningKind::OR,
                                      hit);
 }
 
 void BlockScaledWeights::ifRowHasNaN(Value row, function_ref<void()> body) {
-  Value largest = e.loop(0, k, step, e.zero(codeBytes()),
+  Value largest = e.loop(0, k, step, e.zero(codeBytes(step)),
                          [&](Value at, Emit::Range before) -> Emit::Values {
                            return {searched(before[0], row, at)};
                          })[0];

@@ -30,6 +30,8 @@ struct BlockScaledWeights {
   /// `step` weights of a row from column `at` on. FP4 is times its scale and in
   /// the order of weave(); for FP8 see `owed`.
   Emit::Values decode(mlir::Value row, mlir::Value at);
+  /// For FP8 the same in one vector of f16.
+  mlir::Value wordsE4M3(mlir::Value row, mlir::Value at);
   /// 16 lanes in the order in which FP4 is decoded cheaply, or back.
   mlir::Value weave(mlir::Value v, bool back = false);
 
@@ -39,8 +41,11 @@ struct BlockScaledWeights {
   /// beside their products, which takes an eighth of what it takes to decode
   /// them.
   bool searchesNaN() const { return !packed; }
-  /// Of the search: a vector of zeros first, each step's, and i1.
-  mlir::Type codeBytes() { return e.vec(step, e.b.getI8Type()); }
+  /// Of the search: a vector of zeros first, each step's, and i1. A step has as
+  /// many columns as the vector.
+  mlir::Type codeBytes(int64_t columns) {
+    return e.vec(columns, e.b.getI8Type());
+  }
   mlir::Value searched(mlir::Value before, mlir::Value row, mlir::Value at);
   mlir::Value foundNaN(mlir::Value searched);
   /// Runs `body` if there is one in the row.

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <numeric>
 
 using namespace fathom::test;
 using namespace fathom;
@@ -448,7 +449,12 @@ static void checkColumns(const std::string &level, const std::string &format,
     return o;
   };
   std::vector<float> full = run(tokens, n);
-  for (int count : {0, 1, 3, 8, 13, n / 2, n - 1}) {
+  std::vector<int> counts{0, 1, 3, 8, 13, n / 2, n - 1};
+  if (n <= 8) {
+    counts.resize(size_t(n));
+    std::iota(counts.begin(), counts.end(), 0);
+  }
+  for (int count : counts) {
     std::vector<uint16_t> x = tokens;
     std::fill(x.begin() + count * k, x.end(), uint16_t(0x7FC0)); // NaN
     std::vector<float> some = run(x, count);
@@ -467,7 +473,7 @@ static void checkColumns(const std::string &level, const std::string &format,
 
 TEST_P(CpuLevel, ColumnsNotAskedFor) {
   for (const char *format : {"bf16", "fp8", "fp4"})
-    for (int n : {16, 64})
+    for (int n : {2, 4, 8, 16, 64})
       checkColumns(GetParam(), format, n);
 }
 
@@ -555,23 +561,31 @@ TEST_P(CpuLevel, AllCodesTimesAllScales) {
   }
 }
 
+/// A weight in a part of the row that is searched with others, or by itself.
 TEST_P(CpuLevel, NaNWeightShows) {
-  for (int n : {1, 4, 8, 16}) {
+  for (auto [n, k] : {std::pair{1, 128},
+                      {2, 128},
+                      {4, 128},
+                      {4, 32},
+                      {8, 128},
+                      {8, 32},
+                      {16, 128}}) {
     auto kernels = CompiledKernels::compile(
-        scaled(false, 16, n, 128, 1, 1, true), GetParam());
+        scaled(false, 16, n, k, 1, 1, /*bf16=*/true), GetParam());
     ASSERT_TRUE(kernels);
-    for (uint8_t code : {0x7F, 0xFF}) {
-      std::vector<uint8_t> w(16 * 128, 0x38), s{127}; // ones
-      w[2 * 128 + 77] = code;
-      std::vector<uint16_t> x(n * 128, ref::encodeBF16(1.0f));
-      std::vector<float> o(16 * n);
-      kernels->run("dot", {w.data(), s.data(), x.data(), o.data()});
-      for (int i = 0; i < 16 * n; ++i)
-        if (i / n == 2)
-          EXPECT_TRUE(std::isnan(o[i])) << i;
-        else
-          EXPECT_EQ(o[i], 128.0f) << i;
-    }
+    for (uint8_t code : {0x7F, 0xFF})
+      for (int at : {0, k * 3 / 5, k - 1}) {
+        std::vector<uint8_t> w(16 * k, 0x38), s{127}; // ones
+        w[2 * k + at] = code;
+        std::vector<uint16_t> x(n * k, ref::encodeBF16(1.0f));
+        std::vector<float> o(16 * n);
+        kernels->run("dot", {w.data(), s.data(), x.data(), o.data()});
+        for (int i = 0; i < 16 * n; ++i)
+          if (i / n == 2)
+            EXPECT_TRUE(std::isnan(o[i])) << i;
+          else
+            EXPECT_EQ(o[i], float(k)) << i;
+      }
   }
 }
 
