@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // A pool that runs grids of programs. The calling thread works too. Nothing
-// allocates per launch; idle workers spin briefly, then sleep, because on
+// allocates per launch; idle workers spin briefly, yield, then sleep, because on
 // shared cores spinning pools bring each other to a standstill.
 #pragma once
 
