@@ -183,6 +183,11 @@ struct BlockScaledDot : BlockScaledWeights {
         [&] { multiplyFew(acc, widths.drop_front()); });
   }
 
+  /// A power of two, as addTotals() wants; those that are too many stay zero.
+  static int64_t sumsOfRow(int64_t width) {
+    return int64_t(llvm::PowerOf2Ceil(uint64_t(width)));
+  }
+
   void multiplyWidth(Value acc, int64_t width) {
     int64_t blockM = rowsAtOnce(width);
     Strips next = stripsOfScaled(e, codes, blockM, count == 1, k / unit());
@@ -198,9 +203,8 @@ struct BlockScaledDot : BlockScaledWeights {
       Value largest; // of codes, for the search for NaN
       if (staged)
         largest = stageWords(m, blockM);
-      // A row has a power of two of sums; those that are too many stay zero.
-      int64_t stride = llvm::PowerOf2Ceil(width);
-      Emit::Values init(blockM * stride, e.zero(e.vec(16, e.b.getF32Type())));
+      Emit::Values init(blockM * sumsOfRow(width),
+                        e.zero(e.vec(16, e.b.getF32Type())));
       if (searchesNaN() && !staged)
         init.push_back(e.zero(codeBytes(step)));
       Emit::Values sums = alongRow(
@@ -276,7 +280,7 @@ struct BlockScaledDot : BlockScaledWeights {
   Emit::Values products(Value m, int64_t blockM, int64_t width, Value at,
                         Emit::Range sums) {
     Emit::Values next(sums);
-    int64_t stride = int64_t(sums.size()) / blockM;
+    int64_t stride = sumsOfRow(width);
     SmallVector<Emit::Values> left;
     for (int64_t i = 0; i < blockM; ++i) {
       left.push_back(words ? stagedWeights(i, at) : decode(e.add(m, i), at));
