@@ -160,8 +160,8 @@ struct BlockScaledDot : BlockScaledWeights {
   // ---- Few tokens ----
 
   /// How many tokens are multiplied: the least of these that covers what is
-  /// asked for. Tiles of FP4 are those of experts, which have no more than half
-  /// their tokens in a smaller one (TokenLoops.h).
+  /// asked for. Tiles of FP4 are those of experts, where half as many tokens or
+  /// fewer are in a smaller tile (TokenLoops.h).
   SmallVector<int64_t> widths() const {
     if (!columns || count < 4)
       return {count};

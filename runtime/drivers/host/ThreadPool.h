@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // A pool that runs grids of programs. The calling thread works too. Nothing
-// allocates per launch; idle workers spin briefly, yield, then sleep, because on
-// shared cores spinning pools bring each other to a standstill.
+// allocates per launch; idle workers spin briefly, yield, then sleep, because
+// on shared cores spinning pools bring each other to a standstill.
 #pragma once
 
 #include "runtime/drivers/host/Placement.h"
