@@ -229,8 +229,8 @@ struct BlockScaledDot : BlockScaledWeights {
     });
   }
 
-  /// Writes the words of a few rows for vcvtph2ps to take from memory: to get at
-  /// the upper half of a register takes one operation more, on a port of
+  /// Writes the words of a few rows for vcvtph2ps to take from memory: to get
+  /// at the upper half of a register takes one operation more, on a port of
   /// multiply-adds.
   /// Returns what has been searched for NaN.
   Value stageWords(Value m, int64_t blockM) {
