@@ -3,6 +3,7 @@
 // tile.dot_scaled in f32 with the sums of `dot nt`: lane l of 16 takes
 // k = l, l+16, ...
 #include "codegen/CPU/BlockScaledWeights.h"
+#include "codegen/CPU/KeptSums.h"
 #include "codegen/CPU/NarrowWeights.h"
 #include "codegen/CPU/PanelDot.h"
 
@@ -27,11 +28,13 @@ struct BlockScaledDot : BlockScaledWeights {
   Value exact;   // i1 of FP8: see takeWithScales()
   Value x;       // tokens in f32: of few by lanes, of many as they come
   Value words;   // of a few rows of FP8: see stageWords()
+  Value from;    // the first column of the part that is walked
+  std::optional<KeptSums> kept; // if rows are walked in parts
   std::optional<Panels> panels; // or here, with registers of 256 bits
 
   BlockScaledDot(Emit &e, Target target, Value codes, Value scales,
                  Value tokens, Value columns)
-      : BlockScaledWeights(e, target, codes, scales) {
+      : BlockScaledWeights(e, target, codes, scales), from(e.index(0)) {
     count = typeOf(tokens).getDimSize(0);
     few = count <= (target.wide() ? 8 : 4);
     if (count > 1)
@@ -144,17 +147,19 @@ struct BlockScaledDot : BlockScaledWeights {
   /// what lies ahead takes as long as decoding.
   int64_t unit() const { return std::gcd<int64_t>(k, packed ? 128 : 64); }
 
-  /// Calls `body` for every `step` columns, `touch` with every turn's number.
+  /// Calls `body` for every `step` of `length` columns, `touch` with every
+  /// turn's number.
   Emit::Values
-  alongRow(Emit::Range init, function_ref<void(Value)> touch,
+  alongRow(int64_t length, Emit::Range init, function_ref<void(Value)> touch,
            function_ref<Emit::Values(Value at, Emit::Range)> body) {
-    return e.loop(0, k / unit(), 1, init, [&](Value turn, Emit::Range before) {
+    auto oneTurn = [&](Value turn, Emit::Range before) {
       touch(turn);
       Emit::Values next(before);
       for (int64_t at = 0; at < unit(); at += step)
         next = body(e.add(e.times(turn, unit()), at), next);
       return next;
-    });
+    };
+    return e.loop(0, length / unit(), 1, init, oneTurn);
   }
 
   // ---- Few tokens ----
@@ -188,41 +193,74 @@ struct BlockScaledDot : BlockScaledWeights {
     return int64_t(llvm::PowerOf2Ceil(uint64_t(width)));
   }
 
+  /// The codes of `length` columns from `from` on.
+  Value codesOf(int64_t length) {
+    if (length == k)
+      return codes;
+    int64_t each = packed ? 2 : 1; // in a byte
+    return e.window(codes, e.index(0), rows, over(from, each), length / each);
+  }
+
   void multiplyWidth(Value acc, int64_t width) {
-    int64_t blockM = rowsAtOnce(width);
-    Strips next = stripsOfScaled(e, codes, blockM, count == 1, k / unit());
-    Prefetch nextScales(e, scales);
+    int64_t blockM = rowsAtOnce(width), length = k;
+    if (target.wide())
+      length = KeptSums::columnsAtOnce(k, width);
     bool staged = !packed && target.wide() && width > 1;
-    words = staged ? e.alloc({blockM, k}, e.b.getF16Type()) : Value();
-    e.loop(0, rows, blockM, [&](Value m) {
-      next.start(m);
-      if (packed) {
-        nextScales.startStrip(m, blockM, rows);
-        nextScales.touchNext(e.index(0), 1);
-      }
-      Value largest; // of codes, for the search for NaN
-      if (staged)
-        largest = stageWords(m, blockM);
-      Emit::Values init(blockM * sumsOfRow(width),
-                        e.zero(e.vec(16, e.b.getF32Type())));
-      if (searchesNaN() && !staged)
-        init.push_back(e.zero(codeBytes(step)));
-      Emit::Values sums = alongRow(
-          init, [&](Value turn) { next.touch(turn); },
-          [&](Value at, Emit::Range before) {
-            return products(m, blockM, width, at, before);
-          });
-      if (searchesNaN() && !staged)
-        largest = sums.pop_back_val();
+    words = staged ? e.alloc({blockM, length}, e.b.getF16Type()) : Value();
+    kept.reset();
+    if (length < k)
+      kept.emplace(e, rows, sumsOfRow(width));
+    for (int64_t first = 0; first < k; first += length) {
+      from = e.index(first);
+      Strips next = stripsOfScaled(e, codesOf(length), blockM, count == 1,
+                                   length / unit());
+      Prefetch nextScales(e, scales);
+      e.loop(0, rows, blockM, [&](Value m) {
+        next.start(m);
+        if (packed) {
+          nextScales.startStrip(m, blockM, rows);
+          nextScales.touchNext(e.index(0), 1);
+        }
+        multiplyStrip(acc, m, width, first, length, next);
+      });
+    }
+  }
+
+  /// A few rows by `length` columns from `first`, where `from` is, on.
+  void multiplyStrip(Value acc, Value m, int64_t width, int64_t first,
+                     int64_t length, Strips &next) {
+    int64_t blockM = rowsAtOnce(width);
+    Value largest; // of codes, for the search for NaN
+    if (words)
+      largest = stageWords(m, blockM, length);
+    Emit::Values init(blockM * sumsOfRow(width),
+                      e.zero(e.vec(16, e.b.getF32Type())));
+    if (first > 0)
+      init = kept->load(m, blockM);
+    if (searchesNaN() && !words)
+      init.push_back(e.zero(codeBytes(step)));
+    Emit::Values sums = alongRow(
+        length, init, [&](Value turn) { next.touch(turn); },
+        [&](Value at, Emit::Range before) {
+          return products(m, blockM, width, at, before);
+        });
+    if (searchesNaN() && !words)
+      largest = sums.pop_back_val();
+    bool last = first + length == k;
+    if (!last)
+      kept->store(sums, m);
+    else
       addSums(sums, acc, m, blockM);
-      if (!largest)
-        return;
-      e.ifThen(foundNaN(largest), [&] {
-        e.loop(m, e.add(m, blockM), 1, [&](Value row) {
-          ifRowHasNaN(row, [&] {
-            e.loop(0, width, 1, [&](Value token) {
+    if (!largest)
+      return;
+    e.ifThen(foundNaN(largest), [&] {
+      e.loop(m, e.add(m, blockM), 1, [&](Value row) {
+        ifRowHasNaN(row, [&] {
+          e.loop(0, width, 1, [&](Value token) {
+            if (!last)
+              kept->fill(row, token, nan());
+            else
               e.store(nan(), acc, {row, token});
-            });
           });
         });
       });
@@ -231,24 +269,23 @@ struct BlockScaledDot : BlockScaledWeights {
 
   /// Writes the words of a few rows for vcvtph2ps to take from memory: to get
   /// at the upper half of a register takes one operation more, on a port of
-  /// multiply-adds.
-  /// Returns what has been searched for NaN.
-  Value stageWords(Value m, int64_t blockM) {
+  /// multiply-adds. Returns what has been searched for NaN.
+  Value stageWords(Value m, int64_t blockM, int64_t length) {
     const int64_t line = unit();
-    return e.loop(
-        0, k / line, 1, e.zero(codeBytes(line)),
-        [&](Value turn, Emit::Range before) -> Emit::Values {
-          Value at = e.times(turn, line), largest = before[0];
-          for (int64_t i = 0; i < blockM; ++i) {
-            Value row = e.add(m, i);
-            for (int64_t from = 0; from < line; from += step) {
-              Value column = e.add(at, from);
-              e.store(wordsE4M3(row, column), words, {e.index(i), column});
-            }
-            largest = searched(largest, row, at);
-          }
-          return {largest};
-        })[0];
+    return e.loop(0, length / line, 1, e.zero(codeBytes(line)),
+                  [&](Value turn, Emit::Range before) -> Emit::Values {
+                    Value at = e.times(turn, line), largest = before[0];
+                    for (int64_t i = 0; i < blockM; ++i) {
+                      Value row = e.add(m, i);
+                      for (int64_t offset = 0; offset < line; offset += step) {
+                        Value column = e.add(at, offset);
+                        e.store(wordsE4M3(row, e.add(from, column)), words,
+                                {e.index(i), column});
+                      }
+                      largest = searched(largest, row, e.add(from, at));
+                    }
+                    return {largest};
+                  })[0];
   }
 
   Emit::Values stagedWeights(int64_t row, Value at) {
@@ -277,21 +314,25 @@ struct BlockScaledDot : BlockScaledWeights {
     addTotals(e, woven, acc, m, e.index(0), blockM, columns);
   }
 
-  /// The sums after the products of `step` columns with `width` tokens.
+  /// The sums after the products of `step` columns, `at` behind the first of
+  /// the part, with `width` tokens.
   Emit::Values products(Value m, int64_t blockM, int64_t width, Value at,
                         Emit::Range sums) {
     Emit::Values next(sums);
     int64_t stride = sumsOfRow(width);
     SmallVector<Emit::Values> left;
+    Value column = e.add(from, at);
     for (int64_t i = 0; i < blockM; ++i) {
-      left.push_back(words ? stagedWeights(i, at) : decode(e.add(m, i), at));
+      left.push_back(words ? stagedWeights(i, at)
+                           : decode(e.add(m, i), column));
       if (searchesNaN() && !words)
-        next.back() = searched(next.back(), e.add(m, i), at);
+        next.back() = searched(next.back(), e.add(m, i), column);
     }
     for (int64_t part = 0; part < step / 16; ++part) {
       Emit::Values right;
       for (int64_t j = 0; j < width; ++j)
-        right.push_back(e.load(x, place(e.index(j), e.add(at, part * 16)), 16));
+        right.push_back(
+            e.load(x, place(e.index(j), e.add(column, part * 16)), 16));
       for (int64_t i = 0; i < blockM; ++i)
         for (int64_t j = 0; j < width; ++j) {
           Value &sum = next[i * stride + j];
@@ -306,7 +347,7 @@ struct BlockScaledDot : BlockScaledWeights {
   /// Decodes a row; `take` gets 16 lanes and their column.
   void decodeRow(Value row, function_ref<void(Value)> touch,
                  function_ref<void(Value, Value)> take) {
-    alongRow({}, touch, [&](Value at, Emit::Range) -> Emit::Values {
+    alongRow(k, {}, touch, [&](Value at, Emit::Range) -> Emit::Values {
       for (auto [part, v] : llvm::enumerate(decode(row, at)))
         take(v, e.add(at, part * 16));
       return {};

@@ -6,6 +6,7 @@
 //   nn, tn  fused multiply-adds onto acc, k ascending.
 // Levels with bf16 instructions have other sums for nt of bf16, AMX for tn,
 // too: see BF16Kernels.cpp, AMXKernels.cpp and AMXColumns.cpp.
+#include "codegen/CPU/KeptSums.h"
 #include "codegen/CPU/NarrowWeights.h"
 #include "codegen/CPU/PanelDot.h"
 
@@ -61,32 +62,49 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
                                                          : 2);
   Type vector = e.vec(lanes, e.b.getF32Type());
   // Weights from memory are met once, by a single block of columns.
-  std::optional<Strips> strips;
-  if (n == blockN && lanes == kLanes)
-    strips.emplace(e, lhs, blockM, /*bytes=*/16384, /*streams=*/1, k / lanes);
-  e.loop(0, rows, blockM, [&](Value m) {
-    if (strips)
-      strips->start(m);
-    auto block = [&](Value column) {
-      Emit::Values init(blockM * blockN, e.zero(vector));
-      auto step = [&](Value at, Emit::Range sums) {
-        Emit::Values next(sums), right;
-        if (strips)
-          strips->touch(e.over(at, lanes));
-        for (int64_t j = 0; j < blockN; ++j)
-          right.push_back(e.toF32(e.load(rhs, {e.add(column, j), at}, lanes)));
-        for (int64_t i = 0; i < blockM; ++i) {
-          Value left = e.toF32(e.load(lhs, {e.add(m, i), at}, lanes));
+  bool once = n == blockN && lanes == kLanes;
+  int64_t length = once && target.wide() ? KeptSums::columnsAtOnce(k, n) : k;
+  std::optional<KeptSums> kept;
+  if (length < k)
+    kept.emplace(e, rows, blockN);
+  for (int64_t first = 0; first < k; first += length) {
+    Value from = e.index(first);
+    std::optional<Strips> strips;
+    if (once)
+      strips.emplace(
+          e, length < k ? e.window(lhs, e.index(0), rows, from, length) : lhs,
+          blockM, /*bytes=*/16384, /*streams=*/1, length / lanes);
+    e.loop(0, rows, blockM, [&](Value m) {
+      if (strips)
+        strips->start(m);
+      auto block = [&](Value column) {
+        Emit::Values init(blockM * blockN, e.zero(vector));
+        if (first > 0)
+          init = kept->load(m, blockM);
+        auto step = [&](Value at, Emit::Range sums) {
+          Emit::Values next(sums), right;
+          if (strips)
+            strips->touch(e.over(at, lanes));
+          Value k = e.add(from, at);
           for (int64_t j = 0; j < blockN; ++j)
-            next[i * blockN + j] = e.fma(left, right[j], next[i * blockN + j]);
-        }
-        return next;
+            right.push_back(e.toF32(e.load(rhs, {e.add(column, j), k}, lanes)));
+          for (int64_t i = 0; i < blockM; ++i) {
+            Value left = e.toF32(e.load(lhs, {e.add(m, i), k}, lanes));
+            for (int64_t j = 0; j < blockN; ++j)
+              next[i * blockN + j] =
+                  e.fma(left, right[j], next[i * blockN + j]);
+          }
+          return next;
+        };
+        Emit::Values sums = e.loop(0, length, lanes, init, step);
+        if (first + length < k)
+          kept->store(sums, m);
+        else
+          addTotals(e, sums, acc, e.add(m, accRow), column, blockM, blockN);
       };
-      Emit::Values sums = e.loop(0, k, lanes, init, step);
-      addTotals(e, sums, acc, e.add(m, accRow), column, blockM, blockN);
-    };
-    e.loop(n, columns, blockN, block);
-  });
+      e.loop(n, columns, blockN, block);
+    });
+  }
 }
 
 /// acc (MxN) += lhs' x rhs (KxN) with lanes along N; lhs is MxK, or KxM.

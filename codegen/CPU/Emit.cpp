@@ -284,6 +284,27 @@ bool fathom::cpu::hasWholeRows(MemRefType type) {
   return strides.empty() || strides.back() == 1;
 }
 
+Value Emit::window(Value buffer, Value row, int64_t rows, Value column,
+                   int64_t columns) {
+  auto view = buffer.getDefiningOp<memref::SubViewOp>();
+  if (view && view.getSourceType().getRank() == 2 && view.hasUnitStride() &&
+      cast<MemRefType>(buffer.getType()).getRank() == 2) {
+    auto offset = [&](unsigned dim) {
+      return getValueOrCreateConstantIndexOp(b, loc,
+                                             view.getMixedOffsets()[dim]);
+    };
+    row = add(offset(0), row);
+    column = add(offset(1), column);
+    buffer = view.getSource();
+  }
+  SmallVector<OpFoldResult> offsets{getAsOpFoldResult(row),
+                                    getAsOpFoldResult(column)};
+  SmallVector<OpFoldResult> sizes{b.getIndexAttr(rows),
+                                  b.getIndexAttr(columns)};
+  SmallVector<OpFoldResult> strides(2, b.getIndexAttr(1));
+  return memref::SubViewOp::create(b, loc, buffer, offsets, sizes, strides);
+}
+
 Value Emit::withWholeRows(Value buffer) {
   auto type = cast<MemRefType>(buffer.getType());
   if (hasWholeRows(type))

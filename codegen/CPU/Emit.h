@@ -96,6 +96,10 @@ struct Emit {
   /// two.
   void columnsFirst(Values &block);
 
+  /// A part of a matrix. Of a part it is again a part of the whole, so that
+  /// prefetching sees where the matrix goes on.
+  mlir::Value window(mlir::Value buffer, mlir::Value row, int64_t rows,
+                     mlir::Value column, int64_t columns);
   /// The buffer, or a copy where the elements of a row lie apart.
   mlir::Value withWholeRows(mlir::Value buffer);
   /// Copies the first `extent` of `length` elements of a row (all without an

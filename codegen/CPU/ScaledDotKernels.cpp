@@ -165,25 +165,6 @@ static LogicalResult expandBlock(Emit &e, tile::DotScaledOp op, Target target,
   return result;
 }
 
-/// `count` rows of a buffer from `first` on. Of a part of a matrix it is again
-/// a part of the matrix, so that prefetching sees where the weights go on.
-static Value someRows(Emit &e, Value buffer, int64_t first, int64_t count) {
-  auto type = cast<MemRefType>(buffer.getType());
-  SmallVector<OpFoldResult> offsets{e.b.getIndexAttr(first),
-                                    e.b.getIndexAttr(0)};
-  SmallVector<OpFoldResult> sizes{e.b.getIndexAttr(count),
-                                  e.b.getIndexAttr(type.getDimSize(1))};
-  SmallVector<OpFoldResult> strides(2, e.b.getIndexAttr(1));
-  auto view = buffer.getDefiningOp<memref::SubViewOp>();
-  if (view && view.getSourceType().getRank() == 2 && view.hasUnitStride()) {
-    offsets = view.getMixedOffsets();
-    Value row = getValueOrCreateConstantIndexOp(e.b, e.loc, offsets[0]);
-    offsets[0] = e.add(row, first);
-    buffer = view.getSource();
-  }
-  return memref::SubViewOp::create(e.b, e.loc, buffer, offsets, sizes, strides);
-}
-
 LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotScaledOp op,
                                     Target target, Buffers operands,
                                     Value columns) {
@@ -195,9 +176,13 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotScaledOp op,
   if (!packed && blocks > 1 && rows % blocks == 0) {
     for (int64_t i = 0; i < blocks; ++i) {
       int64_t count = rows / blocks;
-      SmallVector<Value> part{someRows(e, operands[0], i * count, count),
-                              someRows(e, operands[1], i, 1), operands[2],
-                              someRows(e, operands[3], i * count, count)};
+      auto some = [&](Value of, int64_t first, int64_t count) {
+        return e.window(of, e.index(first), count, e.index(0),
+                        cast<MemRefType>(of.getType()).getDimSize(1));
+      };
+      SmallVector<Value> part{some(operands[0], i * count, count),
+                              some(operands[1], i, 1), operands[2],
+                              some(operands[3], i * count, count)};
       if (failed(expandBlock(e, op, target, part, columns)))
         return failure();
     }

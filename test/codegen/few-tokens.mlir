@@ -51,3 +51,26 @@ tile.kernel @fp4(%w: memref<64x64xi8>, %s: memref<64x4xf8E8M0FNU>, %x: memref<4x
   tile.store %n, %o[%zero, %zero] : tensor<64x4xf32>, memref<64x4xf32>
   tile.return
 }
+
+// Rows whose tokens are more than the first-level cache has are walked in
+// parts, each in all rows; the sums of eight tokens lie in memory between them.
+// CHECK-LABEL: func.func @long_rows(
+// CHECK: arith.cmpi ule, %{{[^,]*}}, %c6{{.*}} : index
+// CHECK: } else {
+// CHECK-NOT: vector.load {{.*}} : memref<64x128xf32>
+// CHECK-COUNT-64: math.fma
+// CHECK-COUNT-16: vector.store {{.*}} : memref<64x128xf32>, vector<16xf32>
+// CHECK: scf.for
+// CHECK-COUNT-16: vector.load {{.*}} : memref<64x128xf32>, vector<16xf32>
+// CHECK-COUNT-64: math.fma
+// CHECK: vector.load {{.*}} : memref<64x8xf32{{.*}}>, vector<8xf32>
+tile.kernel @long_rows(%w: memref<64x2048xf8E4M3FN>, %s: memref<1x16xf8E8M0FNU>, %x: memref<8x2048xbf16>, %o: memref<64x8xf32>, %count: index) {
+  %zero = arith.constant 0 : index
+  %init = arith.constant dense<0.0> : tensor<64x8xf32>
+  %a = tile.load %w[%zero, %zero] : memref<64x2048xf8E4M3FN> -> tensor<64x2048xf8E4M3FN>
+  %b = tile.load %s[%zero, %zero] : memref<1x16xf8E8M0FNU> -> tensor<1x16xf8E8M0FNU>
+  %c = tile.load %x[%zero, %zero] : memref<8x2048xbf16> -> tensor<8x2048xbf16>
+  %n = tile.dot_scaled %a, %b, %c, %init columns %count : tensor<64x2048xf8E4M3FN>, tensor<1x16xf8E8M0FNU>, tensor<8x2048xbf16>, tensor<64x8xf32>
+  tile.store %n, %o[%zero, %zero] : tensor<64x8xf32>, memref<64x8xf32>
+  tile.return
+}

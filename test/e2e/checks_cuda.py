@@ -384,8 +384,8 @@ def tune_measured(env):
               "--disable-fusion", "all")
     more = (*limits, "--tileiras", folder)
 
-    def refuse(code, words, *arguments, to=chosen):
-        done = env.run("fathomc", "tune", "--measure", checkpoint, "-o", to,
+    def refuse(code, words, *arguments, to=chosen, how="--measure"):
+        done = env.run("fathomc", "tune", how, checkpoint, "-o", to,
                        *arguments, env=environ)
         require(done.returncode == code, f"{done.returncode}: {done.err}")
         for word in words:
@@ -397,6 +397,9 @@ def tune_measured(env):
                    ["--timeout", 5], ["--kernels", "gate"]):
         refuse(2, ["excludes", option[0]], "--target", "cuda:sm_90", *more,
                *option)
+    for option in (["--driver", "emulated"], ["--device", 0]):
+        refuse(2, ["excludes", option[0]], "--target", "cuda:sm_90", *more,
+               *option, how="--static")
     require(not os.path.exists(chosen), "a file was written")
     environ["FATHOM_LIBCUDA"] = "/nowhere"
     refuse(4, ["cannot write the choices"], "--target", "cuda:sm_90", *more,

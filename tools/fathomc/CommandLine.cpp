@@ -328,7 +328,8 @@ static void addTune(CLI::App &app, CompileOptions &options) {
       "  fathomc tune --measure flash --target cuda:sm_90 -o measured.json");
   addModelOptions(*tune, options, /*takesPreset=*/true);
   CLI::Option_group *how = tune->add_option_group("how to choose");
-  how->add_flag("--static", "by what the assembler makes of each way");
+  CLI::Option *withoutDevice =
+      how->add_flag("--static", "by what the assembler makes of each way");
   CLI::Option *measure = how->add_flag("--measure", options.measure,
                                        "by what each way takes on a device");
   how->require_option(1);
@@ -336,12 +337,14 @@ static void addTune(CLI::App &app, CompileOptions &options) {
                    "with --measure, what runs the kernels; emulated is for "
                    "tests: the CPU stands in, and its times mean nothing")
       ->check(CLI::IsMember({"cuda", "emulated"}))
-      ->capture_default_str();
+      ->capture_default_str()
+      ->excludes(withoutDevice);
   tune->add_option("--device", options.ordinal,
                    "with --measure, which device, from 0")
       ->type_name("N")
       ->transform(numberIn(0, 1023))
-      ->capture_default_str();
+      ->capture_default_str()
+      ->excludes(withoutDevice);
   addTarget(*tune, options, "cuda");
   addAssembler(*tune, options);
   tune->add_option("-o,--output", options.output,

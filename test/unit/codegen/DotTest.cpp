@@ -187,6 +187,7 @@ TEST_P(CpuLevel, OrderOfSumsForEverySize) {
                            {1, 16, 64},
                            {64, 32, 64},
                            {64, 8, 512},
+                           {16, 8, 2048},
                            {8, 16, 64},
                            {32, 8, 2}})
       checkDot(GetParam(), form, m, n, k, k >= 64 && k != 128);
@@ -325,6 +326,11 @@ TEST_P(CpuLevel, ScaledIsDecodeThenDot) {
     checkScaled(level, false, 32, n, 64, 1, 1, true);
     checkScaled(level, true, 64, n, 512, 64, 16, true);
   }
+  // Rows so long that several tokens are multiplied part by part.
+  for (int n : {1, 4, 8}) {
+    checkScaled(level, false, 16, n, 2048, 1, 16, true);
+    checkScaled(level, true, 16, n, 2048, 16, 64, true);
+  }
   checkScaled(level, false, 4, 2, 128, 2, 1, false);
   checkScaled(level, true, 2, 1, 32, 2, 1, true);
   checkScaled(level, true, 1, 8, 64, 1, 2, true);
@@ -414,8 +420,8 @@ TEST_P(CpuLevel, CodedActivationsAreTheirValues) {
 /// Columns that are not asked for are not made, whatever their tokens are, and
 /// those that are have the bits that they have in a full tile.
 static void checkColumns(const std::string &level, const std::string &format,
-                         int n) {
-  constexpr int m = 32, k = 256;
+                         int n, int k = 256) {
+  constexpr int m = 32;
   bool fp4 = format == "fp4", plain = format == "bf16";
   std::string text = plain ? plainDot("nt", m, n, k, /*bf16=*/true)
                            : scaled(fp4, m, n, k, fp4 ? m : 1,
@@ -475,6 +481,8 @@ TEST_P(CpuLevel, ColumnsNotAskedFor) {
   for (const char *format : {"bf16", "fp8", "fp4"})
     for (int n : {2, 4, 8, 16, 64})
       checkColumns(GetParam(), format, n);
+  for (const char *format : {"fp8", "fp4"})
+    checkColumns(GetParam(), format, 8, 2048); // in parts of the row
 }
 
 /// Tokens from before a loop are packed there, where nobody knows yet how many
@@ -569,13 +577,15 @@ TEST_P(CpuLevel, NaNWeightShows) {
                       {4, 32},
                       {8, 128},
                       {8, 32},
+                      {8, 2048}, // in parts of the row
                       {16, 128}}) {
+    const int scales = (k + 127) / 128;
     auto kernels = CompiledKernels::compile(
-        scaled(false, 16, n, k, 1, 1, /*bf16=*/true), GetParam());
+        scaled(false, 16, n, k, 1, scales, /*bf16=*/true), GetParam());
     ASSERT_TRUE(kernels);
     for (uint8_t code : {0x7F, 0xFF})
       for (int at : {0, k * 3 / 5, k - 1}) {
-        std::vector<uint8_t> w(16 * k, 0x38), s{127}; // ones
+        std::vector<uint8_t> w(16 * k, 0x38), s(scales, 127); // ones
         w[2 * k + at] = code;
         std::vector<uint16_t> x(n * k, ref::encodeBF16(1.0f));
         std::vector<float> o(16 * n);
