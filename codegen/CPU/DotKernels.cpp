@@ -85,11 +85,12 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
           Emit::Values next(sums), right;
           if (strips)
             strips->touch(e.over(at, lanes));
-          Value k = e.add(from, at);
+          Value place = e.add(from, at);
           for (int64_t j = 0; j < blockN; ++j)
-            right.push_back(e.toF32(e.load(rhs, {e.add(column, j), k}, lanes)));
+            right.push_back(
+                e.toF32(e.load(rhs, {e.add(column, j), place}, lanes)));
           for (int64_t i = 0; i < blockM; ++i) {
-            Value left = e.toF32(e.load(lhs, {e.add(m, i), k}, lanes));
+            Value left = e.toF32(e.load(lhs, {e.add(m, i), place}, lanes));
             for (int64_t j = 0; j < blockN; ++j)
               next[i * blockN + j] =
                   e.fma(left, right[j], next[i * blockN + j]);
