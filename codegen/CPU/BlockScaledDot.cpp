@@ -203,9 +203,10 @@ struct BlockScaledDot : BlockScaledWeights {
 
   void multiplyWidth(Value acc, int64_t width) {
     int64_t blockM = rowsAtOnce(width), length = k;
-    if (target.wide())
-      length = KeptSums::columnsAtOnce(k, width);
     bool staged = !packed && target.wide() && width > 1;
+    if (target.wide()) // tokens and words
+      length =
+          KeptSums::columnsAtOnce(k, 4 * width + (staged ? 2 * blockM : 0));
     words = staged ? e.alloc({blockM, length}, e.b.getF16Type()) : Value();
     kept.reset();
     if (length < k)

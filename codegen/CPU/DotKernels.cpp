@@ -63,7 +63,8 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
   Type vector = e.vec(lanes, e.b.getF32Type());
   // Weights from memory are met once, by a single block of columns.
   bool once = n == blockN && lanes == kLanes;
-  int64_t length = once && target.wide() ? KeptSums::columnsAtOnce(k, n) : k;
+  int64_t length =
+      once && target.wide() ? KeptSums::columnsAtOnce(k, 4 * n) : k;
   std::optional<KeptSums> kept;
   if (length < k)
     kept.emplace(e, rows, blockN);

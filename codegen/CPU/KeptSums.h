@@ -15,12 +15,13 @@ struct KeptSums {
   int64_t columns; // of a row, each `kLanes` sums
   mlir::Value buffer;
 
-  /// How many of `k` columns of f32 tokens are walked at once: all, or a power
-  /// of two that divides them. Each part has code of its own.
-  static int64_t columnsAtOnce(int64_t k, int64_t tokens) {
-    constexpr int64_t kBytes = 32768; // as much as any first-level cache has
+  /// How many of `k` columns are walked at once, if what is read again has so
+  /// many bytes for each: all, or a power of two that divides them. Each part
+  /// has code of its own.
+  static int64_t columnsAtOnce(int64_t k, int64_t bytes) {
+    constexpr int64_t kFirstLevel = 40960; // and room for what passes by
     constexpr int64_t kMostParts = 4;
-    int64_t most = llvm::bit_floor(uint64_t(kBytes / (4 * tokens)));
+    int64_t most = llvm::bit_floor(uint64_t(kFirstLevel / bytes));
     return k % most || k / most > kMostParts ? k : most;
   }
 
