@@ -41,8 +41,8 @@ struct BlockScaledDot : BlockScaledWeights {
       this->columns = columns;
     if (columns && !few)
       taken = e.roundUp(columns, 4);
-    else if (columns && !packed && count == 8)
-      taken = e.roundUp(columns, 2); // as widths()
+    else if (few && widths().size() > 1)
+      taken = leastWidth();
     if (few)
       x = e.alloc({k / 16 * count, 16}, e.b.getF32Type());
     else if (target.wide())
@@ -69,20 +69,21 @@ struct BlockScaledDot : BlockScaledWeights {
 
   // ---- Tokens ----
 
-  /// Where 16 of k of a token are. Few lie by lanes: those of each token in the
-  /// order of decode(), then the next 16. So they share no set of the
-  /// first-level cache.
-  Emit::Values place(Value token, Value at) {
-    if (few)
-      return {e.add(e.times(over(at, 16), count), token), e.index(0)};
-    return {token, at};
+  /// Where 16 of k of few tokens are, of `width`: by lanes, those of each token
+  /// in the order of decode(), then the next 16. So they share no set of the
+  /// first-level cache, and no gap has any.
+  Emit::Values place(Value token, Value at, Value width) {
+    Value first = arith::MulIOp::create(e.b, e.loc, over(at, 16), width);
+    return {e.add(first, token), e.index(0)};
   }
 
   void storeToken(Value v, Value token, Value at) {
     if (panels)
       panels->store(v, token, at);
     else
-      e.store(v, x, place(token, at));
+      e.store(v, x,
+              few ? place(token, at, taken ? taken : e.index(count))
+                  : Emit::Values{token, at});
   }
 
   void take(Value tokens) {
@@ -174,6 +175,19 @@ struct BlockScaledDot : BlockScaledWeights {
       return {3, 4};
     return packed ? SmallVector<int64_t>{6, 8}
                   : SmallVector<int64_t>{2, 4, 6, 8};
+  }
+
+  /// The one that is taken.
+  Value leastWidth() {
+    SmallVector<int64_t> all = widths();
+    Value least = e.index(all.pop_back_val());
+    for (int64_t width : llvm::reverse(all)) {
+      Value enough = arith::CmpIOp::create(
+          e.b, e.loc, arith::CmpIPredicate::ule, columns, e.index(width));
+      least =
+          arith::SelectOp::create(e.b, e.loc, enough, e.index(width), least);
+    }
+    return least;
   }
 
   void multiplyFew(Value acc) { multiplyFew(acc, widths()); }
@@ -332,8 +346,9 @@ struct BlockScaledDot : BlockScaledWeights {
     for (int64_t part = 0; part < step / 16; ++part) {
       Emit::Values right;
       for (int64_t j = 0; j < width; ++j)
-        right.push_back(
-            e.load(x, place(e.index(j), e.add(column, part * 16)), 16));
+        right.push_back(e.load(
+            x, place(e.index(j), e.add(column, part * 16), e.index(width)),
+            16));
       for (int64_t i = 0; i < blockM; ++i)
         for (int64_t j = 0; j < width; ++j) {
           Value &sum = next[i * stride + j];
