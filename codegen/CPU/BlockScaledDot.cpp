@@ -71,7 +71,7 @@ struct BlockScaledDot : BlockScaledWeights {
 
   /// Where 16 of k of few tokens are, of `width`: by lanes, those of each token
   /// in the order of decode(), then the next 16. So they share no set of the
-  /// first-level cache, and no gap has any.
+  /// first-level cache and leave none unused.
   Emit::Values place(Value token, Value at, Value width) {
     Value first = arith::MulIOp::create(e.b, e.loc, over(at, 16), width);
     return {e.add(first, token), e.index(0)};
