@@ -28,13 +28,13 @@ struct BlockScaledDot : BlockScaledWeights {
   Value exact;   // i1 of FP8: see takeWithScales()
   Value x;       // tokens in f32: of few by lanes, of many as they come
   Value words;   // of a few rows of FP8: see stageWords()
-  Value from;    // the first column of the part that is walked
+  int64_t first = 0;            // column of the part that is walked
   std::optional<KeptSums> kept; // if rows are walked in parts
   std::optional<Panels> panels; // or here, with registers of 256 bits
 
   BlockScaledDot(Emit &e, Target target, Value codes, Value scales,
                  Value tokens, Value columns)
-      : BlockScaledWeights(e, target, codes, scales), from(e.index(0)) {
+      : BlockScaledWeights(e, target, codes, scales) {
     count = typeOf(tokens).getDimSize(0);
     few = count <= (target.wide() ? 8 : 4);
     if (count > 1)
@@ -181,13 +181,15 @@ struct BlockScaledDot : BlockScaledWeights {
   Value leastWidth() {
     SmallVector<int64_t> all = widths();
     Value least = e.index(all.pop_back_val());
-    for (int64_t width : llvm::reverse(all)) {
-      Value enough = arith::CmpIOp::create(
-          e.b, e.loc, arith::CmpIPredicate::ule, columns, e.index(width));
-      least =
-          arith::SelectOp::create(e.b, e.loc, enough, e.index(width), least);
-    }
+    for (int64_t width : llvm::reverse(all))
+      least = arith::SelectOp::create(e.b, e.loc, covers(width), e.index(width),
+                                      least);
     return least;
+  }
+
+  Value covers(int64_t width) {
+    return arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::ule, columns,
+                                 e.index(width));
   }
 
   void multiplyFew(Value acc) { multiplyFew(acc, widths()); }
@@ -195,24 +197,14 @@ struct BlockScaledDot : BlockScaledWeights {
   void multiplyFew(Value acc, ArrayRef<int64_t> widths) {
     if (widths.size() == 1)
       return multiplyWidth(acc, widths[0]);
-    Value enough = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::ule,
-                                         columns, e.index(widths[0]));
     e.ifElse(
-        enough, [&] { multiplyWidth(acc, widths[0]); },
+        covers(widths[0]), [&] { multiplyWidth(acc, widths[0]); },
         [&] { multiplyFew(acc, widths.drop_front()); });
   }
 
   /// A power of two, as addTotals() wants; those that are too many stay zero.
   static int64_t sumsOfRow(int64_t width) {
     return int64_t(llvm::PowerOf2Ceil(uint64_t(width)));
-  }
-
-  /// The codes of `length` columns from `from` on.
-  Value codesOf(int64_t length) {
-    if (length == k)
-      return codes;
-    int64_t each = packed ? 2 : 1; // in a byte
-    return e.window(codes, e.index(0), rows, over(from, each), length / each);
   }
 
   void multiplyWidth(Value acc, int64_t width) {
@@ -225,25 +217,27 @@ struct BlockScaledDot : BlockScaledWeights {
     kept.reset();
     if (length < k)
       kept.emplace(e, rows, sumsOfRow(width));
-    for (int64_t first = 0; first < k; first += length) {
-      from = e.index(first);
-      Strips next = stripsOfScaled(e, codesOf(length), blockM, count == 1,
-                                   length / unit());
+    int64_t each = packed ? 2 : 1; // codes in a byte
+    for (first = 0; first < k; first += length) {
+      Value part = e.window(codes, e.index(0), rows, e.index(first / each),
+                            length / each);
+      Strips next =
+          stripsOfScaled(e, part, blockM, count == 1, length / unit());
       Prefetch nextScales(e, scales);
       e.loop(0, rows, blockM, [&](Value m) {
         next.start(m);
-        if (packed) {
+        if (packed && first == 0) { // those of whole rows
           nextScales.startStrip(m, blockM, rows);
           nextScales.touchNext(e.index(0), 1);
         }
-        multiplyStrip(acc, m, width, first, length, next);
+        multiplyStrip(acc, m, width, length, next);
       });
     }
   }
 
-  /// A few rows by `length` columns from `first`, where `from` is, on.
-  void multiplyStrip(Value acc, Value m, int64_t width, int64_t first,
-                     int64_t length, Strips &next) {
+  /// A few rows by `length` columns from `first` on.
+  void multiplyStrip(Value acc, Value m, int64_t width, int64_t length,
+                     Strips &next) {
     int64_t blockM = rowsAtOnce(width);
     Value largest; // of codes, for the search for NaN
     if (words)
@@ -294,10 +288,10 @@ struct BlockScaledDot : BlockScaledWeights {
                       Value row = e.add(m, i);
                       for (int64_t offset = 0; offset < line; offset += step) {
                         Value column = e.add(at, offset);
-                        e.store(wordsE4M3(row, e.add(from, column)), words,
+                        e.store(wordsE4M3(row, e.add(column, first)), words,
                                 {e.index(i), column});
                       }
-                      largest = searched(largest, row, e.add(from, at));
+                      largest = searched(largest, row, e.add(at, first));
                     }
                     return {largest};
                   })[0];
@@ -336,7 +330,7 @@ struct BlockScaledDot : BlockScaledWeights {
     Emit::Values next(sums);
     int64_t stride = sumsOfRow(width);
     SmallVector<Emit::Values> left;
-    Value column = e.add(from, at);
+    Value column = e.add(at, first);
     for (int64_t i = 0; i < blockM; ++i) {
       left.push_back(words ? stagedWeights(i, at)
                            : decode(e.add(m, i), column));

@@ -69,12 +69,11 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
   if (length < k)
     kept.emplace(e, rows, blockN);
   for (int64_t first = 0; first < k; first += length) {
-    Value from = e.index(first);
     std::optional<Strips> strips;
     if (once)
-      strips.emplace(
-          e, length < k ? e.window(lhs, e.index(0), rows, from, length) : lhs,
-          blockM, /*bytes=*/16384, /*streams=*/1, length / lanes);
+      strips.emplace(e, e.window(lhs, e.index(0), rows, e.index(first), length),
+                     blockM,
+                     /*bytes=*/16384, /*streams=*/1, length / lanes);
     e.loop(0, rows, blockM, [&](Value m) {
       if (strips)
         strips->start(m);
@@ -86,7 +85,7 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
           Emit::Values next(sums), right;
           if (strips)
             strips->touch(e.over(at, lanes));
-          Value place = e.add(from, at);
+          Value place = e.add(at, first);
           for (int64_t j = 0; j < blockN; ++j)
             right.push_back(
                 e.toF32(e.load(rhs, {e.add(column, j), place}, lanes)));

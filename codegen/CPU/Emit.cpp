@@ -286,9 +286,12 @@ bool fathom::cpu::hasWholeRows(MemRefType type) {
 
 Value Emit::window(Value buffer, Value row, int64_t rows, Value column,
                    int64_t columns) {
+  auto type = cast<MemRefType>(buffer.getType());
+  if (type.getShape() == ArrayRef<int64_t>{rows, columns})
+    return buffer;
   auto view = buffer.getDefiningOp<memref::SubViewOp>();
   if (view && view.getSourceType().getRank() == 2 && view.hasUnitStride() &&
-      cast<MemRefType>(buffer.getType()).getRank() == 2) {
+      type.getRank() == 2) {
     auto offset = [&](unsigned dim) {
       return getValueOrCreateConstantIndexOp(b, loc,
                                              view.getMixedOffsets()[dim]);

@@ -96,8 +96,9 @@ struct Emit {
   /// two.
   void columnsFirst(Values &block);
 
-  /// A part of a matrix. Of a part it is again a part of the whole, so that
-  /// prefetching sees where the matrix goes on.
+  /// A part of a matrix, or the matrix if that is all of it. Of a part it is
+  /// again a part of the whole, so that prefetching sees where the matrix goes
+  /// on.
   mlir::Value window(mlir::Value buffer, mlir::Value row, int64_t rows,
                      mlir::Value column, int64_t columns);
   /// The buffer, or a copy where the elements of a row lie apart.
