@@ -91,6 +91,7 @@ struct TileModel : BufferizableOpInterface::ExternalModel<Model, Op> {
   };
 FATHOM_TILE_MODEL(StoreOp)
 FATHOM_TILE_MODEL(GatherOp)
+FATHOM_TILE_MODEL(GatherScaledOp)
 FATHOM_TILE_MODEL(ScatterOp)
 FATHOM_TILE_MODEL(ReduceOp)
 FATHOM_TILE_MODEL(ScanOp)
@@ -99,14 +100,6 @@ FATHOM_TILE_MODEL(DeinterleaveOp)
 FATHOM_TILE_MODEL(UnpackFP4Op)
 FATHOM_TILE_MODEL(PackFP4Op)
 #undef FATHOM_TILE_MODEL
-struct GatherScaledOpModel
-    : TileModel<GatherScaledOpModel, tile::GatherScaledOp> {
-  static LogicalResult expand(Emit &e, tile::GatherScaledOp op,
-                              ArrayRef<Value> operands,
-                              ArrayRef<Value> results) {
-    return expandOp(e, op, targetOf(op), operands, results);
-  }
-};
 
 /// The accumulator is updated in place.
 template <typename Op>

@@ -32,7 +32,7 @@ struct ScaledRows {
   bool packed;
   int64_t block, width;
   int64_t lanes; // values of one step and of one scale
-  bool byTable;  // 64 codes at once
+  bool byWords;  // 64 codes at once
 
   /// `lanes` values from column k of the row on, as one or two f32 vectors.
   Emit::Values decode(Emit &e, Value row, Value k) const {
@@ -71,43 +71,50 @@ struct ScaledRows {
             result, {i, column});
   }
 
-  /// 64 codes with their scale, which becomes a part of the exponents; where
-  /// that would leave the normal numbers, the steps do it.
+  /// 64 codes with their scale, which is added to the exponents of what is then
+  /// bf16. Rare codes that have no exponent (zeros, subnormal numbers) or are
+  /// no numbers, and scales that would leave the normal numbers, are for
+  /// `steps`.
   void sixtyFour(Emit &e, Value row, Value k, Value i, Value column,
                  Value scaleAt, function_ref<void()> steps) const {
     Type byte = e.b.getI8Type(), word = e.b.getI16Type();
+    Type bytes = e.vec(64, byte), words = e.vec(32, word);
     Value scale = arith::BitcastOp::create(e.b, e.loc, byte,
                                            e.load(scales, {row, scaleAt}, 1));
-    Value moderate = arith::CmpIOp::create(
-        e.b, e.loc, arith::CmpIPredicate::ule,
-        arith::SubIOp::create(e.b, e.loc, scale, e.constant(byte, 10)),
-        e.constant(byte, 246 - 10));
+    scale = arith::SubIOp::create(e.b, e.loc, scale, e.constant(byte, 7));
+    Value plain = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::ule,
+                                        scale, e.constant(byte, 246 - 7));
+    // The magnitude less 8, where those below 0 are above all others: the
+    // largest number is 0x7E, what is no number 0x7F.
+    Value code = arith::BitcastOp::create(e.b, e.loc, bytes,
+                                          e.load(codes, {row, k}, 64));
+    Value above =
+        arith::OrIOp::create(e.b, e.loc, code, e.constant(bytes, -0x80));
+    above =
+        arith::AddIOp::create(e.b, e.loc, above, e.constant(bytes, 0x80 - 8));
+    Value each = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::ule,
+                                       above, e.constant(bytes, 0x7E - 8));
+    plain = arith::AndIOp::create(
+        e.b, e.loc, plain,
+        vector::ReductionOp::create(e.b, e.loc, vector::CombiningKind::AND,
+                                    each));
     auto quick = [&] {
-      Value shift = arith::ExtUIOp::create(e.b, e.loc, word, scale);
-      shift = arith::SubIOp::create(e.b, e.loc, shift, e.constant(word, 127));
-      shift = arith::ShLIOp::create(e.b, e.loc, shift, e.constant(word, 7));
-      shift = e.splat(shift, 32);
-      Value code = arith::BitcastOp::create(e.b, e.loc, e.vec(64, byte),
-                                            e.load(codes, {row, k}, 64));
-      auto [first, second] = decodeE4M3x64(e, code);
-      int64_t part = 0;
-      for (Value v : {first, second}) {
-        // Zeros and what is no number stay: twice the magnitude, less two, is
-        // above all others'.
-        Type words = v.getType();
-        Value twice = arith::AddIOp::create(e.b, e.loc, v, v);
-        Value number = arith::CmpIOp::create(
-            e.b, e.loc, arith::CmpIPredicate::ult,
-            arith::SubIOp::create(e.b, e.loc, twice, e.constant(words, 2)),
-            e.constant(words, 2 * 0x7FC0 - 2));
-        Value scaled = arith::AddIOp::create(e.b, e.loc, v, shift);
-        v = arith::SelectOp::create(e.b, e.loc, number, scaled, v);
+      Value exponent = arith::ExtUIOp::create(e.b, e.loc, word, scale);
+      exponent =
+          arith::ShLIOp::create(e.b, e.loc, exponent, e.constant(word, 7));
+      exponent = e.splat(exponent, 32);
+      for (int64_t at : {0, 32}) {
+        Value v =
+            arith::ExtSIOp::create(e.b, e.loc, words, e.part(code, at, 32));
+        v = arith::ShLIOp::create(e.b, e.loc, v, e.constant(words, 4));
+        v = arith::AndIOp::create(e.b, e.loc, v, e.constant(words, -0x7810));
+        v = arith::AddIOp::create(e.b, e.loc, v, exponent);
         v = arith::BitcastOp::create(e.b, e.loc, e.vec(32, e.b.getBF16Type()),
                                      v);
-        e.store(v, result, {i, e.add(column, 32 * part++)});
+        e.store(v, result, {i, e.add(column, at)});
       }
     };
-    e.ifElse(moderate, quick, steps);
+    e.ifElse(plain, quick, steps);
   }
 
   /// Columns from `start` on of row `row` into row i of the tile.
@@ -123,7 +130,7 @@ struct ScaledRows {
           step(e, row, e.add(start, column), i, column, scale);
         }
       };
-      if (!byTable || perScale != 64)
+      if (!byWords || perScale != 64)
         return steps();
       sixtyFour(e, row, e.add(start, at), i, at, e.add(first, n), steps);
     });
@@ -132,8 +139,7 @@ struct ScaledRows {
 } // namespace
 
 LogicalResult fathom::cpu::expandOp(Emit &e, tile::GatherScaledOp op,
-                                    Target target, Buffers operands,
-                                    Buffers results) {
+                                    Buffers operands, Buffers results) {
   auto type = cast<RankedTensorType>(op.getResult().getType());
   bool packed =
       cast<MemRefType>(op.getCodes().getType()).getElementType().isInteger(8);
@@ -145,8 +151,7 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::GatherScaledOp op,
                   block,
                   width,
                   std::min<int64_t>({block, width, 32}),
-                  target.byteTables() && !packed &&
-                      type.getElementType().isBF16()};
+                  !packed && type.getElementType().isBF16()};
   if (rows.lanes < 2)
     return op.emitError("a scale covers ")
            << block << " values of " << width << "; at least 2 are needed";
@@ -162,7 +167,9 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::GatherScaledOp op,
                                                  number);
           rows.decodeRow(e, row, start, i);
         },
-        [&] { e.zeroRow(results[0], {i, e.index(0)}, width); });
+        [&] {
+          e.zeroRow(results[0], {i, e.index(0)}, width);
+        });
   });
   return success();
 }

@@ -36,8 +36,6 @@ struct Target {
   bool takesTokens(int64_t tokens) const {
     return amx() ? tokens >= 4 : tokens != 16;
   }
-  /// Bytes of two registers by number.
-  bool byteTables() const { return level >= Level::V4BF16; }
 };
 
 /// All products of codes of e2m1 and scales, a constant with the same bytes in
@@ -56,8 +54,8 @@ mlir::LogicalResult expandOp(Emit &e, tile::StoreOp op, Buffers operands,
                              Buffers results);
 mlir::LogicalResult expandOp(Emit &e, tile::GatherOp op, Buffers operands,
                              Buffers results);
-mlir::LogicalResult expandOp(Emit &e, tile::GatherScaledOp op, Target target,
-                             Buffers operands, Buffers results);
+mlir::LogicalResult expandOp(Emit &e, tile::GatherScaledOp op, Buffers operands,
+                             Buffers results);
 mlir::LogicalResult expandOp(Emit &e, tile::ScatterOp op, Buffers operands,
                              Buffers results);
 mlir::LogicalResult expandOp(Emit &e, tile::ReduceOp op, Buffers operands,
@@ -123,10 +121,6 @@ void emitDotColumnsAMX(Emit &e, mlir::Value lhs, mlir::Value rhs,
 /// Codes of e4m3 (i8) as words, the bits of f16, of a 256th of their values;
 /// the one that is no number becomes a number.
 mlir::Value e4m3AsF16(Emit &e, mlir::Value codes);
-
-/// 64 codes of e4m3 (i8) as two vectors of 32 words, the bits of bf16, by table
-/// (Target::byteTables).
-std::pair<mlir::Value, mlir::Value> decodeE4M3x64(Emit &e, mlir::Value codes);
 
 /// vpshufb: bytes of each half of 256 bits by number, and lanes of a and c in
 /// turn, of the lower or upper part of each half.

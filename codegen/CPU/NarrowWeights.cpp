@@ -227,37 +227,6 @@ Emit::Values Decoder::decode(Value row, Value k) const {
   return result;
 }
 
-std::pair<Value, Value> fathom::cpu::decodeE4M3x64(Emit &e, Value codes) {
-  // Unpacking takes eight bytes of each lane of 128 bits: those of the first
-  // half of all codes have to be the lower ones of their lanes.
-  Value eights = bits(e, codes, 8, 64);
-  codes = bits(e, shuffle(e, eights, eights, {0, 4, 1, 5, 2, 6, 3, 7}), 64, 8);
-  Value looked[2];
-  for (int byte = 0; byte < 2; ++byte) {
-    Value tables[2];
-    for (int half = 0; half < 2; ++half) {
-      SmallVector<int8_t> values;
-      for (int i = 0; i < 64; ++i)
-        values.push_back(int8_t(magnitudeE4M3(64 * half + i) >> 8 * byte));
-      tables[half] = dense<int8_t>(e, values);
-    }
-    looked[byte] =
-        e.intrinsic(codes.getType(), "llvm.x86.avx512.vpermi2var.qi.512",
-                    ValueRange{tables[0], codes, tables[1]});
-  }
-  Value sign = arith::AndIOp::create(e.b, e.loc, codes,
-                                     e.constant(codes.getType(), -128));
-  looked[1] = arith::OrIOp::create(e.b, e.loc, looked[1], sign);
-  Value words[2];
-  for (int n = 0; n < 2; ++n) {
-    SmallVector<int64_t> lanes;
-    for (int i = 0; i < 64; ++i)
-      lanes.push_back(i / 16 * 16 + 8 * n + i % 16 / 2 + (i % 2 ? 64 : 0));
-    words[n] = bits(e, shuffle(e, looked[0], looked[1], lanes), 32, 16);
-  }
-  return {words[0], words[1]};
-}
-
 /// A tile as one row, where its rows follow each other without a gap.
 static Value asOneRow(Emit &e, Value tile) {
   MemRefType type = typeOf(tile);

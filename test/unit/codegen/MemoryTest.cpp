@@ -238,7 +238,10 @@ TEST(CpuMemory, GatherAndScatter) {
   }
 }
 
-/// Every code with scales from the smallest to the largest, in f32 and bf16.
+/// Every code with scales from the smallest to the largest, in f32 and bf16:
+/// rows of any codes, and for e4m3 some that only have numbers with an exponent
+/// (9), these at the scales where results become or cease to be normal numbers
+/// (7), or but for one code in each block (8).
 static void checkScaledRows(bool packed, int block, int width,
                             const char *isa) {
   int bytes = packed ? width / 2 : width;
@@ -266,7 +269,17 @@ static void checkScaledRows(bool packed, int block, int width,
     codes[i] = i;
   for (size_t i = 0; i < scales.size(); ++i)
     scales[i] = packed && i % 16 == 3 ? 0 : 10 + scales[i] % 245;
-  std::vector<int32_t> rows = {3, -1, 0, 9, 1, -7, 2, 0};
+  if (!packed)
+    for (int i = 7 * width; i < 10 * width; ++i) {
+      int most = i / width == 8 ? 64 : 119; // in 8 none that is large, either
+      codes[i] = uint8_t((codes[i] & 0x80) | (8 + (codes[i] & 0x7F) % most));
+    }
+  const uint8_t rare[] = {0, 0x87, 0x7F, 7, 0xFF, 0x80};
+  for (int at = 8 * width; !packed && at < 9 * width; at += 64)
+    codes[at + at / 64 * 13 % 64] = rare[at / 64 % 6];
+  for (int i = 0; i < 16; ++i)
+    scales[7 * 16 + i] = std::array<uint8_t, 4>{7, 246, 6, 247}[i % 4];
+  std::vector<int32_t> rows = {3, -1, 0, 9, 1, -7, 8, 7};
   std::vector<float> whole(8 * width, -1);
   std::vector<uint16_t> right(8 * width / 2, 1);
   k->run("decode", {codes.data(), scales.data(), rows.data(), whole.data(),
@@ -291,6 +304,7 @@ static void checkScaledRows(bool packed, int block, int width,
 TEST(CpuMemory, GatherScaled) {
   for (const char *isa : {"x86-64-v3", "x86-64-v4", "x86-64-v4-bf16"}) {
     checkScaledRows(false, 64, 256, isa);
+    checkScaledRows(false, 64, 512, isa);
     checkScaledRows(false, 64, 64, isa); // half a block a row
     checkScaledRows(true, 32, 256, isa);
     checkScaledRows(true, 32, 32, isa);
