@@ -10,12 +10,37 @@
 #include "codegen/CPU/NarrowWeights.h"
 #include "codegen/CPU/PanelDot.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace fathom;
 using namespace fathom::cpu;
 
 static int64_t sizeOf(Value buffer, int64_t dim) {
   return cast<MemRefType>(buffer.getType()).getDimSize(dim);
+}
+
+static bool isF32(Value buffer) {
+  return cast<MemRefType>(buffer.getType()).getElementType().isF32();
+}
+
+/// An f32 copy of what is used many times, so that it is not extended again.
+static Value extended(Emit &e, Value x) {
+  auto type = cast<MemRefType>(x.getType());
+  if (type.getElementType().isF32())
+    return x;
+  Value copy = e.alloc(type.getShape(), e.b.getF32Type());
+  int64_t columns = type.getDimSize(1), lanes = std::min(columns, kLanes);
+  int64_t unit = std::gcd(columns, 4 * lanes);
+  e.loop(0, type.getDimSize(0), 1, [&](Value row) {
+    e.loop(0, columns, unit, [&](Value first) {
+      for (int64_t i = 0; i < unit; i += lanes) {
+        Value column = e.add(first, i);
+        e.store(e.toF32(e.load(x, {row, column}, lanes)), copy, {row, column});
+      }
+    });
+  });
+  return copy;
 }
 
 void fathom::cpu::addBlock(Emit &e, Value totals, Value acc, Value row,
@@ -54,7 +79,7 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
   int64_t lanes = std::min(k, kLanes);
   // Accumulators of two (one) registers each, operands must fit beside them.
   // Rows that must be extended are better few.
-  bool narrow = !cast<MemRefType>(lhs.getType()).getElementType().isF32();
+  bool narrow = !isF32(lhs);
   int64_t wideN = narrow && n >= 8 ? 8 : 4;
   int64_t blockN = std::min<int64_t>(n, target.wide() ? wideN : 2);
   int64_t blockM = std::min<int64_t>(rows, target.wide() ? 16 / wideN
@@ -77,6 +102,9 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
     e.loop(0, rows, blockM, [&](Value m) {
       if (strips)
         strips->start(m);
+      Value left = e.window(lhs, m, blockM, e.index(0), k);
+      if (n > blockN) // several blocks meet them
+        left = extended(e, left);
       auto block = [&](Value column) {
         Emit::Values init(blockM * blockN, e.zero(vector));
         if (first > 0)
@@ -90,10 +118,9 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
             right.push_back(
                 e.toF32(e.load(rhs, {e.add(column, j), place}, lanes)));
           for (int64_t i = 0; i < blockM; ++i) {
-            Value left = e.toF32(e.load(lhs, {e.add(m, i), place}, lanes));
+            Value row = e.toF32(e.load(left, {e.index(i), place}, lanes));
             for (int64_t j = 0; j < blockN; ++j)
-              next[i * blockN + j] =
-                  e.fma(left, right[j], next[i * blockN + j]);
+              next[i * blockN + j] = e.fma(row, right[j], next[i * blockN + j]);
           }
           return next;
         };
@@ -117,36 +144,38 @@ static void emitDotColumns(Emit &e, Target target, Value lhs, Value rhs,
   int64_t blockM = std::min<int64_t>(m, target.wide() ? 8
                                         : lanes >= 16 ? 4
                                                       : 8);
-  e.loop(0, m, blockM, [&](Value row) {
-    e.loop(0, n, parts * lanes, [&](Value column) {
-      Emit::Values init;
-      auto each = [&](function_ref<void(Value, Value)> body) {
-        for (int64_t i = 0; i < blockM; ++i)
-          for (int64_t j = 0; j < parts; ++j)
-            body(e.add(row, i), e.add(column, j * lanes));
-      };
-      each([&](Value r, Value c) {
-        init.push_back(e.load(acc, {r, c}, lanes));
-      });
-      auto step = [&](Value at, Emit::Range sums) {
-        Emit::Values next, right;
+  auto block = [&](Value row, Value column, Value right) {
+    Emit::Values init;
+    auto each = [&](function_ref<void(Value, Value)> body) {
+      for (int64_t i = 0; i < blockM; ++i)
         for (int64_t j = 0; j < parts; ++j)
-          right.push_back(
-              e.toF32(e.load(rhs, {at, e.add(column, j * lanes)}, lanes)));
-        for (int64_t i = 0; i < blockM; ++i) {
-          Value r = e.add(row, i);
-          Value left = e.load(
-              lhs, transposed ? Emit::Values{at, r} : Emit::Values{r, at}, 1);
-          left = e.splat(e.toF32(left), lanes);
-          for (int64_t j = 0; j < parts; ++j)
-            next.push_back(e.fma(left, right[j], sums[i * parts + j]));
-        }
-        return next;
-      };
-      Emit::Values sums = e.loop(0, k, 1, init, step);
-      size_t i = 0;
-      each([&](Value r, Value c) { e.store(sums[i++], acc, {r, c}); });
-    });
+          body(e.add(row, i), e.add(column, j * lanes));
+    };
+    each([&](Value r, Value c) { init.push_back(e.load(acc, {r, c}, lanes)); });
+    auto step = [&](Value at, Emit::Range sums) {
+      Emit::Values next, values;
+      for (int64_t j = 0; j < parts; ++j)
+        values.push_back(
+            e.toF32(e.load(right, {at, e.index(j * lanes)}, lanes)));
+      for (int64_t i = 0; i < blockM; ++i) {
+        Value r = e.add(row, i);
+        Value left = e.load(
+            lhs, transposed ? Emit::Values{at, r} : Emit::Values{r, at}, 1);
+        left = e.splat(e.toF32(left), lanes);
+        for (int64_t j = 0; j < parts; ++j)
+          next.push_back(e.fma(left, values[j], sums[i * parts + j]));
+      }
+      return next;
+    };
+    Emit::Values sums = e.loop(0, k, 1, init, step);
+    size_t i = 0;
+    each([&](Value r, Value c) { e.store(sums[i++], acc, {r, c}); });
+  };
+  e.loop(0, n, parts * lanes, [&](Value column) {
+    Value right = e.window(rhs, e.index(0), k, column, parts * lanes);
+    if (m > blockM)
+      right = extended(e, right);
+    e.loop(0, m, blockM, [&](Value row) { block(row, column, right); });
   });
 }
 
@@ -180,21 +209,6 @@ static void emitDotTall(Emit &e, Value lhs, Value rhs, Value acc) {
         e.store(value, acc, {e.add(row, i), e.index(j)});
       }
   });
-}
-
-/// An f32 copy of an operand whose elements are used many times each.
-static Value extended(Emit &e, Value x) {
-  auto type = cast<MemRefType>(x.getType());
-  if (type.getElementType().isF32())
-    return x;
-  Value copy = e.alloc(type.getShape(), e.b.getF32Type());
-  int64_t columns = type.getDimSize(1), lanes = std::min(columns, kLanes);
-  e.loop(0, type.getDimSize(0), 1, [&](Value row) {
-    e.loop(0, columns, lanes, [&](Value column) {
-      e.store(e.toF32(e.load(x, {row, column}, lanes)), copy, {row, column});
-    });
-  });
-  return copy;
 }
 
 LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotOp op, Target target,
