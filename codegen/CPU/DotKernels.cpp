@@ -10,37 +10,12 @@
 #include "codegen/CPU/NarrowWeights.h"
 #include "codegen/CPU/PanelDot.h"
 
-#include <numeric>
-
 using namespace mlir;
 using namespace fathom;
 using namespace fathom::cpu;
 
 static int64_t sizeOf(Value buffer, int64_t dim) {
   return cast<MemRefType>(buffer.getType()).getDimSize(dim);
-}
-
-static bool isF32(Value buffer) {
-  return cast<MemRefType>(buffer.getType()).getElementType().isF32();
-}
-
-/// An f32 copy of what is used many times, so that it is not extended again.
-static Value extended(Emit &e, Value x) {
-  auto type = cast<MemRefType>(x.getType());
-  if (type.getElementType().isF32())
-    return x;
-  Value copy = e.alloc(type.getShape(), e.b.getF32Type());
-  int64_t columns = type.getDimSize(1), lanes = std::min(columns, kLanes);
-  int64_t unit = std::gcd(columns, 4 * lanes);
-  e.loop(0, type.getDimSize(0), 1, [&](Value row) {
-    e.loop(0, columns, unit, [&](Value first) {
-      for (int64_t i = 0; i < unit; i += lanes) {
-        Value column = e.add(first, i);
-        e.store(e.toF32(e.load(x, {row, column}, lanes)), copy, {row, column});
-      }
-    });
-  });
-  return copy;
 }
 
 void fathom::cpu::addBlock(Emit &e, Value totals, Value acc, Value row,
@@ -79,7 +54,7 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
   int64_t lanes = std::min(k, kLanes);
   // Accumulators of two (one) registers each, operands must fit beside them.
   // Rows that must be extended are better few.
-  bool narrow = !isF32(lhs);
+  bool narrow = !cast<MemRefType>(lhs.getType()).getElementType().isF32();
   int64_t wideN = narrow && n >= 8 ? 8 : 4;
   int64_t blockN = std::min<int64_t>(n, target.wide() ? wideN : 2);
   int64_t blockM = std::min<int64_t>(rows, target.wide() ? 16 / wideN
@@ -104,7 +79,7 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
         strips->start(m);
       Value left = e.window(lhs, m, blockM, e.index(0), k);
       if (n > blockN) // several blocks meet them
-        left = extended(e, left);
+        left = e.inF32(left);
       auto block = [&](Value column) {
         Emit::Values init(blockM * blockN, e.zero(vector));
         if (first > 0)
@@ -174,7 +149,7 @@ static void emitDotColumns(Emit &e, Target target, Value lhs, Value rhs,
   e.loop(0, n, parts * lanes, [&](Value column) {
     Value right = e.window(rhs, e.index(0), k, column, parts * lanes);
     if (m > blockM)
-      right = extended(e, right);
+      right = e.inF32(right);
     e.loop(0, m, blockM, [&](Value row) { block(row, column, right); });
   });
 }
@@ -230,7 +205,7 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotOp op, Target target,
     if (suitsPanels(target, lhs, rhs))
       return emitDotPanels(e, lhs, rhs, acc, columns), success();
     if (sizeOf(lhs, 0) >= 8)
-      rhs = e.beforeLoops(rhs, [&] { return extended(e, rhs); });
+      rhs = e.beforeLoops(rhs, [&] { return e.inF32(rhs); });
     emitDotNT(e, target, lhs, rhs, acc, e.index(0), sizeOf(lhs, 0), columns);
     return success();
   }
@@ -238,7 +213,7 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotOp op, Target target,
   if (transposed && target.amx() && suitsAMXColumns(lhs, rhs))
     return emitDotColumnsAMX(e, lhs, rhs, acc), success();
   if (sizeOf(acc, 1) > kLanes)
-    lhs = e.beforeLoops(lhs, [&] { return extended(e, lhs); });
+    lhs = e.beforeLoops(lhs, [&] { return e.inF32(lhs); });
   if (transposed && sizeOf(acc, 1) <= 4 && sizeOf(acc, 0) >= 8)
     emitDotTall(e, lhs, rhs, acc);
   else

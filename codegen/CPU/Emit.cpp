@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "codegen/CPU/Emit.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace fathom::cpu;
 
@@ -306,6 +308,24 @@ Value Emit::window(Value buffer, Value row, int64_t rows, Value column,
                                   b.getIndexAttr(columns)};
   SmallVector<OpFoldResult> strides(2, b.getIndexAttr(1));
   return memref::SubViewOp::create(b, loc, buffer, offsets, sizes, strides);
+}
+
+Value Emit::inF32(Value buffer) {
+  auto type = cast<MemRefType>(buffer.getType());
+  if (type.getElementType().isF32())
+    return buffer;
+  Value copy = alloc(type.getShape(), b.getF32Type());
+  int64_t columns = type.getDimSize(1), lanes = std::min(columns, kLanes);
+  int64_t unit = std::gcd(columns, 4 * lanes);
+  loop(0, type.getDimSize(0), 1, [&](Value row) {
+    loop(0, columns, unit, [&](Value first) {
+      for (int64_t i = 0; i < unit; i += lanes) {
+        Value column = add(first, i);
+        store(toF32(load(buffer, {row, column}, lanes)), copy, {row, column});
+      }
+    });
+  });
+  return copy;
 }
 
 Value Emit::withWholeRows(Value buffer) {

@@ -12,22 +12,6 @@ using namespace mlir;
 using namespace fathom;
 using namespace fathom::cpu;
 
-/// f32 copy of a tile of narrow floats, so that they are not extended again for
-/// every row.
-static Value inF32(Emit &e, Value x) {
-  auto type = cast<MemRefType>(x.getType());
-  if (type.getElementType().isF32())
-    return x;
-  Value copy = e.alloc(type.getShape(), e.b.getF32Type());
-  int64_t lanes = std::min(type.getDimSize(1), kLanes);
-  e.nest(type.getShape().drop_back(), [&](Emit::Range row) {
-    e.loop(0, type.getDimSize(1), lanes, [&](Value k) {
-      e.store(e.toF32(e.load(x, {row[0], k}, lanes)), copy, {row[0], k});
-    });
-  });
-  return copy;
-}
-
 Value fathom::cpu::e4m3AsF16(Emit &e, Value codes) {
   Type words = e.vec(lanesOf(codes.getType()), e.b.getI16Type());
   Value v = arith::ExtSIOp::create(e.b, e.loc, words, codes);
@@ -61,7 +45,7 @@ struct ScaledWeights {
              << w.columnBlock << " weights of " << w.k
              << " along a row; at least 16 are needed";
     if (w.packed) // a scale for every 32 weights of every row
-      w.scales = inF32(e, scales);
+      w.scales = e.inF32(scales);
     return w;
   }
 
@@ -120,7 +104,7 @@ static LogicalResult inFloats(Emit &e, tile::DotScaledOp op, Buffers operands) {
   const ScaledWeights &w = *weights;
   Value x = operands[2], acc = operands[3];
   if (w.rows >= 8)
-    x = inF32(e, x);
+    x = e.inF32(x);
   int64_t blockM = std::min<int64_t>(w.rows, 4);
   Value rows = e.alloc({blockM, w.k}, e.b.getF32Type());
   e.loop(0, w.rows, blockM, [&](Value m) {

@@ -4,6 +4,8 @@
 #include "dialects/DSV4/Reference/Kernels/Codecs.h"
 #include "test/unit/codegen/CompiledKernels.h"
 
+#include <array>
+
 using namespace fathom::test;
 using namespace fathom;
 
@@ -246,15 +248,15 @@ static void checkScaledRows(bool packed, int block, int width,
                             const char *isa) {
   int bytes = packed ? width / 2 : width;
   auto k = CompiledKernels::compile(fill(R"(
-    tile.kernel @decode(%a: memref<?x$BYTESx$CODE>, %s: memref<?x16xf8E8M0FNU>, %n: memref<8xi32>,
-                        %b: memref<8x$WIDTHxf32>, %c: memref<8x$HALFxbf16>) {
+    tile.kernel @decode(%a: memref<?x$BYTESx$CODE>, %s: memref<?x16xf8E8M0FNU>, %n: memref<16xi32>,
+                        %b: memref<16x$WIDTHxf32>, %c: memref<16x$HALFxbf16>) {
       %zero = arith.constant 0 : index
       %half = arith.constant $HALF : index
-      %rows = tile.load %n[%zero] : memref<8xi32> -> tensor<8xi32>
-      %x = tile.gather_scaled %a, %s[%rows] block $BLOCK : memref<?x$BYTESx$CODE>, memref<?x16xf8E8M0FNU>, tensor<8xi32> -> tensor<8x$WIDTHxf32>
-      tile.store %x, %b[%zero, %zero] : tensor<8x$WIDTHxf32>, memref<8x$WIDTHxf32>
-      %y = tile.gather_scaled %a, %s[%rows, %half] block $BLOCK : memref<?x$BYTESx$CODE>, memref<?x16xf8E8M0FNU>, tensor<8xi32> -> tensor<8x$HALFxbf16>
-      tile.store %y, %c[%zero, %zero] : tensor<8x$HALFxbf16>, memref<8x$HALFxbf16>
+      %rows = tile.load %n[%zero] : memref<16xi32> -> tensor<16xi32>
+      %x = tile.gather_scaled %a, %s[%rows] block $BLOCK : memref<?x$BYTESx$CODE>, memref<?x16xf8E8M0FNU>, tensor<16xi32> -> tensor<16x$WIDTHxf32>
+      tile.store %x, %b[%zero, %zero] : tensor<16x$WIDTHxf32>, memref<16x$WIDTHxf32>
+      %y = tile.gather_scaled %a, %s[%rows, %half] block $BLOCK : memref<?x$BYTESx$CODE>, memref<?x16xf8E8M0FNU>, tensor<16xi32> -> tensor<16x$HALFxbf16>
+      tile.store %y, %c[%zero, %zero] : tensor<16x$HALFxbf16>, memref<16x$HALFxbf16>
       tile.return
     })",
                                          {{"BYTES", std::to_string(bytes)},
@@ -279,12 +281,13 @@ static void checkScaledRows(bool packed, int block, int width,
     codes[at + at / 64 * 13 % 64] = rare[at / 64 % 6];
   for (int i = 0; i < 16; ++i)
     scales[7 * 16 + i] = std::array<uint8_t, 4>{7, 246, 6, 247}[i % 4];
-  std::vector<int32_t> rows = {3, -1, 0, 9, 1, -7, 8, 7};
-  std::vector<float> whole(8 * width, -1);
-  std::vector<uint16_t> right(8 * width / 2, 1);
+  std::vector<int32_t> rows = {3, -1, 0, 9, 1, -7, 2, 0,
+                               8, 7,  4, 5, 6, -2, 8, 9};
+  std::vector<float> whole(16 * width, -1);
+  std::vector<uint16_t> right(16 * width / 2, 1);
   k->run("decode", {codes.data(), scales.data(), rows.data(), whole.data(),
                     right.data()});
-  for (int i = 0; i < 8; ++i)
+  for (int i = 0; i < 16; ++i)
     for (int j = 0; j < width; ++j) {
       float expected = 0;
       if (rows[i] >= 0) {
