@@ -148,22 +148,33 @@ struct BlockScaledDot : BlockScaledWeights {
   /// what lies ahead takes as long as decoding.
   int64_t unit() const { return std::gcd<int64_t>(k, packed ? 128 : 64); }
 
-  /// Calls `body` for every `step` of `length` columns, `touch` with every
-  /// turn's number.
+  /// Calls `body` for every `step` of `length` columns, and between them, so
+  /// many times a turn, `touch` with 0, 1, ...
   Emit::Values
-  alongRow(int64_t length, Emit::Range init, function_ref<void(Value)> touch,
+  alongRow(int64_t length, int64_t touches, Emit::Range init,
+           function_ref<void(Value)> touch,
            function_ref<Emit::Values(Value at, Emit::Range)> body) {
+    const int64_t columns = unit() / touches; // of a touch
     auto oneTurn = [&](Value turn, Emit::Range before) {
-      touch(turn);
       Emit::Values next(before);
-      for (int64_t at = 0; at < unit(); at += step)
+      for (int64_t at = 0; at < unit(); at += step) {
+        if (at % columns == 0)
+          touch(e.add(e.times(turn, touches), at / columns));
         next = body(e.add(e.times(turn, unit()), at), next);
+      }
       return next;
     };
     return e.loop(0, length / unit(), 1, init, oneTurn);
   }
 
   // ---- Few tokens ----
+
+  /// How often a turn with so many rows touches what lies ahead. With several
+  /// tokens line by line, since weights that the second level has wait for the
+  /// same line buffers; with one, memory is what all wait for.
+  int64_t touchesATurn(int64_t blockM) const {
+    return count == 1 ? 1 : std::gcd(blockM, unit() / step);
+  }
 
   /// How many tokens are multiplied: the least of these that covers what is
   /// asked for. Tiles of FP4 are those of experts, where half as many tokens or
@@ -221,8 +232,8 @@ struct BlockScaledDot : BlockScaledWeights {
     for (first = 0; first < k; first += length) {
       Value part = e.window(codes, e.index(0), rows, e.index(first / each),
                             length / each);
-      Strips next =
-          stripsOfScaled(e, part, blockM, count == 1, length / unit());
+      Strips next = stripsOfScaled(e, part, blockM, count == 1,
+                                   length / unit() * touchesATurn(blockM));
       Prefetch nextScales(e, scales);
       e.loop(0, rows, blockM, [&](Value m) {
         next.start(m);
@@ -249,7 +260,8 @@ struct BlockScaledDot : BlockScaledWeights {
     if (searchesNaN() && !words)
       init.push_back(e.zero(codeBytes(step)));
     Emit::Values sums = alongRow(
-        length, init, [&](Value turn) { next.touch(turn); },
+        length, touchesATurn(blockM), init,
+        [&](Value number) { next.touch(number); },
         [&](Value at, Emit::Range before) {
           return products(m, blockM, width, at, before);
         });
@@ -357,7 +369,7 @@ struct BlockScaledDot : BlockScaledWeights {
   /// Decodes a row; `take` gets 16 lanes and their column.
   void decodeRow(Value row, function_ref<void(Value)> touch,
                  function_ref<void(Value, Value)> take) {
-    alongRow(k, {}, touch, [&](Value at, Emit::Range) -> Emit::Values {
+    alongRow(k, 1, {}, touch, [&](Value at, Emit::Range) -> Emit::Values {
       for (auto [part, v] : llvm::enumerate(decode(row, at)))
         take(v, e.add(at, part * 16));
       return {};

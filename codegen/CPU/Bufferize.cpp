@@ -101,6 +101,21 @@ FATHOM_TILE_MODEL(UnpackFP4Op)
 FATHOM_TILE_MODEL(PackFP4Op)
 #undef FATHOM_TILE_MODEL
 
+static LogicalResult expand(Emit &e, tile::DotOp op, Buffers operands,
+                            Value columns) {
+  Emit::Part some;
+  if (op.getTo()) {
+    int64_t rows = cast<MemRefType>(operands[0].getType()).getDimSize(0);
+    some = {e.clamp(op.getFrom(), rows), e.clamp(op.getTo(), rows)};
+  }
+  return expandOp(e, op, targetOf(op), operands, columns, some);
+}
+
+static LogicalResult expand(Emit &e, tile::DotScaledOp op, Buffers operands,
+                            Value columns) {
+  return expandOp(e, op, targetOf(op), operands, columns);
+}
+
 /// The accumulator is updated in place.
 template <typename Op>
 struct DotModel : BufferizableOpInterface::ExternalModel<DotModel<Op>, Op> {
@@ -128,7 +143,7 @@ struct DotModel : BufferizableOpInterface::ExternalModel<DotModel<Op>, Op> {
     Emit e{rewriter, op->getLoc()};
     SmallVector<Value> operands;
     for (Value operand : op->getOperands()) {
-      if (operand == dot.getColumns())
+      if (!isa<TensorType>(operand.getType())) // how much is asked for
         continue;
       FailureOr<Value> buffer = getBuffer(rewriter, operand, options, state);
       if (failed(buffer))
@@ -141,7 +156,7 @@ struct DotModel : BufferizableOpInterface::ExternalModel<DotModel<Op>, Op> {
     Value acc = operands.back(), columns = dot.getColumns();
     if (columns)
       columns = e.clamp(columns, cast<MemRefType>(acc.getType()).getDimSize(1));
-    if (failed(expandOp(e, dot, targetOf(op), operands, columns)))
+    if (failed(expand(e, dot, operands, columns)))
       return failure();
     if (acc != result) // whose elements lie apart
       memref::CopyOp::create(rewriter, op->getLoc(), acc, result);

@@ -49,7 +49,7 @@ void fathom::cpu::addTotals(Emit &e, Emit::Range sums, Value acc, Value row,
 
 void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
                             Value acc, Value accRow, int64_t rows,
-                            Value columns) {
+                            Value columns, Emit::Part some) {
   int64_t n = sizeOf(rhs, 0), k = sizeOf(rhs, 1);
   int64_t lanes = std::min(k, kLanes);
   // Accumulators of two (one) registers each, operands must fit beside them.
@@ -74,7 +74,7 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
       strips.emplace(e, e.window(lhs, e.index(0), rows, e.index(first), length),
                      blockM,
                      /*bytes=*/16384, /*streams=*/1, length / lanes);
-    e.loop(0, rows, blockM, [&](Value m) {
+    e.loop(rows, some, blockM, [&](Value m) {
       if (strips)
         strips->start(m);
       Value left = e.window(lhs, m, blockM, e.index(0), k);
@@ -112,7 +112,7 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
 
 /// acc (MxN) += lhs' x rhs (KxN) with lanes along N; lhs is MxK, or KxM.
 static void emitDotColumns(Emit &e, Target target, Value lhs, Value rhs,
-                           Value acc, bool transposed) {
+                           Value acc, bool transposed, Emit::Part some) {
   int64_t m = sizeOf(acc, 0), n = sizeOf(acc, 1), k = sizeOf(rhs, 0);
   int64_t lanes = std::min(n, kLanes);
   int64_t parts = target.wide() && n >= 2 * lanes ? 2 : 1;
@@ -142,15 +142,18 @@ static void emitDotColumns(Emit &e, Target target, Value lhs, Value rhs,
       }
       return next;
     };
-    Emit::Values sums = e.loop(0, k, 1, init, step);
+    Emit::Values sums = transposed && some
+                            ? e.loop(some.from, some.to, 1, init, step)
+                            : e.loop(0, k, 1, init, step);
     size_t i = 0;
     each([&](Value r, Value c) { e.store(sums[i++], acc, {r, c}); });
   };
   e.loop(0, n, parts * lanes, [&](Value column) {
     Value right = e.window(rhs, e.index(0), k, column, parts * lanes);
     if (m > blockM)
-      right = e.inF32(right);
-    e.loop(0, m, blockM, [&](Value row) { block(row, column, right); });
+      right = e.inF32(right, transposed ? some : Emit::Part());
+    e.loop(m, transposed ? Emit::Part() : some, blockM,
+           [&](Value row) { block(row, column, right); });
   });
 }
 
@@ -187,7 +190,8 @@ static void emitDotTall(Emit &e, Value lhs, Value rhs, Value acc) {
 }
 
 LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotOp op, Target target,
-                                    Buffers operands, Value columns) {
+                                    Buffers operands, Value columns,
+                                    Emit::Part some) {
   Value lhs = operands[0], rhs = operands[1], acc = operands[2];
   for (Value operand : {lhs, rhs}) {
     Type element = cast<MemRefType>(operand.getType()).getElementType();
@@ -203,10 +207,11 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotOp op, Target target,
         return emitDotBF16(e, *narrow, rhs, acc, columns), success();
     }
     if (suitsPanels(target, lhs, rhs))
-      return emitDotPanels(e, lhs, rhs, acc, columns), success();
+      return emitDotPanels(e, lhs, rhs, acc, columns, some), success();
     if (sizeOf(lhs, 0) >= 8)
       rhs = e.beforeLoops(rhs, [&] { return e.inF32(rhs); });
-    emitDotNT(e, target, lhs, rhs, acc, e.index(0), sizeOf(lhs, 0), columns);
+    emitDotNT(e, target, lhs, rhs, acc, e.index(0), sizeOf(lhs, 0), columns,
+              some);
     return success();
   }
   bool transposed = op.getForm() == tile::DotForm::TN;
@@ -217,6 +222,6 @@ LogicalResult fathom::cpu::expandOp(Emit &e, tile::DotOp op, Target target,
   if (transposed && sizeOf(acc, 1) <= 4 && sizeOf(acc, 0) >= 8)
     emitDotTall(e, lhs, rhs, acc);
   else
-    emitDotColumns(e, target, lhs, rhs, acc, transposed);
+    emitDotColumns(e, target, lhs, rhs, acc, transposed, some);
   return success();
 }

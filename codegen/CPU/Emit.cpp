@@ -67,6 +67,13 @@ void Emit::loop(Value low, Value high, int64_t step,
   body(op.getInductionVar());
 }
 
+void Emit::loop(int64_t high, Part some, int64_t step,
+                function_ref<void(Value)> body) {
+  if (!some)
+    return loop(0, high, step, body);
+  loop(sub(some.from, rest(some.from, step)), some.to, step, body);
+}
+
 void Emit::loop(int64_t high, Value some, int64_t step,
                 function_ref<void(Value)> body) {
   if (some && step < high)
@@ -310,14 +317,14 @@ Value Emit::window(Value buffer, Value row, int64_t rows, Value column,
   return memref::SubViewOp::create(b, loc, buffer, offsets, sizes, strides);
 }
 
-Value Emit::inF32(Value buffer) {
+Value Emit::inF32(Value buffer, Part rows) {
   auto type = cast<MemRefType>(buffer.getType());
   if (type.getElementType().isF32())
     return buffer;
   Value copy = alloc(type.getShape(), b.getF32Type());
   int64_t columns = type.getDimSize(1), lanes = std::min(columns, kLanes);
   int64_t unit = std::gcd(columns, 4 * lanes);
-  loop(0, type.getDimSize(0), 1, [&](Value row) {
+  loop(type.getDimSize(0), rows, 1, [&](Value row) {
     loop(0, columns, unit, [&](Value first) {
       for (int64_t i = 0; i < unit; i += lanes) {
         Value column = add(first, i);

@@ -41,6 +41,15 @@ struct Emit {
             llvm::function_ref<void(mlir::Value)> body);
   void loop(mlir::Value low, mlir::Value high, int64_t step,
             llvm::function_ref<void(mlir::Value)> body);
+  /// Some of the numbers from 0 to an extent: from .. to-1; null: all.
+  struct Part {
+    mlir::Value from, to;
+    explicit operator bool() const { return bool(to); }
+  };
+  /// Multiples of `step` below `high`; those whose `step` numbers have some of
+  /// `some`.
+  void loop(int64_t high, Part some, int64_t step,
+            llvm::function_ref<void(mlir::Value)> body);
   /// From 0 to `high`, or to `some` if that is given and it takes more than one
   /// iteration.
   void loop(int64_t high, mlir::Value some, int64_t step,
@@ -103,7 +112,9 @@ struct Emit {
                      mlir::Value column, int64_t columns);
   /// The matrix, or an f32 copy of a narrower one: what is used many times is
   /// not extended again.
-  mlir::Value inF32(mlir::Value buffer);
+  mlir::Value inF32(mlir::Value buffer) { return inF32(buffer, {}); }
+  /// With the elements of some rows alone.
+  mlir::Value inF32(mlir::Value buffer, Part rows);
   /// The buffer, or a copy where the elements of a row lie apart.
   mlir::Value withWholeRows(mlir::Value buffer);
   /// Copies the first `extent` of `length` elements of a row (all without an

@@ -71,17 +71,18 @@ mlir::LogicalResult expandOp(Emit &e, tile::UnpackFP4Op op, Buffers operands,
 mlir::LogicalResult expandOp(Emit &e, tile::PackFP4Op op, Buffers operands,
                              Buffers results);
 /// `columns`, here and below: how many of the result are asked for, at least 0
-/// and at most all; null: all.
+/// and at most all; null: all. `some`: rows of lhs that matter, likewise.
 mlir::LogicalResult expandOp(Emit &e, tile::DotOp op, Target target,
-                             Buffers operands, mlir::Value columns);
+                             Buffers operands, mlir::Value columns,
+                             Emit::Part some);
 mlir::LogicalResult expandOp(Emit &e, tile::DotScaledOp op, Target target,
                              Buffers operands, mlir::Value columns);
 
 /// acc (MxN f32) += lhs (MxK) x rhs (NxK)^T for buffers of f32 or bf16; rows
-/// of lhs and acc from `lhsRow`/`accRow` on.
+/// of acc from `accRow` on.
 void emitDotNT(Emit &e, Target target, mlir::Value lhs, mlir::Value rhs,
                mlir::Value acc, mlir::Value accRow, int64_t rows,
-               mlir::Value columns = {});
+               mlir::Value columns = {}, Emit::Part some = {});
 
 /// Adds a block of totals, row after row in one vector, to acc.
 void addBlock(Emit &e, mlir::Value totals, mlir::Value acc, mlir::Value row,

@@ -185,7 +185,7 @@ bool fathom::cpu::suitsPanels(Target target, Value lhs, Value rhs) {
 }
 
 void fathom::cpu::emitDotPanels(Emit &e, Value lhs, Value rhs, Value acc,
-                                Value columns) {
+                                Value columns, Emit::Part some) {
   int64_t count = typeOf(rhs).getDimSize(0), k = typeOf(rhs).getDimSize(1);
   Block *here = e.b.getInsertionBlock();
   Value packed = e.beforeLoops(rhs, [&] {
@@ -209,7 +209,7 @@ void fathom::cpu::emitDotPanels(Emit &e, Value lhs, Value rhs, Value acc,
   if (count <= 8)
     strips.emplace(e, lhs, kRows, /*bytes=*/16384, /*streams=*/1, lines);
   auto touch = [&](Value number) { strips->touch(e.over(number, perLine)); };
-  e.loop(0, typeOf(lhs).getDimSize(0), kRows, [&](Value m) {
+  e.loop(typeOf(lhs).getDimSize(0), some, kRows, [&](Value m) {
     auto weights = [&](int64_t row, Value at, int64_t half) {
       return everySecond(e, lhs, e.add(m, row), e.times(at, kLanes), half);
     };

@@ -63,6 +63,6 @@ void multiplyPanels(
 /// their types and shapes.
 bool suitsPanels(Target target, mlir::Value lhs, mlir::Value rhs);
 void emitDotPanels(Emit &e, mlir::Value lhs, mlir::Value rhs, mlir::Value acc,
-                   mlir::Value columns);
+                   mlir::Value columns, Emit::Part some);
 
 } // namespace fathom::cpu

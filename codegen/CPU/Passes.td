@@ -50,6 +50,14 @@ def BufferizePass : Pass<"fathom-cpu-bufferize", "::mlir::ModuleOp"> {
                         "instruction-set level that micro-kernels are sized for">];
 }
 
+def FillInPlacePass : Pass<"fathom-cpu-fill-in-place", "::mlir::ModuleOp"> {
+  let summary = "what is made to become a part of a buffer is made there";
+  let description = [{A buffer that is filled, then copied to a constant part of
+    another and no longer used, is that part from the start, if nothing looks at
+    the other in between.}];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
 def LinalgToVectorLoopsPass : Pass<"fathom-cpu-linalg-to-vector-loops", "::mlir::ModuleOp"> {
   let summary = "elementwise linalg on buffers as loops over short vectors";
   let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect",

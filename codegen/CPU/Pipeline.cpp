@@ -39,6 +39,7 @@ void cpu::buildCPUPipeline(OpPassManager &pm, StringRef isa) {
   bufferize.isa = isa.str();
   pm.addPass(createBufferizePass(bufferize));
   pm.addPass(createCanonicalizerPass());
+  pm.addPass(createFillInPlacePass());
   pm.addPass(createLinalgToVectorLoopsPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());

@@ -74,6 +74,7 @@ AttentionPlan::AttentionPlan(Lowering &l, dsv4::AttentionOp op, Value indices,
   headsLast = shapes.headsLast;
   sumsBySteps = shapes.sumsBySteps;
   rectangles = shapes.rectangles;
+  countsRows = shapes.countsRows;
   block = std::clamp(pow2Ceil(heads), shapes.leastHeads,
                      l.maxTokens == 1 && heads <= shapes.severalHeads
                          ? shapes.fewHeads
@@ -172,11 +173,18 @@ Value AttentionProgram::keys(const CacheReader &cache, const Rows &rows) {
   return all;
 }
 
-Value AttentionProgram::scores(Value keys, Value mask) {
+KernelBuilder::Range AttentionProgram::among(Value at, Value first, Value end) {
+  if (!plan.countsRows)
+    return {};
+  Value from = first ? k.maxi(k.subi(first, at), k.ci(0)) : k.ci(0);
+  return {from, k.mini(k.subi(end, at), k.ci(plan.step))};
+}
+
+Value AttentionProgram::scores(Value keys, const Rows &rows) {
   SmallVector<int64_t> shape{plan.step, plan.block};
   dsv4::AttentionOp op = plan.op;
-  Value s = k.dot(tile::DotForm::NT, keys, q, k.full(0, shape));
-  return k.select(mask, k.mul(s, op.getScale().convertToDouble()),
+  Value s = k.dot(tile::DotForm::NT, keys, q, k.full(0, shape), {}, rows.some);
+  return k.select(maskOf(rows.valid), k.mul(s, op.getScale().convertToDouble()),
                   k.full(-1e30, shape));
 }
 
@@ -208,8 +216,9 @@ AttentionProgram::Rows AttentionProgram::windowRows(const Window &w, Value at) {
       together ? consecutive(k.addi(k.muli(slot, ring), k.remi(at, ring)))
                : k.iadd(w.base, arith::RemSIOp::create(k.b, k.loc, p,
                                                        k.fullI32(ring, shape)));
-  return {k.select(valid, row, k.fullI32(-1, shape)), valid, together, at,
-          w.from};
+  return {
+      k.select(valid, row, k.fullI32(-1, shape)),   valid, together, at, w.from,
+      among(at, w.first, k.addi(position, k.ci(1)))};
 }
 
 AttentionProgram::Compressed AttentionProgram::compressedRange() {
@@ -246,8 +255,12 @@ AttentionProgram::Rows AttentionProgram::compressedRows(const Compressed &c,
   Value row = together ? consecutive(k.addi(
                              k.muli(slot, plan.compressed.type.getRows()), at))
                        : k.iadd(c.base, b);
-  return {k.select(valid, row, k.fullI32(-1, shape)), valid, together, at,
-          Value()};
+  return {k.select(valid, row, k.fullI32(-1, shape)),
+          valid,
+          together,
+          at,
+          Value(),
+          among(at, {}, c.count)};
 }
 
 SmallVector<Value> AttentionProgram::overAll(ValueRange state, Step take) {
@@ -272,7 +285,7 @@ Value AttentionProgram::largest() {
   return overAll(
       k.full(-1e30, {plan.block}),
       [&](ValueRange state, const CacheReader &cache, const Rows &rows) {
-        Value s = scores(keys(cache, rows), maskOf(rows.valid));
+        Value s = scores(keys(cache, rows), rows);
         return SmallVector<Value>{
             k.max(state[0], k.reduce(tile::ReduceKind::Max, s, 0))};
       })[0];
@@ -289,7 +302,7 @@ AttentionProgram::Scores AttentionProgram::allScores() {
     state.push_back(none(plan.compressedSteps()));
   state = overAll(
       state, [&](ValueRange all, const CacheReader &cache, const Rows &rows) {
-        Value s = scores(keys(cache, rows), maskOf(rows.valid));
+        Value s = scores(keys(cache, rows), rows);
         SmallVector<Value> next(all);
         Value &kept = next[&cache == &plan.window ? 1 : 2];
         kept = k.insert(s, kept, placeOf(rows));
@@ -311,7 +324,7 @@ Value AttentionProgram::probabilities(Value scores, Value largest) {
 }
 
 SmallVector<Value> AttentionProgram::addProducts(ValueRange sums, Value p,
-                                                 Value keys) {
+                                                 Value keys, const Rows &rows) {
   Value own = k.reduce(tile::ReduceKind::Add, p, 0);
   own.getDefiningOp()->setAttr(tile::kSharesAttr, k.b.getUnitAttr());
   Value total = k.add(sums[0], own);
@@ -320,7 +333,7 @@ SmallVector<Value> AttentionProgram::addProducts(ValueRange sums, Value p,
   if (plan.sumsBySteps)
     acc = k.full(0, k.type(acc).getShape());
   acc = k.dot(tile::DotForm::TN, plan.headsLast ? keys : p,
-              plan.headsLast ? p : keys, acc);
+              plan.headsLast ? p : keys, acc, {}, rows.some);
   return {total, plan.sumsBySteps ? k.add(sums[1], acc) : acc};
 }
 
@@ -328,12 +341,12 @@ SmallVector<Value> AttentionProgram::addStep(ValueRange sums,
                                              const CacheReader &cache,
                                              const Rows &rows, Value largest,
                                              Value scores) {
-  Value keys = this->keys(cache, rows), mask = maskOf(rows.valid);
+  Value keys = this->keys(cache, rows);
   if (!scores)
-    scores = this->scores(keys, mask);
+    scores = this->scores(keys, rows);
   Value p = probabilities(scores, largest);
-  p = k.select(mask, p, k.full(0, {plan.step, plan.block}));
-  return addProducts(sums, p, keys);
+  p = k.select(maskOf(rows.valid), p, k.full(0, {plan.step, plan.block}));
+  return addProducts(sums, p, keys, rows);
 }
 
 SmallVector<Value> AttentionProgram::firstSums(Value sink, Value largest,

@@ -19,13 +19,13 @@ struct AttentionPlan {
   dsv4::AttentionOp op;
   CacheReader window, compressed; // compressed.type is null where there is none
   int64_t heads, width;
-  int64_t block;       // heads of a program
-  int64_t step;        // rows of a cache that are taken at once
-  int64_t chosen = 0;  // compressed rows in `indices`; 0: all are taken
+  int64_t block;         // heads of a program
+  int64_t step;          // rows of a cache that are taken at once
+  int64_t chosen = 0;    // compressed rows in `indices`; 0: all are taken
   bool anyOrder = false; // of what is chosen -1 may stand anywhere
-  int64_t rotated = 0; // channels that are turned back at the end
-  int64_t tileWidth;   // of a row in a tile: all pieces, and zeros
-  bool headsLast, sumsBySteps, rectangles; // as TileShapes
+  int64_t rotated = 0;   // channels that are turned back at the end
+  int64_t tileWidth;     // of a row in a tile: all pieces, and zeros
+  bool headsLast, sumsBySteps, rectangles, countsRows; // as TileShapes
   mlir::SmallVector<Piece> pieces;
   mlir::Type carrier; // of the result; probabilities are rounded to it
 
@@ -74,6 +74,8 @@ struct AttentionProgram {
     Value rows, valid;
     bool together;  // one behind the other
     Value at, from; // where the step and all steps begin; null: at 0
+    /// Those that may be valid, counted from the step's first; null: all.
+    KernelBuilder::Range some;
   };
   struct Window {
     Value first, from, base;
@@ -96,8 +98,10 @@ struct AttentionProgram {
   /// Says of a gather of `rows` what is known of them.
   Value marked(Value gathered, const Rows &rows);
   Value consecutive(Value first);
+  /// The rows of a step that lie before `end`, from `first` on.
+  KernelBuilder::Range among(Value at, Value first, Value end);
   /// Scores [step, block] of the keys that are valid, -1e30 elsewhere.
-  Value scores(Value keys, Value mask);
+  Value scores(Value keys, const Rows &rows);
   Value maskOf(Value valid) {
     return k.broadcast(valid, {1}, {plan.step, plan.block});
   }
@@ -123,7 +127,7 @@ struct AttentionProgram {
   mlir::SmallVector<Value> firstSums(Value sink, Value largest,
                                      int64_t channels);
   mlir::SmallVector<Value> addProducts(ValueRange sums, Value probabilities,
-                                       Value keys);
+                                       Value keys, const Rows &rows);
   /// `scores` [step, block] of the step; null: they are computed.
   mlir::SmallVector<Value> addStep(ValueRange sums, const CacheReader &cache,
                                    const Rows &rows, Value largest,

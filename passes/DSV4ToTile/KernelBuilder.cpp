@@ -257,9 +257,9 @@ Value KernelBuilder::rows(Value tile, Value at, int64_t n) {
       offsets, sizes, strides);
 }
 Value KernelBuilder::dot(tile::DotForm form, Value lhs, Value rhs, Value acc,
-                         Value columns) {
+                         Value columns, Range rows) {
   return tile::DotOp::create(b, loc, acc.getType(), lhs, rhs, acc, columns,
-                             form);
+                             rows.from, rows.to, form);
 }
 Value KernelBuilder::dotScaled(Value weight, Value scale, Value x, Value acc,
                                Value xScale, Value columns) {

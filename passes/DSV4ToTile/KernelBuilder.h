@@ -110,9 +110,17 @@ public:
   Value extract(Value tile, Value at, int64_t n);
   /// n rows of a tile [m, *] from row `at` on; all lie inside.
   Value rows(Value tile, Value at, int64_t n);
-  /// `columns`: how many of the result are asked for; null: all.
+  /// `columns`: how many of the result are asked for; null: all. `rows`: those
+  /// of lhs that matter, as tile.dot has it.
+  struct Range {
+    Value from, to; // null: all
+  };
+  Value dot(tile::DotForm form, Value lhs, Value rhs, Value acc, Value columns,
+            Range rows);
   Value dot(tile::DotForm form, Value lhs, Value rhs, Value acc,
-            Value columns = {});
+            Value columns = {}) {
+    return dot(form, lhs, rhs, acc, columns, {});
+  }
   /// `xScale`: of x where it is codes; else null.
   Value dotScaled(Value weight, Value scale, Value x, Value acc,
                   Value xScale = {}, Value columns = {});

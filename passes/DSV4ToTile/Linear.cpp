@@ -27,7 +27,7 @@ WeightTile WeightTile::of(const TileShapes &shapes, Shape shape, Type element,
                : even;
   w.ragged = w.n % w.rows != 0;
   w.turnElements = shapes.turnElements;
-  w.countsTokens = shapes.countsTokens;
+  w.countsTokens = shapes.countsRows;
   return w;
 }
 

@@ -260,7 +260,7 @@ void Split::launchScores() {
     a.loadQuery();
     oneStep(a, number,
             [&](const CacheReader &cache, const AttentionProgram::Rows &rows) {
-              Value s = a.scores(a.keys(cache, rows), a.maskOf(rows.valid));
+              Value s = a.scores(a.keys(cache, rows), rows);
               k.store(s, k.arg(out), {a.t, k.muli(number, plan.step), a.h});
               k.store(k.reduce(tile::ReduceKind::Max, s, 0), k.arg(out + 1),
                       {a.t, number, a.h});
@@ -284,12 +284,14 @@ void Split::launchSums(Value result) {
       Value p = a.probabilities(scoresOf(a, k.arg(first), number), m);
       SmallVector<Value> zero{k.full(0, {block}),
                               k.full(0, plan.sumShape(plan.tileWidth))};
-      SmallVector<Value> own = a.addProducts(zero, p, a.keys(cache, rows));
+      SmallVector<Value> own =
+          a.addProducts(zero, p, a.keys(cache, rows), rows);
       k.store(own[0], k.arg(first + 3), {a.t, number, a.h});
       k.store(own[1], k.arg(first + 4), {a.t, number, k.ci(0), a.h});
       // The first step of the window is always there.
-      k.when(k.cmpi(P::eq, number, k.ci(0)),
-             [&] { k.store(m, k.arg(first + 2), {a.t, a.h}); });
+      k.when(k.cmpi(P::eq, number, k.ci(0)), [&] {
+        k.store(m, k.arg(first + 2), {a.t, a.h});
+      });
     };
     oneStep(a, number, write);
   });
@@ -342,7 +344,7 @@ void Split::launchParts(Value result) {
                                       : c;
                    Value keys = a.marked(
                        cache.read(k, rows.rows, column, channels, rope), rows);
-                   return a.addProducts(sum, a.probabilities(s, m), keys);
+                   return a.addProducts(sum, a.probabilities(s, m), keys, rows);
                  });
              store(a, all, c, rope && plan.rotated, plan.cos, first + 2);
            });

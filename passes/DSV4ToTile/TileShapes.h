@@ -95,9 +95,9 @@ struct TileShapes {
   /// so that it is read once.
   int64_t heldPieces;
 
-  /// Whether products with weights are told how many of a tile's tokens are
-  /// there, and leave the others out.
-  bool countsTokens;
+  /// Whether products are told how many of a tile's tokens, or which rows of a
+  /// cache, are there, and leave the others out.
+  bool countsRows;
   /// Whether quantised inputs of products with scaled weights go through memory
   /// as codes and scales, for targets that multiply codes.
   bool codes;

@@ -3,7 +3,8 @@
 #define FATHOM_TILE_COMPUTE_OPS
 include "dialects/Tile/IR/TileBase.td"
 
-def Tile_DotOp : Tile_Op<"dot", [Pure, AllTypesMatch<["acc", "result"]>]> {
+def Tile_DotOp : Tile_Op<"dot", [Pure, AllTypesMatch<["acc", "result"]>,
+                                 AttrSizedOperandSegments]> {
   let summary = "acc + product of two tiles, in f32";
   let description = [{
     | form | lhs | rhs | acc, result |
@@ -18,11 +19,17 @@ def Tile_DotOp : Tile_Op<"dot", [Pure, AllTypesMatch<["acc", "result"]>]> {
 
     With `columns` only the first so many columns of the result are asked for:
     the others may be anything.
+
+    With `rows` a to b only rows a .. b-1 of lhs matter. In forms nt and nn the
+    other rows of the result may be anything; in form tn the other rows of lhs
+    are zero and those of rhs finite, so that they add nothing.
   }];
   let arguments = (ins Tile_Tile:$lhs, Tile_Tile:$rhs, TensorOf<[F32]>:$acc,
-                       Optional<Index>:$columns, Tile_DotFormAttr:$form);
+                       Optional<Index>:$columns, Optional<Index>:$from,
+                       Optional<Index>:$to, Tile_DotFormAttr:$form);
   let results = (outs TensorOf<[F32]>:$result);
-  let assemblyFormat = [{$form $lhs `,` $rhs `,` $acc (`columns` $columns^)? attr-dict
+  let assemblyFormat = [{$form $lhs `,` $rhs `,` $acc (`columns` $columns^)?
+    (`rows` $from^ `to` $to)? attr-dict
     `:` type($lhs) `,` type($rhs) `,` type($acc)}];
   let hasVerifier = 1;
 }

@@ -54,6 +54,9 @@ func.func @compute(%a: tensor<4x16xbf16>, %b: tensor<8x16xf32>, %w: tensor<8x64x
   %two = arith.constant 2 : index
   // CHECK: tile.dot <nt> %{{.*}}, %{{.*}}, %{{.*}} columns %{{.*}} : tensor<4x16xbf16>, tensor<8x16xf32>, tensor<4x8xf32>
   %some = tile.dot <nt> %a, %b, %acc columns %two : tensor<4x16xbf16>, tensor<8x16xf32>, tensor<4x8xf32>
+  // CHECK: tile.dot <tn> %{{.*}}, %{{.*}}, %{{.*}} columns %[[TWO:.*]] rows %{{.*}} to %[[TWO]] : tensor<16x4xbf16>
+  %zero = arith.constant 0 : index
+  %part = tile.dot <tn> %ta, %t, %acc columns %two rows %zero to %two : tensor<16x4xbf16>, tensor<16x8xf32>, tensor<4x8xf32>
   // CHECK: tile.dot_scaled %{{.*}} scaled %{{.*}}, %{{.*}} columns %{{.*}} : tensor<8x64xf8E4M3FN>
   %somecoded = tile.dot_scaled %w, %s, %codes scaled %ones, %acc2 columns %two : tensor<8x64xf8E4M3FN>, tensor<1x2xf8E8M0FNU>, tensor<4x64xf8E4M3FN> scaled tensor<4x1xf8E8M0FNU>, tensor<8x4xf32>
   // CHECK: tile.dot_scaled %{{.*}} : tensor<8x32xi8>, tensor<1x2xf8E8M0FNU>, tensor<4x64xbf16>, tensor<8x4xf32>

@@ -471,6 +471,73 @@ TEST_P(CpuLevel, ColumnsNotAskedFor) {
     checkColumns(GetParam(), format, 8, 2048); // in parts of the row
 }
 
+/// Rows of lhs that do not matter are not looked at, except on AMX, and those
+/// that do give the bits that they give among all.
+static void checkRows(const std::string &level, bool tn, bool bf16) {
+  constexpr int rows = 32, heads = 16, width = 64;
+  const int m = tn ? heads : rows, n = tn ? width : heads,
+            k = tn ? rows : width, wide = tn ? heads : width;
+  std::string text = plainDot(tn ? "tn" : "nt", m, n, k, bf16);
+  auto replace = [&](const std::string &from, const std::string &to) {
+    size_t at = text.find(from);
+    ASSERT_NE(at, std::string::npos);
+    text.replace(at, from.size(), to);
+  };
+  replace("f32>) {", "f32>, %from: index, %to: index) {");
+  replace(", %z :", ", %z rows %from to %to :");
+  auto kernels = CompiledKernels::compile(text, level);
+  ASSERT_TRUE(kernels);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  auto x = random<float>(m * k, 1), y = random<float>(k * n, 2);
+  std::vector<float> zeros(m * n);
+  auto run = [&](const std::vector<float> &x, const std::vector<float> &y,
+                 uint64_t from, uint64_t to) {
+    std::vector<uint16_t> xh, yh;
+    for (float v : x)
+      xh.push_back(ref::encodeBF16(v));
+    for (float v : y)
+      yh.push_back(ref::encodeBF16(v));
+    std::vector<float> o(m * n);
+    auto word = [](const void *v) { return reinterpret_cast<uint64_t>(v); };
+    kernels->runWords(
+        "dot", {word(bf16 ? static_cast<const void *>(xh.data()) : x.data()),
+                word(bf16 ? static_cast<const void *>(yh.data()) : y.data()),
+                word(zeros.data()), word(o.data()), from, to});
+    return o;
+  };
+  for (auto [from, to] : {std::array{0, rows},
+                          {0, 1},
+                          {31, 32},
+                          {3, 20},
+                          {8, 8},
+                          {-5, 40},
+                          {0, 17}}) {
+    std::vector<float> left = x, right = y, zeroed = x;
+    for (int row = 0; row < rows; ++row) {
+      if (row >= from && row < to)
+        continue;
+      std::fill_n(zeroed.begin() + row * wide, wide, 0.0f);
+      if (tn && level != "x86-64-v4-amx")
+        std::fill_n(right.begin() + row * n, n, nan);
+      std::fill_n(left.begin() + row * wide, wide, tn ? 0.0f : nan);
+    }
+    std::vector<float> some = run(left, right, uint64_t(from), uint64_t(to)),
+                       all = run(zeroed, y, 0, rows);
+    for (int i = 0; i < m; ++i)
+      for (int j = 0; j < n; ++j)
+        if (tn || (i >= from && i < to))
+          ASSERT_EQ(bitsOf(some[i * n + j]), bitsOf(all[i * n + j]))
+              << (tn ? "tn " : "nt ") << from << " to " << to << " at " << i
+              << "," << j;
+  }
+}
+
+TEST_P(CpuLevel, RowsThatMatter) {
+  for (bool tn : {false, true})
+    for (bool bf16 : {false, true})
+      checkRows(GetParam(), tn, bf16);
+}
+
 /// Tokens from before a loop are packed there, where nobody knows yet how many
 /// columns a turn asks for.
 TEST_P(CpuLevel, ColumnsOfATurn) {
