@@ -20,6 +20,15 @@ static int64_t sizeOf(Value buffer, int64_t dim) {
 
 void fathom::cpu::addBlock(Emit &e, Value totals, Value acc, Value row,
                            Value column, int64_t rows, int64_t columns) {
+  auto type = cast<MemRefType>(acc.getType());
+  if (type.getDimSize(1) == columns && type.getLayout().isIdentity() &&
+      lanesOf(totals.getType()) == rows * columns) { // behind each other
+    acc = memref::CollapseShapeOp::create(
+        e.b, e.loc, acc, SmallVector<ReassociationIndices>{{0, 1}});
+    Value at = e.times(row, columns), old = e.load(acc, {at}, rows * columns);
+    e.store(arith::AddFOp::create(e.b, e.loc, old, totals), acc, {at});
+    return;
+  }
   for (int64_t i = 0; i < rows; ++i) {
     Emit::Values at{e.add(row, i), column};
     Value part = totals;

@@ -575,6 +575,8 @@ int64_t Prefetch::rowsOf(Value tile, int64_t bytes, int64_t step) {
 }
 
 std::pair<Value, Value> Prefetch::place(Value row) {
+  if (tileColumns == matrixColumns) // the next tile's rows follow
+    return {e.add(row0, row), column0};
   /// `at` within `extent`; beyond it, `next` goes a step further.
   auto wrap = [&](Value at, int64_t extent, int64_t step, Value &next) {
     Value over = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::uge,
