@@ -55,13 +55,20 @@ struct BlockScaledDot : BlockScaledWeights {
       takeWithScales(tokens);
   }
 
+  /// Whether a row meets all tokens as it is decoded, before the next one: so
+  /// few registers hold tokens and weights that there are sums of many rows,
+  /// and what a strip takes besides its products is shared by them.
+  bool rowByRow(int64_t width) const {
+    return packed && target.wide() && width <= 2;
+  }
+
   /// Of so many tokens that are multiplied together.
   int64_t rowsAtOnce(int64_t width) const {
     int64_t most = 4 / width;
     if (!few)
       most = 4;
     else if (target.wide())
-      most = width > 4 ? 2 : 4;
+      most = width > 4 ? 2 : rowByRow(width) ? 8 : 4;
     else if (packed && width < 3)
       most = 2;
     return std::min(rows, std::max<int64_t>(most, 1));
@@ -339,27 +346,46 @@ struct BlockScaledDot : BlockScaledWeights {
   /// the part, with `width` tokens.
   Emit::Values products(Value m, int64_t blockM, int64_t width, Value at,
                         Emit::Range sums) {
+    constexpr int64_t parts = step / 16;
     Emit::Values next(sums);
     int64_t stride = sumsOfRow(width);
-    SmallVector<Emit::Values> left;
     Value column = e.add(at, first);
+    auto tokensOf = [&](int64_t part) {
+      Emit::Values right;
+      for (int64_t j = 0; j < width; ++j)
+        right.push_back(e.load(
+            x, place(e.index(j), e.add(column, part * 16), e.index(width)),
+            16));
+      return right;
+    };
+    auto multiply = [&](int64_t i, Value left, Emit::Range right) {
+      for (int64_t j = 0; j < width; ++j) {
+        Value &sum = next[i * stride + j];
+        sum = e.fma(left, right[j], sum);
+      }
+    };
+    if (rowByRow(width)) {
+      SmallVector<Emit::Values> right;
+      for (int64_t part = 0; part < parts; ++part)
+        right.push_back(tokensOf(part));
+      for (int64_t i = 0; i < blockM; ++i) {
+        Emit::Values left = decode(e.add(m, i), column);
+        for (int64_t part = 0; part < parts; ++part)
+          multiply(i, left[part], right[part]);
+      }
+      return next;
+    }
+    SmallVector<Emit::Values> left;
     for (int64_t i = 0; i < blockM; ++i) {
       left.push_back(words ? stagedWeights(i, at)
                            : decode(e.add(m, i), column));
       if (searchesNaN() && !words)
         next.back() = searched(next.back(), e.add(m, i), column);
     }
-    for (int64_t part = 0; part < step / 16; ++part) {
-      Emit::Values right;
-      for (int64_t j = 0; j < width; ++j)
-        right.push_back(e.load(
-            x, place(e.index(j), e.add(column, part * 16), e.index(width)),
-            16));
+    for (int64_t part = 0; part < parts; ++part) {
+      Emit::Values right = tokensOf(part);
       for (int64_t i = 0; i < blockM; ++i)
-        for (int64_t j = 0; j < width; ++j) {
-          Value &sum = next[i * stride + j];
-          sum = e.fma(left[i][part], right[j], sum);
-        }
+        multiply(i, left[i][part], right);
     }
     return next;
   }

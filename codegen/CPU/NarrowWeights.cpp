@@ -673,7 +673,8 @@ Strips::Strips(Emit &e, Value tile, int64_t height, int64_t bytes,
 Strips fathom::cpu::stripsOfScaled(Emit &e, Value codes, int64_t height,
                                    bool one, int64_t steps) {
   bool packed = typeOf(codes).getElementType().isInteger(8);
-  int64_t bytes = packed ? one ? 4096 : 8192 : 16384;
+  bool low = one && height < 8; // a strip that is walked soon
+  int64_t bytes = packed ? low ? 4096 : 8192 : 16384;
   int64_t streams = packed ? one ? 1 : 2 : one ? 4 : 1;
   return {e, codes, height, bytes, streams, steps};
 }

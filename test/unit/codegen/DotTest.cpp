@@ -313,7 +313,7 @@ TEST_P(CpuLevel, ScaledIsDecodeThenDot) {
     checkScaled(level, true, 64, n, 512, 64, 16, true);
   }
   // Rows so long that several tokens are multiplied part by part.
-  for (int n : {1, 4, 8}) {
+  for (int n : {1, 2, 4, 8}) {
     checkScaled(level, false, 16, n, 2048, 1, 16, true);
     checkScaled(level, true, 16, n, 2048, 16, 64, true);
   }
