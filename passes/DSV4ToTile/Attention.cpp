@@ -174,17 +174,15 @@ Value AttentionProgram::keys(const CacheReader &cache, const Rows &rows) {
 }
 
 KernelBuilder::Range AttentionProgram::among(Value at, Value first, Value end) {
-  if (!plan.countsRows)
-    return {};
   Value from = first ? k.maxi(k.subi(first, at), k.ci(0)) : k.ci(0);
   return {from, k.mini(k.subi(end, at), k.ci(plan.step))};
 }
 
-Value AttentionProgram::scores(Value keys, const Rows &rows) {
+Value AttentionProgram::scores(Value keys, Value mask, const Rows &rows) {
   SmallVector<int64_t> shape{plan.step, plan.block};
   dsv4::AttentionOp op = plan.op;
   Value s = k.dot(tile::DotForm::NT, keys, q, k.full(0, shape), {}, rows.some);
-  return k.select(maskOf(rows.valid), k.mul(s, op.getScale().convertToDouble()),
+  return k.select(mask, k.mul(s, op.getScale().convertToDouble()),
                   k.full(-1e30, shape));
 }
 
@@ -216,9 +214,15 @@ AttentionProgram::Rows AttentionProgram::windowRows(const Window &w, Value at) {
       together ? consecutive(k.addi(k.muli(slot, ring), k.remi(at, ring)))
                : k.iadd(w.base, arith::RemSIOp::create(k.b, k.loc, p,
                                                        k.fullI32(ring, shape)));
-  return {
-      k.select(valid, row, k.fullI32(-1, shape)),   valid, together, at, w.from,
-      among(at, w.first, k.addi(position, k.ci(1)))};
+  KernelBuilder::Range some;
+  if (plan.countsRows)
+    some = among(at, w.first, k.addi(position, k.ci(1)));
+  return {k.select(valid, row, k.fullI32(-1, shape)),
+          valid,
+          together,
+          at,
+          w.from,
+          some};
 }
 
 AttentionProgram::Compressed AttentionProgram::compressedRange() {
@@ -255,12 +259,15 @@ AttentionProgram::Rows AttentionProgram::compressedRows(const Compressed &c,
   Value row = together ? consecutive(k.addi(
                              k.muli(slot, plan.compressed.type.getRows()), at))
                        : k.iadd(c.base, b);
+  KernelBuilder::Range some;
+  if (plan.countsRows)
+    some = among(at, {}, c.count);
   return {k.select(valid, row, k.fullI32(-1, shape)),
           valid,
           together,
           at,
           Value(),
-          among(at, {}, c.count)};
+          some};
 }
 
 SmallVector<Value> AttentionProgram::overAll(ValueRange state, Step take) {
@@ -285,7 +292,7 @@ Value AttentionProgram::largest() {
   return overAll(
       k.full(-1e30, {plan.block}),
       [&](ValueRange state, const CacheReader &cache, const Rows &rows) {
-        Value s = scores(keys(cache, rows), rows);
+        Value s = scores(keys(cache, rows), maskOf(rows.valid), rows);
         return SmallVector<Value>{
             k.max(state[0], k.reduce(tile::ReduceKind::Max, s, 0))};
       })[0];
@@ -302,7 +309,7 @@ AttentionProgram::Scores AttentionProgram::allScores() {
     state.push_back(none(plan.compressedSteps()));
   state = overAll(
       state, [&](ValueRange all, const CacheReader &cache, const Rows &rows) {
-        Value s = scores(keys(cache, rows), rows);
+        Value s = scores(keys(cache, rows), maskOf(rows.valid), rows);
         SmallVector<Value> next(all);
         Value &kept = next[&cache == &plan.window ? 1 : 2];
         kept = k.insert(s, kept, placeOf(rows));
@@ -341,11 +348,11 @@ SmallVector<Value> AttentionProgram::addStep(ValueRange sums,
                                              const CacheReader &cache,
                                              const Rows &rows, Value largest,
                                              Value scores) {
-  Value keys = this->keys(cache, rows);
+  Value keys = this->keys(cache, rows), mask = maskOf(rows.valid);
   if (!scores)
-    scores = this->scores(keys, rows);
+    scores = this->scores(keys, mask, rows);
   Value p = probabilities(scores, largest);
-  p = k.select(maskOf(rows.valid), p, k.full(0, {plan.step, plan.block}));
+  p = k.select(mask, p, k.full(0, {plan.step, plan.block}));
   return addProducts(sums, p, keys, rows);
 }
 

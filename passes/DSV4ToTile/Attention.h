@@ -100,8 +100,9 @@ struct AttentionProgram {
   Value consecutive(Value first);
   /// The rows of a step that lie before `end`, from `first` on.
   KernelBuilder::Range among(Value at, Value first, Value end);
-  /// Scores [step, block] of the keys that are valid, -1e30 elsewhere.
-  Value scores(Value keys, const Rows &rows);
+  /// Scores [step, block] of the keys of `rows` where `mask` holds, -1e30
+  /// elsewhere.
+  Value scores(Value keys, Value mask, const Rows &rows);
   Value maskOf(Value valid) {
     return k.broadcast(valid, {1}, {plan.step, plan.block});
   }

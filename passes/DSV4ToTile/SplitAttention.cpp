@@ -260,7 +260,8 @@ void Split::launchScores() {
     a.loadQuery();
     oneStep(a, number,
             [&](const CacheReader &cache, const AttentionProgram::Rows &rows) {
-              Value s = a.scores(a.keys(cache, rows), rows);
+              Value s =
+                  a.scores(a.keys(cache, rows), a.maskOf(rows.valid), rows);
               k.store(s, k.arg(out), {a.t, k.muli(number, plan.step), a.h});
               k.store(k.reduce(tile::ReduceKind::Max, s, 0), k.arg(out + 1),
                       {a.t, number, a.h});
