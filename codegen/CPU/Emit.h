@@ -110,11 +110,9 @@ struct Emit {
   /// on.
   mlir::Value window(mlir::Value buffer, mlir::Value row, int64_t rows,
                      mlir::Value column, int64_t columns);
-  /// The matrix, or an f32 copy of a narrower one: what is used many times is
-  /// not extended again.
-  mlir::Value inF32(mlir::Value buffer) { return inF32(buffer, {}); }
-  /// With the elements of some rows alone.
-  mlir::Value inF32(mlir::Value buffer, Part rows);
+  /// The matrix, or an f32 copy of a narrower one, of `rows` alone: what is
+  /// used many times is not extended again.
+  mlir::Value inF32(mlir::Value buffer, Part rows = {});
   /// The buffer, or a copy where the elements of a row lie apart.
   mlir::Value withWholeRows(mlir::Value buffer);
   /// Copies the first `extent` of `length` elements of a row (all without an

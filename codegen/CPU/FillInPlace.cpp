@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "codegen/CPU/Aliases.h"
 #include "codegen/CPU/Passes.h"
-
-#include "mlir/Interfaces/ViewLikeInterface.h"
 
 namespace fathom::cpu {
 #define GEN_PASS_DEF_FILLINPLACEPASS
@@ -16,27 +15,19 @@ static bool takesAnyStrides(Operation *op) {
              linalg::GenericOp>(op);
 }
 
-/// The operation of `block` that is `op` or has it inside; null if none is.
-static Operation *in(Block *block, Operation *op) {
-  return block->findAncestorOpInBlock(*op);
-}
-
-/// Whether something from `first` to `last` uses the buffer or a view of it,
-/// but for `own`.
-static bool isUsedBetween(Value buffer, Operation *first, Operation *last,
-                          Operation *own) {
-  for (Operation *user : buffer.getUsers()) {
-    if (user == own)
-      continue;
-    Operation *at = in(first->getBlock(), user);
-    if (!at || (!at->isBeforeInBlock(first) && !last->isBeforeInBlock(at)))
-      return true;
-    for (Value view : user->getResults())
-      if (isa<MemRefType>(view.getType()) &&
-          isUsedBetween(view, first, last, own))
-        return true;
-  }
-  return false;
+/// Whether something that begins after `first` uses the memory of `whole`
+/// before `copy` writes its part.
+static bool isUsedBetween(memref::AllocOp whole, Operation *first,
+                          memref::CopyOp copy, memref::SubViewOp part) {
+  bool used = false;
+  fathom::cpu::forEachUse(whole.getResult(), [&](OpOperand &use) {
+    Operation *user = use.getOwner();
+    if (user == copy || user == part)
+      return;
+    Operation *at = first->getBlock()->findAncestorOpInBlock(*user);
+    used |= !at || (first->isBeforeInBlock(at) && at->isBeforeInBlock(copy));
+  });
+  return used;
 }
 
 /// A copy of a whole buffer to a part of another that nothing looks at before:
@@ -55,7 +46,7 @@ static void fillInPlace(memref::CopyOp copy) {
   for (Operation *user : from->getUsers()) {
     if (user == copy)
       continue;
-    Operation *at = in(block, user);
+    Operation *at = block->findAncestorOpInBlock(*user);
     if (!takesAnyStrides(user) || !at || !at->isBeforeInBlock(copy))
       return;
   }

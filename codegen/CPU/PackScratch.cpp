@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "codegen/CPU/Aliases.h"
 #include "codegen/CPU/Emit.h"
-
-#include "mlir/Interfaces/ViewLikeInterface.h"
 
 namespace fathom::cpu {
 #define GEN_PASS_DEF_PACKSCRATCHPASS
@@ -34,45 +33,18 @@ struct Order {
 };
 } // namespace
 
-/// Values that may name the same memory: views, and results of control flow.
-static void addAliases(OpOperand &use, SmallVectorImpl<Value> &work) {
-  Operation *op = use.getOwner();
-  if (isa<ViewLikeOpInterface>(op) || isa<arith::SelectOp>(op)) {
-    llvm::append_range(work, op->getResults());
-  } else if (auto yield = dyn_cast<scf::YieldOp>(op)) {
-    Operation *parent = yield->getParentOp();
-    work.push_back(parent->getResult(use.getOperandNumber()));
-    if (auto loop = dyn_cast<scf::ForOp>(parent))
-      work.push_back(loop.getRegionIterArg(use.getOperandNumber()));
-  } else if (auto loop = dyn_cast<scf::ForOp>(op)) {
-    if (BlockArgument arg = loop.getTiedLoopRegionIterArg(&use)) {
-      work.push_back(arg);
-      work.push_back(loop.getTiedLoopResult(&use));
-    }
-  }
-}
-
 /// Life of an allocation: from its first to its last use, where a use inside a
 /// loop that does not contain the allocation counts as the whole loop.
 static void findLife(Buffer &buffer, const Order &order) {
-  DenseSet<Value> seen;
-  SmallVector<Value> work{buffer.op.getResult()};
   buffer.begin = std::numeric_limits<int64_t>::max();
   buffer.end = 0;
-  while (!work.empty()) {
-    Value value = work.pop_back_val();
-    if (!value || !isa<MemRefType>(value.getType()) ||
-        !seen.insert(value).second)
-      continue;
-    for (OpOperand &use : value.getUses()) {
-      Operation *place =
-          value.getParentBlock()->findAncestorOpInBlock(*use.getOwner());
-      auto [first, last] = order.span.at(place ? place : use.getOwner());
-      buffer.begin = std::min(buffer.begin, first);
-      buffer.end = std::max(buffer.end, last);
-      addAliases(use, work);
-    }
-  }
+  forEachUse(buffer.op.getResult(), [&](OpOperand &use) {
+    Operation *place =
+        use.get().getParentBlock()->findAncestorOpInBlock(*use.getOwner());
+    auto [first, last] = order.span.at(place ? place : use.getOwner());
+    buffer.begin = std::min(buffer.begin, first);
+    buffer.end = std::max(buffer.end, last);
+  });
 }
 
 /// Largest first, each at the lowest offset that is free during its life.

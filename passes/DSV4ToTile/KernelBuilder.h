@@ -115,12 +115,8 @@ public:
   struct Range {
     Value from, to; // null: all
   };
-  Value dot(tile::DotForm form, Value lhs, Value rhs, Value acc, Value columns,
-            Range rows);
   Value dot(tile::DotForm form, Value lhs, Value rhs, Value acc,
-            Value columns = {}) {
-    return dot(form, lhs, rhs, acc, columns, {});
-  }
+            Value columns = {}, Range rows = {});
   /// `xScale`: of x where it is codes; else null.
   Value dotScaled(Value weight, Value scale, Value x, Value acc,
                   Value xScale = {}, Value columns = {});

@@ -58,6 +58,26 @@ func.func @exchanged(%o: memref<32xf32>) {
   return
 }
 
+// It is read by the part's own name.
+// CHECK-LABEL: func.func @exchanged_by_name
+// CHECK: memref.copy
+func.func @exchanged_by_name(%o: memref<32xf32>) {
+  %zero = arith.constant 0 : index
+  %all = memref.alloc() : memref<32xf32>
+  %ones = arith.constant dense<1.0> : vector<32xf32>
+  vector.store %ones, %all[%zero] : memref<32xf32>, vector<32xf32>
+  %part = memref.subview %all[0] [16] [1] : memref<32xf32> to memref<16xf32, strided<[1]>>
+  %a = memref.alloc() : memref<16xf32>
+  %twos = arith.constant dense<2.0> : vector<16xf32>
+  vector.store %twos, %a[%zero] : memref<16xf32>, vector<16xf32>
+  %v = vector.load %part[%zero] : memref<16xf32, strided<[1]>>, vector<16xf32>
+  memref.copy %a, %part : memref<16xf32> to memref<16xf32, strided<[1]>>
+  %w = vector.load %all[%zero] : memref<32xf32>, vector<32xf32>
+  vector.store %w, %o[%zero] : memref<32xf32>, vector<32xf32>
+  vector.store %v, %o[%zero] : memref<32xf32>, vector<16xf32>
+  return
+}
+
 // The buffer is used after the copy, too.
 // CHECK-LABEL: func.func @kept
 // CHECK: memref.copy

@@ -403,6 +403,26 @@ TEST_P(CpuLevel, CodedActivationsAreTheirValues) {
     }
 }
 
+/// The text of a dot whose kernel has more arguments, which the dot takes.
+static std::string withOperands(std::string text, const std::string &arguments,
+                                const std::string &operands) {
+  auto replace = [&](const std::string &from, const std::string &to) {
+    size_t at = text.find(from);
+    ASSERT_NE(at, std::string::npos);
+    text.replace(at, from.size(), to);
+  };
+  replace("f32>) {", "f32>, " + arguments + ") {");
+  replace(", %z :", ", %z " + operands + " :");
+  return text;
+}
+
+static std::vector<uint16_t> asBF16(const std::vector<float> &values) {
+  std::vector<uint16_t> all;
+  for (float v : values)
+    all.push_back(ref::encodeBF16(v));
+  return all;
+}
+
 /// Columns that are not asked for are not made, whatever their tokens are, and
 /// those that are have the bits that they have in a full tile.
 static void checkColumns(const std::string &level, const std::string &format,
@@ -412,23 +432,14 @@ static void checkColumns(const std::string &level, const std::string &format,
   std::string text = plain ? plainDot("nt", m, n, k, /*bf16=*/true)
                            : scaled(fp4, m, n, k, fp4 ? m : 1,
                                     fp4 ? k / 32 : k / 128, /*bf16=*/true);
-  auto replace = [&](const std::string &from, const std::string &to) {
-    size_t at = text.find(from);
-    ASSERT_NE(at, std::string::npos);
-    text.replace(at, from.size(), to);
-  };
-  replace("f32>) {", "f32>, %count: index) {");
-  replace(", %z :", ", %z columns %count :");
+  text = withOperands(text, "%count: index", "columns %count");
   auto kernels = CompiledKernels::compile(text, level);
   ASSERT_TRUE(kernels);
   auto scales = randomBytes(m * k / 32, 6), codes = weightBytes(m * k);
   for (uint8_t &byte : scales)
     byte = 110 + byte % 20;
-  std::vector<uint16_t> w, tokens;
-  for (float v : random<float>(m * k, 3))
-    w.push_back(ref::encodeBF16(v));
-  for (float v : random<float>(n * k, 4))
-    tokens.push_back(ref::encodeBF16(v));
+  std::vector<uint16_t> w = asBF16(random<float>(m * k, 3)),
+                        tokens = asBF16(random<float>(n * k, 4));
   std::vector<float> zeros(m * n);
   auto run = [&](const std::vector<uint16_t> &x, uint64_t count) {
     std::vector<float> o(m * n);
@@ -471,20 +482,16 @@ TEST_P(CpuLevel, ColumnsNotAskedFor) {
     checkColumns(GetParam(), format, 8, 2048); // in parts of the row
 }
 
-/// Rows of lhs that do not matter are not looked at, except on AMX, and those
-/// that do give the bits that they give among all.
-static void checkRows(const std::string &level, bool tn, bool bf16) {
+/// Rows of lhs that do not matter change nothing, and are left out of sums
+/// except on AMX; those that do give the bits that they give among all.
+static void checkRows(const std::string &level, const std::string &form,
+                      bool bf16) {
   constexpr int rows = 32, heads = 16, width = 64;
+  const bool tn = form == "tn";
   const int m = tn ? heads : rows, n = tn ? width : heads,
             k = tn ? rows : width, wide = tn ? heads : width;
-  std::string text = plainDot(tn ? "tn" : "nt", m, n, k, bf16);
-  auto replace = [&](const std::string &from, const std::string &to) {
-    size_t at = text.find(from);
-    ASSERT_NE(at, std::string::npos);
-    text.replace(at, from.size(), to);
-  };
-  replace("f32>) {", "f32>, %from: index, %to: index) {");
-  replace(", %z :", ", %z rows %from to %to :");
+  std::string text = plainDot(form, m, n, k, bf16);
+  text = withOperands(text, "%from: index, %to: index", "rows %from to %to");
   auto kernels = CompiledKernels::compile(text, level);
   ASSERT_TRUE(kernels);
   const float nan = std::numeric_limits<float>::quiet_NaN();
@@ -492,11 +499,7 @@ static void checkRows(const std::string &level, bool tn, bool bf16) {
   std::vector<float> zeros(m * n);
   auto run = [&](const std::vector<float> &x, const std::vector<float> &y,
                  uint64_t from, uint64_t to) {
-    std::vector<uint16_t> xh, yh;
-    for (float v : x)
-      xh.push_back(ref::encodeBF16(v));
-    for (float v : y)
-      yh.push_back(ref::encodeBF16(v));
+    std::vector<uint16_t> xh = asBF16(x), yh = asBF16(y);
     std::vector<float> o(m * n);
     auto word = [](const void *v) { return reinterpret_cast<uint64_t>(v); };
     kernels->runWords(
@@ -527,15 +530,14 @@ static void checkRows(const std::string &level, bool tn, bool bf16) {
       for (int j = 0; j < n; ++j)
         if (tn || (i >= from && i < to))
           ASSERT_EQ(bitsOf(some[i * n + j]), bitsOf(all[i * n + j]))
-              << (tn ? "tn " : "nt ") << from << " to " << to << " at " << i
-              << "," << j;
+              << form << " " << from << " to " << to << " at " << i << "," << j;
   }
 }
 
 TEST_P(CpuLevel, RowsThatMatter) {
-  for (bool tn : {false, true})
+  for (const char *form : {"nt", "nn", "tn"})
     for (bool bf16 : {false, true})
-      checkRows(GetParam(), tn, bf16);
+      checkRows(GetParam(), form, bf16);
 }
 
 /// Tokens from before a loop are packed there, where nobody knows yet how many
@@ -567,11 +569,7 @@ TEST_P(CpuLevel, ColumnsOfATurn) {
       w[i] = float(i * 5 % 7) - 3;
     for (size_t i = 0; i < x.size(); ++i)
       x[i] = float(i * 3 % 11) - 5;
-    std::vector<uint16_t> narrowW, narrowX;
-    for (float v : w)
-      narrowW.push_back(ref::encodeBF16(v));
-    for (float v : x)
-      narrowX.push_back(ref::encodeBF16(v));
+    std::vector<uint16_t> narrowW = asBF16(w), narrowX = asBF16(x);
     if (type == std::string("f32"))
       kernels->run("dot", {w.data(), x.data(), o.data()});
     else
