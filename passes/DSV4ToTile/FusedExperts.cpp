@@ -71,6 +71,10 @@ private:
   }
   void launch(StringRef name, std::string params, int64_t programs,
               ValueRange operands, function_ref<void(KernelBuilder &)> write);
+  /// Of weights that a program reads.
+  int64_t bytes() const {
+    return one() ? l.shapes.oneExpertBytes : l.shapes.expertBytes;
+  }
   /// Programs of the shared experts for the same rows of weights, each with its
   /// tokens.
   int64_t sharedParts() const {
@@ -412,13 +416,11 @@ void FusedExperts::up() {
   }
   int64_t rows = op.getHiddenBlock().value_or(0),
           sharedRows = quantise ? quantise.getBlock() : 0;
-  Part routed[2] = {
-      part(l, operands, op.getW1(), op.getS1(), rows, l.shapes.expertBytes),
-      part(l, operands, op.getW3(), op.getS3(), rows, l.shapes.expertBytes)};
-  Part shared[2] = {part(l, operands, w1.getWeight(), w1.getScale(), sharedRows,
-                         l.shapes.expertBytes),
-                    part(l, operands, w3.getWeight(), w3.getScale(), sharedRows,
-                         l.shapes.expertBytes)};
+  Part routed[2] = {part(l, operands, op.getW1(), op.getS1(), rows, bytes()),
+                    part(l, operands, op.getW3(), op.getS3(), rows, bytes())};
+  Part shared[2] = {
+      part(l, operands, w1.getWeight(), w1.getScale(), sharedRows, bytes()),
+      part(l, operands, w3.getWeight(), w3.getScale(), sharedRows, bytes())};
   int64_t split = shared[0].programs() * sharedParts();
   std::string params = tokensParam() + "_" +
                        number(op.getLimit().convertToDouble()) + "_" +
@@ -443,10 +445,8 @@ void FusedExperts::down() {
       sharedFrom(operands, sharedActivation);
   unsigned offsets = operands.size();
   operands.append({groups.offsets, output, sharedOutput, l.count(op.getX())});
-  Part routed =
-           part(l, operands, op.getW2(), op.getS2(), 0, l.shapes.expertBytes),
-       shared = part(l, operands, w2.getWeight(), w2.getScale(), 0,
-                     l.shapes.expertBytes);
+  Part routed = part(l, operands, op.getW2(), op.getS2(), 0, bytes()),
+       shared = part(l, operands, w2.getWeight(), w2.getScale(), 0, bytes());
   int64_t split = shared.programs() * sharedParts();
   auto rowsAt = [&](KernelBuilder &k, const Part &p, WeightOperand weight,
                     ActivationArg rows, unsigned to, Value first, Value end,

@@ -5,6 +5,8 @@
 #include "passes/DSV4ToTile/MoE.h"
 #include "passes/DSV4ToTile/Streams.h"
 
+#include <limits>
+
 using namespace mlir;
 
 namespace fathom {
@@ -255,6 +257,7 @@ struct Product {
   bool grouped = false;
   const char *name = "linear";
   Value (*epilogue)(KernelBuilder &, Value) = nullptr;
+  int64_t mostRows = std::numeric_limits<int64_t>::max(); // of a block
 };
 } // namespace
 
@@ -274,6 +277,8 @@ static void lowerProduct(Lowering &l, Value like, const Product &p, int64_t z) {
   WeightTile w = WeightTile::of(l.shapes, weightType.getShape(),
                                 weightType.getElementType(), perZ, tokens);
   w.byCodes = input.isCodes();
+  if (!w.ragged)
+    w.rows = std::min(w.rows, p.mostRows);
   auto kernel = l.kernels.get(
       p.name, (p.grouped ? "grouped_t" : "t") + std::to_string(tokens),
       ValueRange(operands).getTypes(), [&](KernelBuilder &k) {
@@ -378,6 +383,8 @@ void lowerGate(Lowering &l, dsv4::GateOp op) {
   p.result = withMiddle(l, l.result(op.getScores(), op.getX()));
   p.name = "gate";
   p.epilogue = sqrtSoftplus;
+  if (l.maxTokens <= 16)
+    p.mostRows = l.shapes.gateRows;
   lowerProduct(l, op.getX(), p, 1);
 }
 

@@ -31,6 +31,9 @@ struct TileShapes {
   int64_t leastRows;
   /// Rows of the router's block where its scores end a longer kernel.
   int64_t routerRows;
+  /// Most rows of the router's block where its scores are a kernel of up to 16
+  /// tokens: its matrix is small, and every thread should have some of it.
+  int64_t gateRows;
   /// Tokens that a program takes of up to 16 and of more.
   int64_t fewTokens, manyTokens;
   /// Tokens of an expert taken at once, likewise: every number as long as more
@@ -40,8 +43,9 @@ struct TileShapes {
   bool pairsByLevel;
   /// A program of an expert reads as many rows as make this many bytes, if they
   /// are no more than expertRows: enough to hide what it does before and after,
-  /// few enough for every thread to have several programs.
-  int64_t expertBytes;
+  /// few enough for every thread to have several programs. Of one token, and
+  /// of several, which have more experts and are prepared in every program.
+  int64_t oneExpertBytes, expertBytes;
   /// Most rows of a program of an expert, whatever their bytes.
   int64_t expertRows;
   /// Most tokens that a program of the shared experts takes, tile by tile.
