@@ -240,7 +240,8 @@ struct BlockScaledDot : BlockScaledWeights {
       Value part = e.window(codes, e.index(0), rows, e.index(first / each),
                             length / each);
       Strips next = stripsOfScaled(e, part, blockM, count == 1,
-                                   length / unit() * touchesATurn(blockM));
+                                   length / unit() * touchesATurn(blockM),
+                                   /*soon=*/target.wide() && count > 1);
       Prefetch nextScales(e, scales);
       e.loop(0, rows, blockM, [&](Value m) {
         next.start(m);

@@ -82,7 +82,8 @@ void fathom::cpu::emitDotNT(Emit &e, Target target, Value lhs, Value rhs,
     if (once)
       strips.emplace(e, e.window(lhs, e.index(0), rows, e.index(first), length),
                      blockM,
-                     /*bytes=*/16384, /*streams=*/1, length / lanes);
+                     /*bytes=*/16384, /*streams=*/1, length / lanes,
+                     /*soon=*/target.wide() && n > 1);
     e.loop(rows, some, blockM, [&](Value m) {
       if (strips)
         strips->start(m);

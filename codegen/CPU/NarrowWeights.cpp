@@ -604,7 +604,7 @@ void Prefetch::touchRows(Value row, Value column, int64_t rows) {
   // Where the tile starts is settled before the column joins: in loops over
   // columns all of it stays outside.
   auto [r, c] = place(e.add(row, rows));
-  prefetch(matrix, r, e.add(c, column), /*locality=*/3);
+  prefetch(matrix, r, e.add(c, column), kFirstLevel);
 }
 
 void Prefetch::startStrip(Value row, int64_t rows, int64_t distance) {
@@ -638,11 +638,11 @@ void Prefetch::touchNear(Value row, Value column) {
     return;
   column = e.add(column, kNearBytes / 64 * columnsOfLine());
   prefetch(matrix, e.add(e.add(row0, strip), row), e.add(column0, column),
-           /*locality=*/3);
+           kFirstLevel);
 }
 
 void Prefetch::touchNext(Value step, int64_t steps, Value stream,
-                         int64_t streams) {
+                         int64_t streams, int locality) {
   if (!matrix)
     return;
   // Lines of a row, or rows of a line.
@@ -659,24 +659,35 @@ void Prefetch::touchNext(Value step, int64_t steps, Value stream,
     Value r = e.over(number, lines), c = e.rest(number, lines);
     r = e.times(r, rows);
     c = e.times(c, line);
-    prefetch(nextMatrix, e.add(nextRow, r), e.add(nextColumn, c),
-             /*locality=*/2);
+    prefetch(nextMatrix, e.add(nextRow, r), e.add(nextColumn, c), locality);
   }
 }
 
 Strips::Strips(Emit &e, Value tile, int64_t height, int64_t bytes,
-               int64_t streams, int64_t steps)
+               int64_t streams, int64_t steps, bool soon)
     : e(e), prefetch(e, tile), height(height),
       distance(Prefetch::rowsOf(tile, bytes, height)),
-      streams(std::min(streams, steps)), steps(steps) {}
+      streams(std::min(streams, steps)), steps(steps) {
+  constexpr int64_t kSmall = 4096; // bytes of a strip
+  MemRefType type = typeOf(tile);
+  int64_t bits = height * type.getDimSize(1) * type.getElementTypeBitWidth();
+  if (soon && bits / 8 <= kSmall)
+    next.emplace(e, tile);
+}
+
+void Strips::start(Value row) {
+  prefetch.startStrip(row, height, distance);
+  if (next)
+    next->startStrip(row, height, height);
+}
 
 Strips fathom::cpu::stripsOfScaled(Emit &e, Value codes, int64_t height,
-                                   bool one, int64_t steps) {
+                                   bool one, int64_t steps, bool soon) {
   bool packed = typeOf(codes).getElementType().isInteger(8);
   bool low = one && height < 8; // a strip that is walked soon
   int64_t bytes = packed ? low ? 4096 : 8192 : 16384;
   int64_t streams = packed ? one ? 1 : 2 : one ? 4 : 1;
-  return {e, codes, height, bytes, streams, steps};
+  return {e, codes, height, bytes, streams, steps, soon};
 }
 
 void Strips::touch(Value step) {
@@ -684,4 +695,7 @@ void Strips::touch(Value step) {
   prefetch.touchNext(arith::DivUIOp::create(e.b, e.loc, step, of),
                      steps / streams,
                      arith::RemUIOp::create(e.b, e.loc, step, of), streams);
+  if (next)
+    next->touchNext(step, steps, /*stream=*/{}, /*streams=*/1,
+                    Prefetch::kFirstLevel);
 }

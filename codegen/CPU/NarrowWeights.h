@@ -107,11 +107,14 @@ public:
   /// hardware's own prefetchers go along: in `steps` calls all of it, with
   /// `step` from 0 on; or so each of `streams` equal parts of it.
   void touchNext(mlir::Value step, int64_t steps, mlir::Value stream = {},
-                 int64_t streams = 1);
+                 int64_t streams = 1, int locality = kSecondLevel);
   /// For the first strip, which nothing has touched: what comes `kNearBytes`
   /// later in the row number `row` of the strip.
   void touchNear(mlir::Value row, mlir::Value column);
   static constexpr int64_t kNearBytes = 128;
+
+  /// Where a touch brings a line, in words of memref.prefetch.
+  static constexpr int kFirstLevel = 3, kSecondLevel = 2;
 
 private:
   /// Rows and columns of the matrix where `row` of the tile lies, a row beyond
@@ -132,17 +135,19 @@ private:
 /// What a walk over strips of a few rows, along all of k, touches: the strip
 /// some bytes further on, a part of it with each of `steps` steps, so that
 /// touches do not wait for line buffers, from each of its `streams` equal parts
-/// in turn.
+/// in turn; with `soon` the very next strip, too, into the first level, if it
+/// is small beside that.
 class Strips {
 public:
   Strips(Emit &e, mlir::Value tile, int64_t height, int64_t bytes,
-         int64_t streams, int64_t steps);
-  void start(mlir::Value row) { prefetch.startStrip(row, height, distance); }
+         int64_t streams, int64_t steps, bool soon = false);
+  void start(mlir::Value row);
   void touch(mlir::Value step);
 
 private:
   Emit &e;
   Prefetch prefetch;
+  std::optional<Prefetch> next;
   int64_t height, distance, streams, steps;
 };
 
@@ -150,6 +155,6 @@ private:
 /// several: how far ahead and from how many places, as measured
 /// (PERFORMANCE.md).
 Strips stripsOfScaled(Emit &e, mlir::Value codes, int64_t height, bool one,
-                      int64_t steps);
+                      int64_t steps, bool soon = false);
 
 } // namespace fathom::cpu

@@ -74,3 +74,52 @@ tile.kernel @long_rows(%w: memref<64x2048xf8E4M3FN>, %s: memref<1x16xf8E8M0FNU>,
   tile.store %n, %o[%zero, %zero] : tensor<64x8xf32>, memref<64x8xf32>
   tile.return
 }
+
+// Several tokens touch a strip further on, into the second level, and the next
+// one, into the first, if it is small; one token only the former.
+// CHECK-LABEL: func.func @several(
+// CHECK-DAG: memref.prefetch {{.*}}, read, locality<2>
+// CHECK-DAG: memref.prefetch {{.*}}, read, locality<3>
+tile.kernel @several(%w: memref<512x512xi8>, %s: memref<512x32xf8E8M0FNU>, %x: memref<2x1024xbf16>, %o: memref<64x2xf32>) {
+  %zero = arith.constant 0 : index
+  %id = tile.program_id 0
+  %init = arith.constant dense<0.0> : tensor<64x2xf32>
+  %a = tile.load %w[%id, %zero] : memref<512x512xi8> -> tensor<64x512xi8>
+  %b = tile.load %s[%id, %zero] : memref<512x32xf8E8M0FNU> -> tensor<64x32xf8E8M0FNU>
+  %c = tile.load %x[%zero, %zero] : memref<2x1024xbf16> -> tensor<2x1024xbf16>
+  %n = tile.dot_scaled %a, %b, %c, %init : tensor<64x512xi8>, tensor<64x32xf8E8M0FNU>, tensor<2x1024xbf16>, tensor<64x2xf32>
+  tile.store %n, %o[%zero, %zero] : tensor<64x2xf32>, memref<64x2xf32>
+  tile.return
+}
+
+// CHECK-LABEL: func.func @several_long(
+// CHECK-NOT: locality<3>
+// CHECK: memref.prefetch {{.*}}, read, locality<2>
+// CHECK-NOT: locality<3>
+tile.kernel @several_long(%w: memref<512x1024xi8>, %s: memref<512x64xf8E8M0FNU>, %x: memref<2x2048xbf16>, %o: memref<64x2xf32>) {
+  %zero = arith.constant 0 : index
+  %id = tile.program_id 0
+  %init = arith.constant dense<0.0> : tensor<64x2xf32>
+  %a = tile.load %w[%id, %zero] : memref<512x1024xi8> -> tensor<64x1024xi8>
+  %b = tile.load %s[%id, %zero] : memref<512x64xf8E8M0FNU> -> tensor<64x64xf8E8M0FNU>
+  %c = tile.load %x[%zero, %zero] : memref<2x2048xbf16> -> tensor<2x2048xbf16>
+  %n = tile.dot_scaled %a, %b, %c, %init : tensor<64x1024xi8>, tensor<64x64xf8E8M0FNU>, tensor<2x2048xbf16>, tensor<64x2xf32>
+  tile.store %n, %o[%zero, %zero] : tensor<64x2xf32>, memref<64x2xf32>
+  tile.return
+}
+
+// CHECK-LABEL: func.func @single(
+// CHECK-NOT: locality<3>
+// CHECK: memref.prefetch {{.*}}, read, locality<2>
+// CHECK-NOT: locality<3>
+tile.kernel @single(%w: memref<512x512xi8>, %s: memref<512x32xf8E8M0FNU>, %x: memref<1x1024xbf16>, %o: memref<64x1xf32>) {
+  %zero = arith.constant 0 : index
+  %id = tile.program_id 0
+  %init = arith.constant dense<0.0> : tensor<64x1xf32>
+  %a = tile.load %w[%id, %zero] : memref<512x512xi8> -> tensor<64x512xi8>
+  %b = tile.load %s[%id, %zero] : memref<512x32xf8E8M0FNU> -> tensor<64x32xf8E8M0FNU>
+  %c = tile.load %x[%zero, %zero] : memref<1x1024xbf16> -> tensor<1x1024xbf16>
+  %n = tile.dot_scaled %a, %b, %c, %init : tensor<64x512xi8>, tensor<64x32xf8E8M0FNU>, tensor<1x1024xbf16>, tensor<64x1xf32>
+  tile.store %n, %o[%zero, %zero] : tensor<64x1xf32>, memref<64x1xf32>
+  tile.return
+}
