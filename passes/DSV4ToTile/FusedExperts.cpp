@@ -141,9 +141,11 @@ Part part(Lowering &l, SmallVectorImpl<Value> &operands, Value weight,
   }
   int64_t rowBytes = type.getShape().back() *
                      llvm::divideCeil(type.getElementTypeBitWidth(), 8);
-  // A block of e4m3 has one row of scales for each 128 columns.
-  while (p.tile.n % (2 * p.tile.rows) == 0 &&
-         p.tile.rows < l.shapes.expertRows &&
+  // 128 rows of e4m3 share the scales of their columns, which tokens may take.
+  int64_t most = l.shapes.expertRows;
+  if (p.tile.format == WeightTile::Format::FP8)
+    most = std::min<int64_t>(most, 128);
+  while (p.tile.n % (2 * p.tile.rows) == 0 && p.tile.rows < most &&
          2 * p.tile.rows * rowBytes <= bytes)
     p.tile.rows *= 2;
   p.weight = operands.size();
